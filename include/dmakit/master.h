@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The device's side of DMA: what a model of a device does on its bus.
+ */
+#ifndef DMAKIT_MASTER_H
+#define DMAKIT_MASTER_H
+
+#include <dmakit/types.h>
+
+DK_BEGIN_DECLS
+
+struct device;
+
+/*
+ * @dev reads or writes the @length bytes at bus address @address. Its windows lead to memory, run by run; a
+ * device that does not snoop sees DRAM, one that does (struct device.dma_coherent) sees what the CPU sees.
+ *
+ * Aligned accesses of 1, 2, 4 and 8 bytes are single-copy atomic. Writes become visible in ascending order of
+ * address and in the order of the calls (release); reads are acquires, as with a PCI device.
+ *
+ * 0, also for a length of 0; -EFAULT after a recorded fault: nothing was moved from the faulting byte on,
+ * what comes before it was. Faults: outside the windows, no memory there, the range wraps around, the device
+ * was removed, the host has no memory left, or this process is a fork()ed child. -EINVAL, with nothing
+ * recorded: @dev is NULL. Any context and thread, also several at once on one device.
+ */
+DK_PUBLIC int dk_master_read(struct device *dev, dma_addr_t address, void *into, size_t length);
+DK_PUBLIC int dk_master_write(struct device *dev, dma_addr_t address, const void *from, size_t length);
+
+/* An access that the bus refused. */
+struct dk_master_fault {
+    dma_addr_t dma; /* the first byte that was not moved */
+    u64 length;     /* bytes from there on */
+    bool write;
+    const char *reason; /* a sentence; lives as long as the library */
+};
+
+/* How many accesses of @dev have faulted. Any context. */
+DK_PUBLIC unsigned long dk_master_fault_count(const struct device *dev);
+
+/* The latest fault of @dev into *@fault; false when there was none. Any context. */
+DK_PUBLIC bool dk_master_last_fault(const struct device *dev, struct dk_master_fault *fault);
+
+DK_END_DECLS
+
+#endif

@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/context.h"
+
+struct dk_context *dk_context(void)
+{
+    static _Thread_local struct dk_context context;
+
+    return &context;
+}

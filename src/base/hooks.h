@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What lower rooms tell higher ones. src/start fills the table when it composes a machine; until then,
+ * and in a room's own tests, every entry may be NULL.
+ */
+#ifndef DK_BASE_HOOKS_H
+#define DK_BASE_HOOKS_H
+
+#include <dmakit/types.h>
+
+struct device;
+
+/* A bug of the program, seen by a room below the checker. Strings live as long as the call. */
+struct dk_finding {
+    const char *class_name; /* as in `dmakit check --list-classes` */
+    struct device *dev;     /* NULL when no device is concerned */
+    const char *call;       /* the name of the function the program called */
+    const void *cpu;        /* the CPU address concerned, or NULL */
+    dma_addr_t dma;         /* the DMA address concerned, or DMA_MAPPING_ERROR */
+    u64 length;             /* bytes concerned, 0 when none */
+    const char *what;       /* one sentence: what happened */
+    const char *advice;     /* one sentence: what to do */
+};
+
+struct dk_hooks {
+    void *data; /* the machine, handed to each call */
+
+    /* A bug was seen. May be called in any context, also with a lock of the calling room held. */
+    void (*finding)(void *data, const struct dk_finding *finding);
+
+    /* A device was made: choose its DMA operations. 0 or -errno, which undoes the device. */
+    int (*device_added)(void *data, struct device *dev);
+    /* A device goes away, its managed resources already released: report what is left, free what is ours. */
+    void (*device_removed)(void *data, struct device *dev);
+
+    /* A driver was unbound from a device, its managed resources already released: report what it left. May be
+     * NULL. */
+    void (*driver_unbound)(void *data, struct device *dev);
+
+    /*
+     * [phys, phys + size) of memory has a new user, who knows nothing of what a device may have written there
+     * and nobody read. Called before the memory is cleared, in any context, with no lock of src/mm held. May
+     * be NULL.
+     */
+    void (*memory_taken)(void *data, phys_addr_t phys, u64 size);
+
+    /*
+     * A bus master is about to move @length bytes at @dma; @phys is where the bus leads. Called before the
+     * bytes move, once for each contiguous run.
+     */
+    void (*master_access)(void *data, struct device *dev, dma_addr_t dma, phys_addr_t phys, u64 length,
+                          bool write);
+    /* A bus master left its windows or memory at @dma: nothing was moved from there on. */
+    void (*master_fault)(void *data, struct device *dev, dma_addr_t dma, u64 length, bool write);
+};
+
+/*
+ * Hands @finding to @hooks, if there is anybody to take it. Not inline: a stack's frames are recognised as
+ * the library's by their source file, and an inline function's may be written in another way.
+ */
+void dk_hooks_finding(const struct dk_hooks *hooks, const struct dk_finding *finding);
+
+#endif
