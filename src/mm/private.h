@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the files of this room share about a machine's memory.
+ *
+ * Lock order: slab_lock or vmalloc_lock, then pages_lock, then section_lock. Physical addresses in the page
+ * allocator are page frame numbers; ends are exclusive.
+ */
+#ifndef DK_MM_PRIVATE_H
+#define DK_MM_PRIVATE_H
+
+#include "mm/memory.h"
+#include <dmakit/error.h>
+
+/* PAGE_MASK for physical addresses, which may be wider than pointers. */
+#define DK_PHYS_MASK (~((phys_addr_t)PAGE_SIZE - 1))
+/* Pages of the largest block. Extents begin and end at multiples of it, but where RAM or a zone does not. */
+#define DK_BLOCK_PAGES ((u64)1 << MAX_PAGE_ORDER)
+#define DK_SECTION_PAGES ((u64)DK_SLOT_SIZE >> PAGE_SHIFT)
+
+/* ---- Physical memory's map (ram.c) ---- */
+
+#define DK_RAM_RESERVED 0x1u /* never the page allocator's */
+#define DK_RAM_NO_MAP 0x2u   /* no kernel address */
+#define DK_RAM_HIGHMEM 0x4u  /* no kernel address, and the page allocator's */
+#define DK_RAM_ADDED 0x8u    /* dk_memory_add() brought it */
+
+struct dk_ram {
+    phys_addr_t base, end;
+    unsigned flags;
+};
+
+/* Sorted and disjoint. Never changed once published: a change publishes another, and this one lives on behind
+ * it. */
+struct dk_ram_map {
+    struct dk_ram_map *previous;
+    size_t count;
+    struct dk_ram ranges[];
+};
+
+/* A map with room for @count ranges; NULL: out of memory. */
+struct dk_ram_map *dk_ram_map_allocate(size_t count);
+/*
+ * A copy of @map in which @flags are set on what exists of [base, end), or with DK_RAM_ADDED the whole of it
+ * is new. NULL: out of memory. Not published.
+ */
+struct dk_ram_map *dk_ram_map_change(const struct dk_ram_map *map, phys_addr_t base, phys_addr_t end,
+                                     unsigned flags);
+/* The first range that ends above @phys, or NULL. */
+const struct dk_ram *dk_ram_at_or_above(const struct dk_ram_map *map, phys_addr_t phys);
+/* The range that holds @phys, or NULL. */
+const struct dk_ram *dk_ram_find(const struct dk_memory *memory, phys_addr_t phys);
+/* The map in force. Any context; lock-free. */
+const struct dk_ram_map *dk_ram_map(const struct dk_memory *memory);
+/* Puts @map in force; the one before stays readable. Under section_lock. */
+void dk_ram_map_publish(struct dk_memory *memory, struct dk_ram_map *map);
+
+/* ---- Zones and the buddy allocator (zone.c, extent.c, buddy.c) ---- */
+
+struct dk_extent {
+    u64 start, end;
+};
+
+enum dk_zone_kind { DK_ZONE_DMA, DK_ZONE_DMA32, DK_ZONE_NORMAL, DK_ZONE_HIGHMEM, DK_ZONE_COUNT };
+
+/*
+ * Free memory of a zone: extents, whose struct pages were never touched or are all zero, and blocks in lists.
+ * A block of the largest order that becomes free goes back to the extents.
+ */
+struct dk_zone {
+    u64 start, end;
+    u64 present; /* pages of RAM, reserved ones too */
+    u64 free;    /* pages in extents and lists */
+    struct list_head lists[MAX_PAGE_ORDER + 1];
+    struct dk_extent *extents; /* sorted; no two touch */
+    size_t count, capacity;
+};
+
+/* struct page's flags, of the first page of a block. */
+#define DK_PAGE_FREE 0x1u     /* in a zone's list */
+#define DK_PAGE_USED 0x2u     /* allocated */
+#define DK_PAGE_LARGE 0x4u    /* a kmalloc() of its own pages */
+#define DK_PAGE_SLAB 0x8u     /* a slab's */
+#define DK_PAGE_VMALLOC 0x10u /* a vmalloc() area's */
+#define DK_PAGE_CMA 0x20u     /* cma_alloc()'s */
+#define DK_PAGE_GIVEN 0x40u   /* cma_release() came, but references are left */
+/* Somebody's, so that __free_pages() must not touch it. */
+#define DK_PAGE_OWNED (DK_PAGE_LARGE | DK_PAGE_SLAB | DK_PAGE_VMALLOC | DK_PAGE_CMA)
+
+/* Sets up the zones of @memory from its map: every page of it is free. 0, or -ENOMEM. */
+int dk_zones_start(struct dk_memory *memory, const struct dk_memory_config *config,
+                   phys_addr_t highmem_start);
+void dk_zones_finish(struct dk_memory *memory);
+/* The zone that holds @pfn. */
+struct dk_zone *dk_zone_of(struct dk_memory *memory, u64 pfn);
+/*
+ * The zones that @gfp asks for, in the order to try, into @kinds[DK_ZONE_COUNT]; returns how many. 0: the
+ * flags contradict each other.
+ */
+unsigned dk_zone_list(const struct dk_memory *memory, gfp_t gfp, enum dk_zone_kind *kinds);
+
+/* Room for @extra more extents, so that as many insertions cannot fail. False: out of memory. */
+bool dk_extents_grow(struct dk_zone *zone, size_t extra);
+/* Adds [start, end), which touches no other free memory in the extents but at its ends. False: out of memory.
+ */
+bool dk_extent_insert(struct dk_zone *zone, u64 start, u64 end);
+/* Cuts [start, end) out of the extent @index; room for one more must be there when it lies in the middle. */
+void dk_extent_cut(struct dk_zone *zone, size_t index, u64 start, u64 end);
+/* The index of the first extent that ends above @pfn; zone->count when none does. */
+size_t dk_extent_at_or_above(const struct dk_zone *zone, u64 pfn);
+
+/* All of the following under pages_lock. */
+
+/* Makes [start, end), in one zone, free: merged with its buddies. Its sections are mapped. Cannot fail. */
+void dk_buddy_free(struct dk_memory *memory, struct dk_zone *zone, u64 start, u64 end);
+/*
+ * Takes @count pages aligned to @align within [lowest, highest) out of @zone; *pfn is the first. Runs of up
+ * to a section lie in one section, so that their kernel addresses follow each other. False: there are none,
+ * or out of memory.
+ */
+bool dk_buddy_take(struct dk_memory *memory, struct dk_zone *zone, u64 count, u64 align, u64 lowest,
+                   u64 highest, u64 *pfn);
+/* The first pfn from @pfn up to @end that is not free; @end when all are. */
+u64 dk_buddy_first_used(struct dk_memory *memory, struct dk_zone *zone, u64 pfn, u64 end);
+/* Takes [start, end), all free, out; dk_extents_grow() made room and its edge sections are mapped. */
+void dk_buddy_remove(struct dk_memory *memory, struct dk_zone *zone, u64 start, u64 end);
+/* The highest place for @count pages, aligned, in both [start, end) and [lowest, highest); false: there is
+ * none. */
+bool dk_run_fit(u64 start, u64 end, u64 count, u64 align, u64 lowest, u64 highest, u64 *place);
+
+/* The page of @pfn if its section is mapped, else NULL. Any context; lock-free. */
+struct page *dk_page_mapped(struct dk_memory *memory, u64 pfn);
+/* The page of @pfn, its section mapped if need be. NULL: no RAM there, or out of memory. */
+struct page *dk_page_get(struct dk_memory *memory, u64 pfn);
+/* Whether @page is a struct page of some memory's RAM: its memory and pfn. */
+bool dk_page_find(const struct page *page, struct dk_memory **memory, u64 *pfn);
+
+/*
+ * @count pages for this library's own callers, marked @flags; asks the fault point. NULL: there are none, or
+ * the flags of @gfp contradict. Cleared with __GFP_ZERO; a log line on failure without __GFP_NOWARN.
+ */
+struct page *dk_pages_take_marked(struct dk_memory *memory, gfp_t gfp, size_t count, size_t align,
+                                  phys_addr_t lowest, phys_addr_t highest, unsigned flags);
+/* Gives back what dk_pages_take_marked() gave with @flags. False, and a log line naming @call: it is not
+ * that. */
+bool dk_pages_give_marked(struct dk_memory *memory, struct page *page, size_t count, unsigned flags,
+                          const char *call);
+/* Clears the CPU's view of @count pages from @pfn. */
+void dk_pages_clear(struct dk_memory *memory, u64 pfn, u64 count);
+/* The last reference to pages of a contiguous area went after cma_release(): cma.c's. Under pages_lock. */
+void dk_cma_idle(struct dk_memory *memory, struct page *page, u64 pfn);
+
+/* ---- The rest of a memory ---- */
+
+#define DK_ROOT_BITS ((DK_PHYS_BITS - DK_SLOT_SHIFT + 1) / 2)
+#define DK_LEAF_BITS (DK_PHYS_BITS - DK_SLOT_SHIFT - DK_ROOT_BITS)
+
+struct dk_section_leaf {
+    struct dk_section *sections[(size_t)1 << DK_LEAF_BITS];
+};
+
+struct dk_slab_state;
+struct dk_vmalloc_state;
+
+struct dk_memory {
+    struct list_head link; /* in the list of live memories */
+    u64 id;                /* never given to another memory */
+    bool forked;           /* atomic access */
+    bool two_views;
+    bool low_first;
+    unsigned line;
+    u64 seed;
+    phys_addr_t last;
+    const struct dk_hooks *hooks;
+    void *machine;
+    int cached_fd, dram_fd; /* -1: none */
+
+    struct dk_ram_map *map;                                  /* atomic access; changed under section_lock */
+    pthread_mutex_t section_lock;                            /* guards making sections, slots, and the map */
+    struct dk_section_leaf *root[(size_t)1 << DK_ROOT_BITS]; /* atomic access */
+    struct list_head slots;                                  /* those that dk_memory_take_slot() gave */
+
+    pthread_mutex_t pages_lock; /* guards the zones and all struct pages */
+    struct dk_zone zones[DK_ZONE_COUNT];
+    u64 allocations;        /* counts them, for the seed */
+    struct list_head areas; /* contiguous ones; guarded by pages_lock */
+
+    struct dk_slab_state *slab;
+    struct dk_vmalloc_state *vmalloc;
+};
+
+/* slab.c */
+struct dk_slab_state *dk_slab_start(struct dk_memory *memory);
+void dk_slab_finish(struct dk_slab_state *state);
+/* vmalloc.c */
+struct dk_vmalloc_state *dk_vmalloc_start(struct dk_memory *memory);
+void dk_vmalloc_finish(struct dk_vmalloc_state *state);
+/* The page behind @address, or NULL when nothing is mapped there. Takes vmalloc_lock. */
+struct page *dk_vmalloc_page(struct dk_memory *memory, const void *address);
+
+/* section.c */
+void dk_sections_finish(struct dk_memory *memory);
+/* The section if it is mapped. Lock-free. */
+struct dk_section *dk_section_mapped(struct dk_memory *memory, phys_addr_t phys);
+/* A section's kernel addresses were taken away: pointers into it take the long way from now on. Under
+ * section_lock. */
+void dk_section_forget_linear(struct dk_memory *memory, phys_addr_t base, phys_addr_t end);
+
+/* slot.c: a run of @count slots' address space, PROT_NONE. NULL: none, or out of memory. Asks the fault
+ * point. */
+char *dk_slots_reserve(size_t count);
+void dk_slots_release(char *start, size_t count);
+/* Enters and removes slots in the table. */
+void dk_slot_enter(struct dk_slot *slot);
+void dk_slot_leave(const struct dk_slot *slot);
+/* As dk_memory_take_slot(), @count slots at consecutive addresses; returns the first address. */
+char *dk_memory_take_slots(struct dk_memory *memory, enum dk_slot_kind kind, size_t count);
+void dk_memory_finish_slots(struct dk_memory *memory);
+
+/* current.c: 0 or -ENOMEM; and the reverse. */
+int dk_current_add(struct dk_memory *memory);
+/* False: this process is a child that fork() made, and @memory its parent's. */
+bool dk_current_remove(struct dk_memory *memory);
+/* dk_memory_current() for @call: a log line when there is none. */
+struct dk_memory *dk_current_for(const char *call);
+
+/* A number that looks random and depends on the arguments alone. */
+static inline u64 dk_mix(u64 seed, u64 number)
+{
+    u64 x = seed * 0x9e3779b97f4a7c15ull + number;
+
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebull;
+    return x ^ (x >> 31);
+}
+
+/* Tells higher rooms that memory has a new user; with no lock held, and before it is cleared. */
+static inline void dk_memory_taken(const struct dk_memory *memory, phys_addr_t phys, u64 size)
+{
+    if (memory->hooks && memory->hooks->memory_taken)
+        memory->hooks->memory_taken(memory->hooks->data, phys, size);
+}
+
+#endif

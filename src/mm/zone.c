@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Zones: which memory an allocation's flags lead to, and in what order.
+ */
+#include "base/alloc.h"
+#include "mm/private.h"
+
+static u64 least(u64 a, u64 b)
+{
+    return a < b ? a : b;
+}
+
+static bool fill(struct dk_memory *memory, struct dk_zone *zone)
+{
+    const struct dk_ram_map *map = dk_ram_map(memory);
+    size_t i;
+
+    for (i = 0; i < map->count; i++) {
+        u64 start = map->ranges[i].base >> PAGE_SHIFT;
+        u64 end = least(map->ranges[i].end >> PAGE_SHIFT, zone->end);
+
+        if (start < zone->start)
+            start = zone->start;
+        if (start >= end)
+            continue;
+        if (!dk_extents_grow(zone, 1) || !dk_extent_insert(zone, start, end))
+            return false;
+        zone->present += end - start;
+        zone->free += end - start;
+    }
+    return true;
+}
+
+int dk_zones_start(struct dk_memory *memory, const struct dk_memory_config *config, phys_addr_t highmem_start)
+{
+    u64 highmem = highmem_start >> PAGE_SHIFT;
+    u64 dma = least(config->zone_dma_end >> PAGE_SHIFT, highmem);
+    u64 dma32 = least(config->zone_dma32_end >> PAGE_SHIFT, highmem);
+    unsigned i, order;
+
+    if (dma32 < dma)
+        dma32 = dma;
+    memory->zones[DK_ZONE_DMA].end = dma;
+    memory->zones[DK_ZONE_DMA32].start = dma;
+    memory->zones[DK_ZONE_DMA32].end = dma32;
+    memory->zones[DK_ZONE_NORMAL].start = dma32;
+    memory->zones[DK_ZONE_NORMAL].end = highmem;
+    memory->zones[DK_ZONE_HIGHMEM].start = highmem;
+    memory->zones[DK_ZONE_HIGHMEM].end = (u64)1 << (DK_PHYS_BITS - PAGE_SHIFT);
+    for (i = 0; i < DK_ZONE_COUNT; i++) {
+        for (order = 0; order <= MAX_PAGE_ORDER; order++)
+            INIT_LIST_HEAD(&memory->zones[i].lists[order]);
+    }
+    for (i = 0; i < DK_ZONE_COUNT; i++) {
+        if (!fill(memory, &memory->zones[i]))
+            return -ENOMEM;
+    }
+    return 0;
+}
+
+void dk_zones_finish(struct dk_memory *memory)
+{
+    unsigned i;
+
+    for (i = 0; i < DK_ZONE_COUNT; i++)
+        dk_release(memory->zones[i].extents);
+}
+
+struct dk_zone *dk_zone_of(struct dk_memory *memory, u64 pfn)
+{
+    unsigned i = 0;
+
+    while (i < DK_ZONE_HIGHMEM && pfn >= memory->zones[i].end)
+        i++;
+    return &memory->zones[i];
+}
+
+/* Page frames of 16 MiB. */
+#define SMALL_ZONE ((u64)(16 << 20) >> PAGE_SHIFT)
+
+unsigned dk_zone_list(const struct dk_memory *memory, gfp_t gfp, enum dk_zone_kind *kinds)
+{
+    gfp_t asked = gfp & (__GFP_DMA | __GFP_DMA32 | __GFP_HIGHMEM);
+    int first = DK_ZONE_NORMAL;
+    unsigned count = 0;
+
+    if (asked & (asked - 1))
+        return 0;
+    /* A zone that has no memory is as one that does not exist: the request means ordinary memory then. */
+    if (asked == __GFP_DMA && memory->zones[DK_ZONE_DMA].present)
+        first = DK_ZONE_DMA;
+    else if (asked == __GFP_DMA32 &&
+             (memory->zones[DK_ZONE_DMA32].present || memory->zones[DK_ZONE_DMA].present))
+        first = DK_ZONE_DMA32;
+    else if (asked == __GFP_HIGHMEM)
+        first = DK_ZONE_HIGHMEM;
+    if (memory->low_first && first >= DK_ZONE_NORMAL) {
+        /* A zone as small as an ISA bus's is for those who ask for it. */
+        bool small = memory->zones[DK_ZONE_DMA].end <= SMALL_ZONE;
+
+        if (first == DK_ZONE_HIGHMEM)
+            kinds[count++] = DK_ZONE_HIGHMEM;
+        if (!small)
+            kinds[count++] = DK_ZONE_DMA;
+        kinds[count++] = DK_ZONE_DMA32;
+        kinds[count++] = DK_ZONE_NORMAL;
+        if (small)
+            kinds[count++] = DK_ZONE_DMA;
+        return count;
+    }
+    for (; first >= 0; first--)
+        kinds[count++] = (enum dk_zone_kind)first;
+    return count;
+}
