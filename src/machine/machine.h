@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A machine: what stands behind a board's devices.
+ */
+#ifndef DK_MACHINE_MACHINE_H
+#define DK_MACHINE_MACHINE_H
+
+#include "base/hooks.h"
+#include "board/board.h"
+#include "mm/memory.h"
+#include <dmakit/device.h>
+#include <dmakit/list.h>
+#include <dmakit/machine.h>
+#include <dmakit/master.h>
+
+/*
+ * Zero bytes behind every struct device, so that container_of() to a bus's own structure, which has the
+ * device first, has memory to stand on.
+ */
+#define DK_DEVICE_SPARE 256
+
+struct dk_checker;
+struct dk_interrupts;
+struct dk_register_space;
+struct dk_cache;
+struct dk_mapping_state;
+struct cma;
+
+struct dk_machine {
+    const struct dk_board *board; /* the machine's own copy */
+    struct dk_memory *memory;
+    struct dk_cache *cache; /* NULL on a machine with one view */
+    struct dk_hooks hooks;
+    struct dk_checker *checker;       /* src/check's; NULL with the checker off */
+    struct dk_mapping_state *mapping; /* src/mapping's */
+    struct dk_interrupts *interrupts;
+    struct dk_register_space *registers;
+    struct device *root;
+    pthread_mutex_t devices_lock; /* guards the device tree's lists; whoever makes the machine makes it */
+    struct list_head all_devices; /* removed ones too, oldest first */
+    unsigned device_count;        /* ever made */
+    u64 seed;
+    int depth; /* the checker's; see machine.h */
+    char *arguments;
+    struct list_head link; /* in the process's list of live machines */
+};
+
+/* What the library keeps of a device, behind struct device. */
+struct dk_device {
+    struct device *dev;
+    struct dk_machine *machine;
+    char *name;      /* last component */
+    char *path;      /* full path */
+    int node;        /* index into the board's nodes; for an added one its nearest ancestor's */
+    bool added;      /* by dk_device_add(), not from the board */
+    bool removed;    /* out of the tree: nobody finds it */
+    bool gone;       /* torn down: its driver's calls are refused */
+    unsigned number; /* unique in the machine; interrupt numbers are made from it */
+    const struct dk_window *windows; /* what the bus lets it reach; none: everything, identity */
+    unsigned window_count;
+    struct list_head sibling, children;
+    struct list_head all;       /* in dk_machine.all_devices */
+    struct list_head resources; /* managed resources, newest first */
+    pthread_mutex_t resources_lock;
+    struct dk_coherent_pool *coherent_pool; /* src/mapping's */
+    bool coherent_pool_own;                 /* declared by the driver, and freed with the device */
+    struct cma *cma;                        /* the device's own area, or NULL: the default one */
+    struct list_head mapping_objects;       /* src/mapping's, per device */
+    unsigned long fault_count;              /* guarded by resources_lock, as the next */
+    struct dk_master_fault last_fault;
+    void *check; /* src/check's */
+    struct device_dma_parameters parameters;
+    u64 mask;
+};
+
+static inline struct dk_machine *dk_device_machine(const struct device *dev)
+{
+    return dev->dk->machine;
+}
+
+/* Makes the machine's bare body: memory, cache, root device tree, interrupts, registers. Hooks are set by the
+ * caller before devices appear. src/start calls these in order and dk_machine_finish() in reverse. Finishing
+ * what was not started, or is finished, does nothing. */
+int dk_devices_start(
+    struct dk_machine *machine); /* a struct device for every enabled node; calls device_added */
+void dk_devices_finish(struct dk_machine *machine); /* removes all, deepest first; calls device_removed */
+int dk_interrupts_start(struct dk_machine *machine);
+void dk_interrupts_finish(struct dk_machine *machine);
+int dk_registers_start(struct dk_machine *machine);
+void dk_registers_finish(struct dk_machine *machine);
+
+/*
+ * Where the bus leads from @dma for @dev: *phys and *run, the number of bytes (at most @length) that follow
+ * contiguously within one window and RAM. -EFAULT outside.
+ */
+int dk_bus_translate(struct device *dev, dma_addr_t dma, u64 length, phys_addr_t *phys, u64 *run);
+/* The bus address of [phys, phys + size) for @dev through one of its windows; false when no window holds it.
+ */
+bool dk_bus_address(const struct device *dev, phys_addr_t phys, u64 size, dma_addr_t *dma);
+
+/* Where physical address @phys leads: the board's uncached alias shows other memory, anything else is itself.
+ */
+phys_addr_t dk_alias_to_memory(const struct dk_machine *machine, phys_addr_t phys);
+
+/* cache.c's job: the two views. All are no-ops (NULL cache) on a coherent machine. */
+/* NULL when out of memory. @seed 0: no eviction. */
+struct dk_cache *dk_cache_create(struct dk_memory *memory, u64 seed);
+void dk_cache_destroy(struct dk_cache *cache);
+/* Dirty lines that touch [phys, phys + size) go down to DRAM, whole lines. */
+void dk_cache_clean(struct dk_cache *cache, phys_addr_t phys, u64 size);
+/* Lines that touch [phys, phys + size) are refilled from DRAM; the partial ones at the edges are cleaned
+ * first. What the CPU wrote into whole lines is lost, unless it is a store that races with this call. */
+void dk_cache_invalidate(struct dk_cache *cache, phys_addr_t phys, u64 size);
+/*
+ * The memory has a new user: lines wholly in [phys, phys + size) that a device has overwritten since they
+ * were filled are written back if they are dirty, else dropped. Otherwise what the new user stores could
+ * equal what such a line held before, and would not show as dirty.
+ */
+void dk_cache_renew(struct dk_cache *cache, phys_addr_t phys, u64 size);
+/*
+ * Random eviction in the range and one line either side: dirty lines written back, clean ones dropped, chosen
+ * by hash(seed, @number, line), one line in four. The lines either side only within the pages of the range.
+ * Nothing with seed 0.
+ */
+void dk_cache_evict(struct dk_cache *cache, u64 number, phys_addr_t phys, u64 size);
+/* A device's accesses to DRAM. Aligned ones of 1, 2, 4, 8 bytes are single-copy atomic; writes are ordered
+ * (release), reads acquire; longer ones go word by word in ascending order. The range is RAM
+ * (dk_bus_translate() said so). 0, or -ENOMEM. */
+int dk_cache_device_write(struct dk_machine *machine, phys_addr_t phys, const void *from, u64 size);
+int dk_cache_device_read(struct dk_machine *machine, phys_addr_t phys, void *into, u64 size);
+/*
+ * The same for a device that snoops on a machine with two views: it sees what is dirty in the CPU's lines,
+ * and what it writes is in both views afterwards. Memory that the CPU uses through the DRAM view must not be
+ * reached this way: its stale lines look dirty.
+ */
+int dk_cache_snoop_write(struct dk_machine *machine, phys_addr_t phys, const void *from, u64 size);
+int dk_cache_snoop_read(struct dk_machine *machine, phys_addr_t phys, void *into, u64 size);
+
+#endif
