@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Calls that make mappings, and what becomes of those that are left.
+ */
+#include "check/check.h"
+
+#include "base/alloc.h"
+#include "check/checker.h"
+#include <stdlib.h>
+
+/* ---- Making ---- */
+
+/* Larger mappings than this are not counted line by line: that would take longer than the bug is likely. */
+#define LINES_LIMIT ((u64)64 << 20)
+
+/* Whether the device may write through a streaming mapping: then it is to have its cache lines for itself. */
+static bool takes_lines(const struct dk_mapping *mapping)
+{
+    return mapping->kind <= DK_MAPPING_SG && mapping->direction != DMA_TO_DEVICE && mapping->size &&
+           mapping->size <= LINES_LIMIT;
+}
+
+static void enter_lines(struct dk_checker *checker, const struct device *dev, struct dk_record *record,
+                        struct dk_overlap *overlap)
+{
+    unsigned before;
+
+    record->by_phys.start = record->mapping.phys;
+    record->by_phys.size = record->mapping.size;
+    dk_lock_take(&checker->shadow.lock);
+    before = dk_shadow_enter(&checker->shadow, &record->by_phys);
+    if (before)
+        dk_overlap_find(&checker->shadow, record, checker->line, dev->dma_coherent, before, overlap);
+    dk_lock_give(&checker->shadow.lock);
+}
+
+void dk_check_mapped(struct device *dev, const char *call, struct dk_mapping *mapping)
+{
+    struct dk_checker *checker = dk_checker_of(dev);
+    struct dk_overlap overlap;
+    struct dk_mappings *mappings;
+    struct dk_record *record;
+    u32 stack;
+
+    if (!checker)
+        return;
+    /* Further segments of one dma_map_sg() come with the first one's number. */
+    if (!mapping->number || mapping->kind != DK_MAPPING_SG)
+        mapping->number = __atomic_add_fetch(&checker->last_number, 1, __ATOMIC_RELAXED);
+    mappings = dk_checker_mappings(checker, dev, true);
+    if (!mappings)
+        return;
+    overlap.found = overlap.overflow = false;
+    stack = dk_stacks_capture(&checker->stacks);
+    dk_lock_take(&mappings->lock);
+    record = dk_mappings_take(mappings);
+    if (record) {
+        record->mapping = *mapping;
+        record->stack = stack;
+        record->checked = !dk_mapping_needs_check(mapping->kind);
+        record->by_phys.size = 0;
+        dk_mappings_enter(mappings, record);
+        if (takes_lines(mapping))
+            enter_lines(checker, dev, record, &overlap);
+    } else {
+        __atomic_store_n(&mappings->quiet, true, __ATOMIC_RELAXED);
+    }
+    dk_lock_give(&mappings->lock);
+    if (!record)
+        dk_checker_exhausted(checker, "a mapping is not checked");
+    if (overlap.found || overlap.overflow)
+        dk_overlap_report(checker, dev, call, mapping, &overlap);
+}
+
+void dk_check_mapping_error(struct device *dev, dma_addr_t dma)
+{
+    struct dk_checker *checker = dk_checker_of(dev);
+    struct dk_mappings *mappings = checker ? dk_checker_mappings(checker, dev, false) : NULL;
+    struct dk_record *record;
+
+    if (!mappings)
+        return;
+    dk_lock_take(&mappings->lock);
+    record = dk_mappings_unchecked(mappings, dma);
+    if (record)
+        record->checked = true;
+    dk_lock_give(&mappings->lock);
+}
+
+void dk_check_sg_segment(struct device *dev, const char *call, dma_addr_t dma, u64 length)
+{
+    struct dk_checker *checker = dk_checker_of(dev);
+    const struct device_dma_parameters *limits = dev->dma_parms;
+    u64 longest = limits && limits->max_segment_size ? limits->max_segment_size : 0x10000;
+    u64 boundary = limits && limits->segment_boundary_mask ? limits->segment_boundary_mask : 0xffffffff;
+    struct dk_report_draft draft;
+
+    if (!checker || !length)
+        return;
+    if (length > longest) {
+        dk_draft_begin(&draft, checker, DK_CLASS_SG_SEGMENT_TOO_LONG, dev, call);
+        draft.dma = dma;
+        draft.length = length;
+        dk_draft_what(&draft,
+                      "%s() made a segment of %llu bytes at 0x%llx for a device that takes at most %llu",
+                      call, length, dma, longest);
+        dk_report_make(checker, &draft);
+    }
+    if ((dma ^ (dma + (length - 1))) & ~boundary) {
+        dk_draft_begin(&draft, checker, DK_CLASS_SG_CROSSES_BOUNDARY, dev, call);
+        draft.dma = dma;
+        draft.length = length;
+        dk_draft_what(
+            &draft,
+            "%s() made a segment from 0x%llx to 0x%llx, across a multiple of 0x%llx, which the device cannot "
+            "cross",
+            call, dma, dma + (length - 1), boundary + 1);
+        dk_report_make(checker, &draft);
+    }
+}
+
+/* ---- Leaving ---- */
+
+struct leavings {
+    struct dk_record **records;
+    size_t count, room;
+};
+
+static bool collect(struct dk_interval *interval, void *data)
+{
+    struct leavings *leavings = data;
+
+    if (leavings->count < leavings->room)
+        leavings->records[leavings->count++] = dk_record_of(interval);
+    return true;
+}
+
+static int by_age(const void *a, const void *b)
+{
+    const struct dk_mapping *one = &(*(struct dk_record *const *)a)->mapping;
+    const struct dk_mapping *two = &(*(struct dk_record *const *)b)->mapping;
+
+    if (one->number != two->number)
+        return one->number < two->number ? -1 : 1;
+    return one->dma < two->dma ? -1 : one->dma > two->dma;
+}
+
+static void report_leak(struct dk_checker *checker, struct device *dev, const struct dk_record *record)
+{
+    const struct dk_mapping *mapping = &record->mapping;
+    const char *made = dk_mapping_is_allocation(mapping->kind) ? "allocated" : "mapped";
+    struct dk_report_draft draft;
+
+    dk_draft_begin(&draft, checker, DK_CLASS_LEAK_AT_REMOVE, dev, "dk_device_remove");
+    dk_draft_mapping(&draft, mapping, record->stack, 0, mapping->size);
+    dk_draft_what(&draft, "the device was removed with %llu bytes at 0x%llx (%s, %s) still %s", mapping->size,
+                  mapping->dma, dk_mapping_kind_name(mapping->kind), dk_direction_name(mapping->direction),
+                  made);
+    dk_report_make(checker, &draft);
+    if (record->checked)
+        return;
+    dk_draft_begin(&draft, checker, DK_CLASS_ERROR_UNCHECKED, dev, "dk_device_remove");
+    dk_draft_mapping(&draft, mapping, record->stack, 0, mapping->size);
+    dk_draft_what(&draft,
+                  "the mapping of %llu bytes at 0x%llx was never asked about with dma_mapping_error()",
+                  mapping->size, mapping->dma);
+    dk_report_make(checker, &draft);
+}
+
+static void leave_lines(struct dk_checker *checker, struct dk_record *record)
+{
+    if (!record->by_phys.size)
+        return;
+    dk_lock_take(&checker->shadow.lock);
+    dk_shadow_leave(&checker->shadow, &record->by_phys);
+    dk_lock_give(&checker->shadow.lock);
+}
+
+static bool any(struct dk_interval *interval, void *data)
+{
+    *(struct dk_record **)data = dk_record_of(interval);
+    return false;
+}
+
+/* Takes one record out and copies it to *record; false when none is left. */
+static bool take_one(struct dk_checker *checker, struct dk_mappings *mappings, struct dk_record *wanted,
+                     struct dk_record *record)
+{
+    struct dk_record *found = wanted;
+
+    dk_lock_take(&mappings->lock);
+    if (!found)
+        dk_intervals_each(&mappings->live, any, &found);
+    if (found) {
+        leave_lines(checker, found);
+        dk_mappings_leave(mappings, found);
+        *record = *found;
+        dk_mappings_give(mappings, found);
+    }
+    dk_lock_give(&mappings->lock);
+    return found;
+}
+
+void dk_check_device_removed(struct device *dev)
+{
+    struct dk_checker *checker = dk_checker_of(dev);
+    struct dk_mappings *mappings = checker ? dk_checker_mappings(checker, dev, false) : NULL;
+    struct leavings leavings = { .count = 0 };
+    struct dk_record record;
+    u64 reported = 0;
+    size_t i;
+
+    if (!mappings)
+        return;
+    /* No other thread maps for a device that goes. Oldest first; without memory to sort in, in any order. */
+    dk_lock_take(&mappings->lock);
+    leavings.room = mappings->live.count;
+    dk_lock_give(&mappings->lock);
+    leavings.records = leavings.room ? dk_allocate(leavings.room, sizeof(*leavings.records)) : NULL;
+    dk_lock_take(&mappings->lock);
+    if (leavings.records)
+        dk_intervals_each(&mappings->live, collect, &leavings);
+    mappings->removed = true;
+    dk_lock_give(&mappings->lock);
+    if (leavings.count)
+        qsort(leavings.records, leavings.count, sizeof(*leavings.records), by_age);
+    for (i = 0; i < leavings.count; i++) {
+        if (!take_one(checker, mappings, leavings.records[i], &record))
+            break;
+        /* A scatterlist is one leak, however many segments it has. */
+        if (record.mapping.number != reported)
+            report_leak(checker, dev, &record);
+        reported = record.mapping.number;
+    }
+    while (take_one(checker, mappings, NULL, &record))
+        report_leak(checker, dev, &record);
+    dk_release(leavings.records);
+}
+
+struct visiting {
+    void (*visit)(const struct dk_mapping *mapping, void *data);
+    void *data;
+};
+
+static bool visit_record(struct dk_interval *interval, void *data)
+{
+    struct visiting *visiting = data;
+
+    visiting->visit(&dk_record_of(interval)->mapping, visiting->data);
+    return true;
+}
+
+void dk_check_each_mapping(struct device *dev, void (*visit)(const struct dk_mapping *mapping, void *data),
+                           void *data)
+{
+    struct dk_checker *checker = dk_checker_of(dev);
+    struct dk_mappings *mappings = checker ? dk_checker_mappings(checker, dev, false) : NULL;
+    struct visiting visiting = { visit, data };
+
+    if (!mappings)
+        return;
+    dk_lock_take(&mappings->lock);
+    dk_intervals_each(&mappings->live, visit_record, &visiting);
+    dk_lock_give(&mappings->lock);
+}

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The checker's inner side: what src/mapping tells it of each call of the driver, and what it answers.
+ *
+ * Every call is made whether or not the checker is on; a NULL checker answers "go on" at once.
+ */
+#ifndef DK_CHECK_CHECK_H
+#define DK_CHECK_CHECK_H
+
+#include "machine/machine.h"
+#include <dmakit/check.h>
+#include <dmakit/dma-direction.h>
+
+enum dk_mapping_kind {
+    DK_MAPPING_SINGLE,
+    DK_MAPPING_PAGE,
+    DK_MAPPING_SG,
+    DK_MAPPING_RESOURCE,
+    DK_MAPPING_COHERENT,    /* dma_alloc_attrs() and what stands on it */
+    DK_MAPPING_NONCOHERENT, /* dma_alloc_noncoherent() */
+    DK_MAPPING_PAGES,       /* dma_alloc_pages() */
+};
+
+/* A mapping or allocation, as the driver described it. */
+struct dk_mapping {
+    enum dk_mapping_kind kind;
+    dma_addr_t dma;
+    phys_addr_t phys; /* of the first byte */
+    const void
+        *cpu; /* single: the pointer; page: the page's address or NULL; allocations: what was returned */
+    u64 size;
+    enum dma_data_direction direction;
+    unsigned long attrs;
+    int sg_nents;  /* sg: the caller's nents; else 0 */
+    int sg_mapped; /* sg: how many segments dma_map_sg() returned; else 0 */
+    u64 number;    /* counts the machine's mappings; set by dk_check_mapped() */
+};
+
+/*
+ * Options of the checker, from DMAKIT_OPTIONS.
+ */
+struct dk_check_options {
+    int depth;               /* 1 to 3; depths above 1 do what 1 does, and leave their hooks in place */
+    bool json;               /* default sink writes JSON lines */
+    const char *report_path; /* default sink appends to this file; NULL: standard error */
+    bool abort_on_error;     /* abort() after the first report: the user asked for it */
+};
+
+/* Error pointers: -ENOMEM, or the report file's open error. Sets nothing on @machine. */
+struct dk_checker *dk_checker_create(struct dk_machine *machine, const struct dk_check_options *options);
+/* Frees all reports. NULL is fine. */
+void dk_checker_destroy(struct dk_checker *checker);
+unsigned long dk_checker_count(struct dk_checker *checker, const char *class_name);
+
+/*
+ * @call is the name of the function the driver called. Each of these captures the caller's stack where it is
+ * needed; frames inside the library are cut off, so that the first frame is the driver's.
+ */
+
+/*
+ * Before a mapping: the arguments alone. False: a report was made and the call is to fail (maps-stack,
+ * maps-rodata, maps-vmalloc, maps-invalid-address). @cpu: the pointer given to a single mapping; @length
+ * bytes.
+ */
+bool dk_check_map_address(struct device *dev, const char *call, const void *cpu, u64 length);
+/* The same for a page: @page is not a struct page of a machine -> maps-invalid-address. @phys_valid says it.
+ */
+bool dk_check_map_page(struct device *dev, const char *call, const struct page *page, u64 offset, u64 length);
+
+/*
+ * A mapping or allocation was made: remember it, and report overlapping-lines and overlap-overflow. Sets
+ * @mapping->number, which is 0 before; but the second and later segments of one dma_map_sg() come with the
+ * first one's, so that they are one mapping to the reports. Out of memory: it stays unremembered, a log line
+ * says so once, and the device's checks of unknown mappings go quiet (no false alarm).
+ */
+void dk_check_mapped(struct device *dev, const char *call, struct dk_mapping *mapping);
+
+/* Segments after dma_map_sg(): sg-segment-too-long, sg-crosses-boundary; one call for each mapped segment. */
+void dk_check_sg_segment(struct device *dev, const char *call, dma_addr_t dma, u64 length);
+
+/* The driver asked dma_mapping_error() about @dma. */
+void dk_check_mapping_error(struct device *dev, dma_addr_t dma);
+
+/*
+ * Before an unmap or free of what @asked describes: finds the record, reports what differs (free-*,
+ * error-unchecked), forgets it, and writes the record into *found so that the caller undoes what was really
+ * done. False: there is no such mapping (free-not-allocated, free-invalid-address) and nothing is to be done.
+ * With a NULL checker or quiet device: copies *asked to *found and returns true.
+ */
+bool dk_check_unmap(struct device *dev, const char *call, const struct dk_mapping *asked,
+                    struct dk_mapping *found);
+
+/*
+ * Before a sync of [dma, dma + size): reports the sync-* classes. False: not mapped or out of range, and
+ * nothing is to be done.
+ * @sg_nents: the caller's nents for sync_sg, else 0. *found is the mapping, when true.
+ */
+bool dk_check_sync(struct device *dev, const char *call, dma_addr_t dma, u64 size,
+                   enum dma_data_direction direction, bool for_cpu, int sg_nents, struct dk_mapping *found);
+
+/* The device goes: report each mapping and allocation left (leak-at-remove), with its creator's stack, and
+ * forget it. */
+void dk_check_device_removed(struct device *dev);
+
+/* Calls @visit for each live mapping of @dev, in no order, under the checker's lock. */
+void dk_check_each_mapping(struct device *dev, void (*visit)(const struct dk_mapping *mapping, void *data),
+                           void *data);
+
+/* A finding of a lower room: made into a report, with the stack of the present call. */
+void dk_check_finding(struct dk_machine *machine, const struct dk_finding *finding);
+
+/*
+ * A bus master left its windows or memory at @dma: says in the log what that probably means, with the line of
+ * the mapping it has to do with. Not a report: what the device did is its own doing, or follows from an
+ * address it was given.
+ */
+void dk_check_fault(struct device *dev, dma_addr_t dma, u64 length, bool write);
+
+/* The names that reports use. */
+const char *dk_mapping_kind_name(enum dk_mapping_kind kind);
+const char *dk_direction_name(enum dma_data_direction direction);
+
+#endif

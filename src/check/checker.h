@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A machine's checker: everything that the files of this room share.
+ */
+#ifndef DK_CHECK_CHECKER_H
+#define DK_CHECK_CHECKER_H
+
+#include "check/check.h"
+#include "check/mappings.h"
+#include "check/report.h"
+#include "check/shadow.h"
+#include "check/stack.h"
+#include "check/symbols.h"
+
+struct dk_checker {
+    struct dk_machine *machine;
+    int depth;
+    unsigned line; /* cache line in bytes */
+    struct dk_stacks stacks;
+    struct dk_symbols symbols;
+    struct dk_reports reports;
+    struct dk_shadow shadow;
+    struct dk_mappings
+        *devices; /* all there ever were; new ones are put in front, and none goes before the checker does */
+    u64 last_number; /* of a mapping; atomic */
+    bool quiet;      /* a device's table found no memory; atomic */
+    bool exhausted;  /* the log line about that was written; atomic */
+};
+
+static inline struct dk_checker *dk_checker_of(const struct device *dev)
+{
+    return dk_device_machine(dev)->checker;
+}
+
+/* The device's table; with @make made when it has none yet. NULL: none, or out of memory. Lock-free. */
+struct dk_mappings *dk_checker_mappings(struct dk_checker *checker, struct device *dev, bool make);
+
+/* Whether what is unknown of @mappings (NULL: a device without a table) may be right nevertheless. */
+bool dk_checker_quiet(struct dk_checker *checker, struct dk_mappings *mappings);
+
+/* One log line, once, that the checker ran out of memory. */
+void dk_checker_exhausted(struct dk_checker *checker, const char *what);
+
+/* Begins a report by the driver's @call on @dev: class, texts, device, and the present stack. */
+void dk_draft_begin(struct dk_report_draft *draft, struct dk_checker *checker, enum dk_class class_index,
+                    const struct device *dev, const char *call);
+
+/* The mapping concerned, and its bytes from @offset on, @length of them. */
+void dk_draft_mapping(struct dk_report_draft *draft, const struct dk_mapping *mapping, u32 stack, u64 offset,
+                      u64 length);
+
+/* What dk_overlap_find() found, copied: the other mapping may be gone when it is reported. */
+struct dk_overlap {
+    bool found;    /* another mapping shares a line */
+    bool overflow; /* more than seven others share one */
+    struct dk_mapping other, crowd;
+    u32 other_stack, crowd_stack;
+    phys_addr_t at, crowd_at; /* the first byte of the mapping in the shared line */
+};
+
+/*
+ * Under the shadow's lock: who shares lines with @record, which dk_shadow_enter() has just entered, returning
+ * @before. On a coherent device only bytes count.
+ */
+void dk_overlap_find(const struct dk_shadow *shadow, const struct dk_record *record, unsigned line,
+                     bool coherent, unsigned before, struct dk_overlap *overlap);
+
+/* With no lock held: the reports on what dk_overlap_find() found. */
+void dk_overlap_report(struct dk_checker *checker, struct device *dev, const char *call,
+                       const struct dk_mapping *mapping, const struct dk_overlap *overlap);
+
+#endif

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: MIT */
+#include "check/classes.h"
+
+#include <dmakit/check.h>
+#include <string.h>
+
+static const char *const names[DK_CLASS_COUNT + 1] = {
+    [DK_CLASS_LEAK_AT_REMOVE] = "leak-at-remove",
+    [DK_CLASS_FREE_INVALID_ADDRESS] = "free-invalid-address",
+    [DK_CLASS_FREE_NOT_ALLOCATED] = "free-not-allocated",
+    [DK_CLASS_FREE_WRONG_SIZE] = "free-wrong-size",
+    [DK_CLASS_FREE_WRONG_FUNCTION] = "free-wrong-function",
+    [DK_CLASS_FREE_WRONG_CPU_ADDRESS] = "free-wrong-cpu-address",
+    [DK_CLASS_FREE_WRONG_SG_COUNT] = "free-wrong-sg-count",
+    [DK_CLASS_FREE_WRONG_DIRECTION] = "free-wrong-direction",
+    [DK_CLASS_ERROR_UNCHECKED] = "error-unchecked",
+    [DK_CLASS_MAPS_STACK] = "maps-stack",
+    [DK_CLASS_MAPS_RODATA] = "maps-rodata",
+    [DK_CLASS_SYNC_NOT_MAPPED] = "sync-not-mapped",
+    [DK_CLASS_SYNC_OUT_OF_RANGE] = "sync-out-of-range",
+    [DK_CLASS_SYNC_WRONG_DIRECTION] = "sync-wrong-direction",
+    [DK_CLASS_SYNC_READONLY_FOR_CPU] = "sync-readonly-for-cpu",
+    [DK_CLASS_SYNC_WRITEONLY_FOR_DEVICE] = "sync-writeonly-for-device",
+    [DK_CLASS_SYNC_WRONG_SG_COUNT] = "sync-wrong-sg-count",
+    [DK_CLASS_SG_SEGMENT_TOO_LONG] = "sg-segment-too-long",
+    [DK_CLASS_SG_CROSSES_BOUNDARY] = "sg-crosses-boundary",
+    [DK_CLASS_MAPS_INVALID_ADDRESS] = "maps-invalid-address",
+    [DK_CLASS_MAPS_VMALLOC] = "maps-vmalloc",
+    [DK_CLASS_OVERLAPPING_LINES] = "overlapping-lines",
+    [DK_CLASS_OVERLAP_OVERFLOW] = "overlap-overflow",
+    [DK_CLASS_SLEEPS_IN_ATOMIC] = "sleeps-in-atomic",
+    [DK_CLASS_COUNT] = NULL,
+};
+
+static const struct dk_class_facts facts[DK_CLASS_COUNT] = {
+    [DK_CLASS_LEAK_AT_REMOVE] = {
+        "the device was removed while something was still mapped or allocated for it",
+        "unmap or free it on every path that ends the driver, before the device goes",
+        "error",
+    },
+    [DK_CLASS_FREE_INVALID_ADDRESS] = {
+        "the address of a failed mapping was unmapped or freed",
+        "after dma_mapping_error() says so there is nothing to unmap: leave the path earlier",
+        "error",
+    },
+    [DK_CLASS_FREE_NOT_ALLOCATED] = {
+        "something was unmapped or freed that is not mapped or allocated",
+        "unmap each mapping once, with the device and the address that it was made with",
+        "error",
+    },
+    [DK_CLASS_FREE_WRONG_SIZE] = {
+        "unmapped or freed with another size than mapped or allocated",
+        "give the size that the mapping was made with",
+        "error",
+    },
+    [DK_CLASS_FREE_WRONG_FUNCTION] = {
+        "unmapped or freed by a function that does not belong to the one that made it",
+        "undo each kind of mapping or allocation with its own function",
+        "error",
+    },
+    [DK_CLASS_FREE_WRONG_CPU_ADDRESS] = {
+        "an allocation was freed with another CPU address than it has",
+        "give the pointer that the allocation returned",
+        "error",
+    },
+    [DK_CLASS_FREE_WRONG_SG_COUNT] = {
+        "a scatterlist was unmapped with another number of entries than mapped",
+        "give the nents that dma_map_sg() was called with, not what it returned",
+        "error",
+    },
+    [DK_CLASS_FREE_WRONG_DIRECTION] = {
+        "unmapped or freed with another direction than mapped or allocated",
+        "give the direction that the mapping was made with",
+        "error",
+    },
+    [DK_CLASS_ERROR_UNCHECKED] = {
+        "a mapping was used without asking dma_mapping_error() about it",
+        "ask dma_mapping_error() right after mapping, and give up when it says so",
+        "warning",
+    },
+    [DK_CLASS_MAPS_STACK] = {
+        "memory on a stack was mapped",
+        "allocate the buffer with kmalloc(): a stack is not DMA memory, and is gone when the function returns",
+        "error",
+    },
+    [DK_CLASS_MAPS_RODATA] = {
+        "code or read-only data was mapped",
+        "copy the data to a buffer from kmalloc() and map that",
+        "error",
+    },
+    [DK_CLASS_SYNC_NOT_MAPPED] = {
+        "memory was synced that is not mapped",
+        "sync only between mapping and unmapping, with the device and the DMA address of the mapping",
+        "error",
+    },
+    [DK_CLASS_SYNC_OUT_OF_RANGE] = {
+        "a sync reaches past its mapping",
+        "sync no more than was mapped; offset and size count from the start of the mapping",
+        "error",
+    },
+    [DK_CLASS_SYNC_WRONG_DIRECTION] = {
+        "synced in another direction than mapped",
+        "give the direction of the mapping; map bidirectionally what goes both ways",
+        "error",
+    },
+    [DK_CLASS_SYNC_READONLY_FOR_CPU] = {
+        "memory that the device only reads was synced for the CPU as if the device had written it",
+        "map it DMA_FROM_DEVICE or DMA_BIDIRECTIONAL if the device writes it; else sync it with DMA_TO_DEVICE",
+        "error",
+    },
+    [DK_CLASS_SYNC_WRITEONLY_FOR_DEVICE] = {
+        "memory that the device only writes was synced for the device as if the device would read it",
+        "map it DMA_TO_DEVICE or DMA_BIDIRECTIONAL if the device reads it; else sync it with DMA_FROM_DEVICE",
+        "error",
+    },
+    [DK_CLASS_SYNC_WRONG_SG_COUNT] = {
+        "a scatterlist was synced with another number of entries than mapped",
+        "give the nents that dma_map_sg() was called with, not what it returned",
+        "error",
+    },
+    [DK_CLASS_SG_SEGMENT_TOO_LONG] = {
+        "a mapped segment is longer than the device says it can take",
+        "split the entry, or raise the limit with dma_set_max_seg_size() if the device can take more",
+        "error",
+    },
+    [DK_CLASS_SG_CROSSES_BOUNDARY] = {
+        "a mapped segment crosses a boundary that the device says it cannot",
+        "split the entry at the boundary, or set the device's real one with dma_set_seg_boundary()",
+        "error",
+    },
+    [DK_CLASS_MAPS_INVALID_ADDRESS] = {
+        "something was mapped that is not the machine's memory",
+        "map memory from kmalloc() or alloc_pages()",
+        "error",
+    },
+    [DK_CLASS_MAPS_VMALLOC] = {
+        "an address outside the linear map was given where one inside it is needed",
+        "allocate the buffer with kmalloc(), or map its pages one by one with vmalloc_to_page() and dma_map_page()",
+        "error",
+    },
+    [DK_CLASS_OVERLAPPING_LINES] = {
+        "two live mappings that the device may write share a cache line or bytes",
+        "give each buffer cache lines of its own: allocate it by itself, or align and pad it to "
+        "dma_get_cache_alignment()",
+        "error",
+    },
+    [DK_CLASS_OVERLAP_OVERFLOW] = {
+        "a mapping shares a cache line with more than seven others that the device may write",
+        "unmap buffers when the device is done with them, and give each one cache lines of its own",
+        "error",
+    },
+    [DK_CLASS_SLEEPS_IN_ATOMIC] = {
+        "a call that may sleep was made where sleeping is forbidden",
+        "use GFP_ATOMIC there, or move the call out of the interrupt handler or from under the spinlock",
+        "error",
+    },
+};
+
+const char *dk_class_name(enum dk_class class_index)
+{
+    return names[class_index];
+}
+
+const struct dk_class_facts *dk_class_facts(enum dk_class class_index)
+{
+    return &facts[class_index];
+}
+
+enum dk_class dk_class_find(const char *name)
+{
+    unsigned i;
+
+    for (i = 0; i < DK_CLASS_COUNT; i++) {
+        if (!strcmp(names[i], name))
+            break;
+    }
+    return (enum dk_class)i;
+}
+
+const char *const *dk_check_classes(void)
+{
+    return names;
+}
+
+const char *dk_check_class_summary(const char *class_name)
+{
+    enum dk_class found = class_name ? dk_class_find(class_name) : DK_CLASS_COUNT;
+
+    return found < DK_CLASS_COUNT ? facts[found].summary : NULL;
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The classes of bugs that depth 1 finds.
+ */
+#ifndef DK_CHECK_CLASSES_H
+#define DK_CHECK_CLASSES_H
+
+enum dk_class {
+    DK_CLASS_LEAK_AT_REMOVE,
+    DK_CLASS_FREE_INVALID_ADDRESS,
+    DK_CLASS_FREE_NOT_ALLOCATED,
+    DK_CLASS_FREE_WRONG_SIZE,
+    DK_CLASS_FREE_WRONG_FUNCTION,
+    DK_CLASS_FREE_WRONG_CPU_ADDRESS,
+    DK_CLASS_FREE_WRONG_SG_COUNT,
+    DK_CLASS_FREE_WRONG_DIRECTION,
+    DK_CLASS_ERROR_UNCHECKED,
+    DK_CLASS_MAPS_STACK,
+    DK_CLASS_MAPS_RODATA,
+    DK_CLASS_SYNC_NOT_MAPPED,
+    DK_CLASS_SYNC_OUT_OF_RANGE,
+    DK_CLASS_SYNC_WRONG_DIRECTION,
+    DK_CLASS_SYNC_READONLY_FOR_CPU,
+    DK_CLASS_SYNC_WRITEONLY_FOR_DEVICE,
+    DK_CLASS_SYNC_WRONG_SG_COUNT,
+    DK_CLASS_SG_SEGMENT_TOO_LONG,
+    DK_CLASS_SG_CROSSES_BOUNDARY,
+    DK_CLASS_MAPS_INVALID_ADDRESS,
+    DK_CLASS_MAPS_VMALLOC,
+    DK_CLASS_OVERLAPPING_LINES,
+    DK_CLASS_OVERLAP_OVERFLOW,
+    DK_CLASS_SLEEPS_IN_ATOMIC,
+    DK_CLASS_COUNT,
+};
+
+struct dk_class_facts {
+    const char *summary;
+    const char *advice;
+    const char *severity;
+};
+
+const char *dk_class_name(enum dk_class class_index);
+const struct dk_class_facts *dk_class_facts(enum dk_class class_index);
+/* The class called @name; DK_CLASS_COUNT when there is none. */
+enum dk_class dk_class_find(const char *name);
+
+#endif

@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Reports: made once and counted, handed to one sink, written where the options say.
+ */
+#include "fake-machine.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define THREADS 4
+#define ROUNDS 2000
+
+static struct fake_machine fake;
+static unsigned delivered;
+
+static void count_delivery(const struct dk_report *report, void *data)
+{
+    assert_int_equal(report->count, 1);
+    __atomic_add_fetch((unsigned *)data, 1, __ATOMIC_RELAXED);
+}
+
+static int start(void **state)
+{
+    (void)state;
+    delivered = 0;
+    if (fake_start_checked(&fake))
+        return -1;
+    dk_check_set_sink(&fake.machine, count_delivery, &delivered);
+    return 0;
+}
+
+static int finish(void **state)
+{
+    (void)state;
+    fake_finish(&fake);
+    return 0;
+}
+
+__attribute__((noinline)) static void free_nothing(struct device *dev, dma_addr_t dma)
+{
+    const struct dk_mapping asked = {
+        .kind = DK_MAPPING_SINGLE, .dma = dma, .size = 64, .direction = DMA_TO_DEVICE
+    };
+    struct dk_mapping found;
+
+    dk_check_unmap(dev, "dma_unmap_single", &asked, &found);
+}
+
+/* Two bugs at two places, on a device of each thread's own and one that all share. */
+static void *misbehave(void *data)
+{
+    struct device *own = data;
+    int i;
+
+    for (i = 0; i < ROUNDS; i++) {
+        struct dk_mapping mapping = { .kind = DK_MAPPING_COHERENT,
+                                      .size = 64,
+                                      .dma = 0x100000 + (dma_addr_t)(own - fake.devices) * 0x1000 };
+
+        free_nothing(&fake.devices[0], 0x10);
+        dk_check_mapped(&fake.devices[0], "dma_alloc_coherent", &mapping);
+        free_nothing(&fake.devices[0], mapping.dma);
+        free_nothing(own, 0x10);
+    }
+    return NULL;
+}
+
+struct each_sum {
+    unsigned reports;
+    unsigned long count;
+};
+
+static void sum_each(const struct dk_report *report, void *data)
+{
+    struct each_sum *sum = data;
+
+    sum->reports++;
+    sum->count += report->count;
+    assert_true(report->access.stack.count > 0);
+}
+
+static void test_threads(void **state)
+{
+    struct each_sum sum = { 0, 0 };
+    pthread_t threads[THREADS];
+    int i;
+
+    (void)state;
+    for (i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, misbehave, &fake.devices[i]), 0);
+    for (i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+    dk_check_each(&fake.machine, sum_each, &sum);
+    /*
+     * Nothing there: once for the shared device's place, and once for each of four devices at the other. The
+     * wrong free of an allocation: function and direction.
+     */
+    assert_int_equal(dk_check_count(&fake.machine, "free-not-allocated"), 2 * THREADS * ROUNDS);
+    assert_int_equal(dk_check_count(&fake.machine, "free-wrong-function"), THREADS * ROUNDS);
+    assert_int_equal(dk_check_count(&fake.machine, "free-wrong-direction"), THREADS * ROUNDS);
+    assert_int_equal(dk_check_count(&fake.machine, "maps-stack"), 0);
+    assert_int_equal(dk_check_count(&fake.machine, "no-such-class"), 0);
+    assert_int_equal(dk_check_count(&fake.machine, NULL), 4 * THREADS * ROUNDS);
+    assert_int_equal(sum.reports, 1 + THREADS + 2);
+    assert_int_equal(sum.count, 4 * THREADS * ROUNDS);
+    assert_int_equal(delivered, sum.reports);
+}
+
+static void note_order(const struct dk_report *report, void *data)
+{
+    char *order = data;
+
+    order[strlen(order)] = report->device[strlen(report->device) - 1];
+}
+
+static void test_each_is_oldest_first(void **state)
+{
+    char order[16] = "";
+    int i;
+
+    (void)state;
+    for (i = FAKE_DEVICES - 1; i >= 0; i--)
+        free_nothing(&fake.devices[i], 0x10);
+    for (i = 0; i < FAKE_DEVICES; i++)
+        free_nothing(&fake.devices[i], 0x20);
+    dk_check_each(&fake.machine, note_order, order);
+    assert_string_equal(order, "32100123");
+    dk_check_each(&fake.machine, NULL, NULL);
+}
+
+/* ---- The default sink ---- */
+
+static char path[] = "/tmp/dmakit-test-reports-XXXXXX";
+static char text[32768];
+
+static void read_file(void)
+{
+    FILE *file = fopen(path, "r");
+    size_t used;
+
+    assert_non_null(file);
+    used = fread(text, 1, sizeof(text) - 1, file);
+    text[used] = '\0';
+    fclose(file);
+}
+
+static void start_with(bool json, bool abort_on_error)
+{
+    const struct dk_check_options options = {
+        .depth = 1, .json = json, .report_path = path, .abort_on_error = abort_on_error
+    };
+
+    fake_start(&fake);
+    fake.machine.checker = dk_checker_create(&fake.machine, &options);
+    assert_false(IS_ERR(fake.machine.checker));
+}
+
+static unsigned occurrences(const char *what)
+{
+    const char *at = text;
+    unsigned count = 0;
+
+    while ((at = strstr(at, what))) {
+        count++;
+        at += strlen(what);
+    }
+    return count;
+}
+
+static int make_file(void **state)
+{
+    int fd;
+
+    (void)state;
+    memcpy(path + strlen(path) - 6, "XXXXXX", 6);
+    fd = mkstemp(path);
+    return fd < 0 ? -1 : close(fd);
+}
+
+static int remove_file(void **state)
+{
+    (void)state;
+    return unlink(path);
+}
+
+static void test_text(void **state)
+{
+    static const char *const parts[] = {
+        "==dmakit== ERROR: free-wrong-size on /fake/0\n",
+        "  dma_unmap_single() at 0x2000 unmapped with 64 bytes what was mapped with 128.\n",
+        "  bytes: 64 at offset 64, DMA address 0x2040\n",
+        "  dma_unmap_single() called from:\n    #0 free_nothing ",
+        "  mapping: single, 128 bytes at DMA address 0x2000, to-device, made from:\n    #0 test_text ",
+        "  advice: give the size that the mapping was made with.\n",
+        "test-reports.c:",
+    };
+    struct dk_mapping mapping = {
+        .kind = DK_MAPPING_SINGLE, .dma = 0x2000, .size = 128, .direction = DMA_TO_DEVICE
+    };
+    size_t i;
+    int round;
+
+    (void)state;
+    start_with(false, false);
+    for (round = 0; round < 2; round++) {
+        mapping.number = 0;
+        dk_check_mapped(&fake.devices[0], "dma_map_single", &mapping);
+        dk_check_mapping_error(&fake.devices[0], mapping.dma);
+        free_nothing(&fake.devices[0], mapping.dma);
+    }
+    free_nothing(&fake.devices[0], ~0ull);
+    fake_finish(&fake);
+    read_file();
+    for (i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        if (parts[i] && !strstr(text, parts[i]))
+            print_error("%s\nis not in\n%s\n", parts[i], text);
+        assert_non_null(strstr(text, parts[i]));
+    }
+    assert_int_equal(occurrences("==dmakit=="), 2);
+    assert_int_equal(occurrences("mapping: "), 1);
+    /* Another checker adds to the file. */
+    start_with(true, false);
+    free_nothing(&fake.devices[0], 0x10);
+    dk_check_set_sink(&fake.machine, fake_silence, NULL);
+    free_nothing(&fake.devices[0], 0x10);
+    free_nothing(&fake.devices[1], 0x10);
+    dk_check_set_sink(&fake.machine, NULL, NULL);
+    free_nothing(&fake.devices[2], 0x10);
+    fake_finish(&fake);
+    read_file();
+    assert_int_equal(occurrences("==dmakit=="), 2);
+    assert_int_equal(occurrences("{\"class\": \"free-not-allocated\""), 2);
+    assert_int_equal(occurrences("\"device\": \"/fake/1\""), 0);
+}
+
+static void test_print_forms(void **state)
+{
+    struct dk_report report = { .class_name = "maps-stack",
+                                .severity = "warning",
+                                .device = "",
+                                .what = "What",
+                                .advice = "Advice",
+                                .bytes = { 0x70, ~0ull, 0, 8 },
+                                .access = { .kind = "load", .name = "" },
+                                .count = 3 };
+    FILE *out = fmemopen(text, sizeof(text), "w");
+
+    (void)state;
+    report.access.stack.count = 2;
+    report.access.stack.frames[0] = (struct dk_frame){ NULL, NULL, 0, NULL, 0x1234 };
+    report.access.stack.frames[1] = (struct dk_frame){ "function", NULL, 0, "/lib/module.so", 0x5678 };
+    dk_report_print(&report, out);
+    dk_report_print(NULL, out);
+    dk_report_print(&report, NULL);
+    dk_report_print_json(NULL, out);
+    dk_report_print_json(&report, NULL);
+    fclose(out);
+    assert_string_equal(text, "==dmakit== WARNING: maps-stack\n"
+                              "  What.\n"
+                              "  bytes: 8, CPU address 0x70\n"
+                              "  load from:\n"
+                              "    #0 ?? (??, 0x1234)\n"
+                              "    #1 function (/lib/module.so, 0x5678)\n"
+                              "  advice: Advice.\n"
+                              "  seen 3 times so far.\n\n");
+}
+
+static void test_path_that_cannot_be_opened(void **state)
+{
+    const struct dk_check_options options = { .depth = 1, .report_path = "/no/such/folder/reports" };
+
+    (void)state;
+    fake_start(&fake);
+    assert_int_equal(PTR_ERR(dk_checker_create(&fake.machine, &options)), -ENOENT);
+    fake_finish(&fake);
+}
+
+static void test_abort(void **state)
+{
+    int status;
+    pid_t child;
+
+    (void)state;
+    fflush(stdout);
+    child = fork();
+    if (!child) {
+        signal(SIGABRT, SIG_DFL);
+        start_with(false, true);
+        free_nothing(&fake.devices[0], 0x10);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+    read_file();
+    assert_int_equal(occurrences("==dmakit=="), 1);
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, start, finish)
+#define FILE_CASE(name) cmocka_unit_test_setup_teardown(name, make_file, remove_file)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(test_threads),
+        CASE(test_each_is_oldest_first),
+        FILE_CASE(test_text),
+        cmocka_unit_test(test_print_forms),
+        cmocka_unit_test(test_path_that_cannot_be_opened),
+        FILE_CASE(test_abort),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
