@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Coherent memory and pages of the direct back end.
+ */
+#include "mapping/mapping.h"
+
+#include <string.h>
+
+static size_t page_count(size_t size)
+{
+    return (size >> PAGE_SHIFT) + ((size & (PAGE_SIZE - 1)) != 0);
+}
+
+struct page *dk_page_at(struct dk_memory *memory, phys_addr_t phys)
+{
+    struct dk_section *section;
+
+    if (!dk_memory_is_ram(memory, phys & PAGE_MASK, PAGE_SIZE))
+        return NULL;
+    section = dk_memory_section(memory, phys);
+    return section ? section->pages + ((phys - section->base) >> PAGE_SHIFT) : NULL;
+}
+
+/* Whether @dev reaches all of [phys, phys + size) under its coherent mask, and at which address. */
+static bool reachable(const struct device *dev, phys_addr_t phys, u64 size, dma_addr_t *dma)
+{
+    return dk_phys_to_dma(dev, phys, size, dma) &&
+           *dma + (size - 1) <= dk_dma_limit(dev, dev->coherent_dma_mask);
+}
+
+/* Pages below one window, as high as the device reaches. */
+static struct page *take_in_window(struct device *dev, const struct dk_window *window, size_t count,
+                                   size_t align, gfp_t gfp)
+{
+    u64 limit = dk_dma_limit(dev, dev->coherent_dma_mask);
+    u64 length;
+
+    if (window->dma > limit)
+        return NULL;
+    length = window->size - 1 < limit - window->dma ? window->size - 1 : limit - window->dma;
+    return dk_pages_take(dk_device_machine(dev)->memory, gfp, count, align, window->cpu,
+                         window->cpu + length);
+}
+
+static struct page *take_pages(struct device *dev, size_t count, gfp_t gfp)
+{
+    static const struct dk_window everything = { 0, 0, ~0ull };
+    size_t align = (size_t)1 << get_order(count << PAGE_SHIFT);
+    struct page *page;
+    dma_addr_t dma;
+    unsigned i;
+
+    page = dk_contiguous_take(dev, count, gfp);
+    if (page) {
+        if (reachable(dev, page_to_phys(page), (u64)count << PAGE_SHIFT, &dma))
+            return page;
+        dk_contiguous_give(dev, page, count);
+    }
+    /* The page allocator's blocks end at this order; what is larger needs a contiguous area. */
+    if (count > (size_t)1 << MAX_PAGE_ORDER)
+        return NULL;
+    if (!dev->dk->window_count)
+        return take_in_window(dev, &everything, count, align, gfp);
+    for (i = 0; i < dev->dk->window_count; i++) {
+        page = take_in_window(dev, &dev->dk->windows[i], count, align, gfp);
+        if (page)
+            return page;
+    }
+    return NULL;
+}
+
+static void give_pages(struct device *dev, struct page *page, size_t count)
+{
+    if (!dk_contiguous_give(dev, page, count))
+        dk_pages_give(dk_device_machine(dev)->memory, page, count);
+}
+
+/* Whether the CPU has a way to see ordinary memory as the device does. Without an MMU only the default pool's
+ * alias is one. */
+static bool can_uncache(const struct dk_machine *machine)
+{
+    return !machine->board->no_mmu;
+}
+
+void *dk_direct_alloc(struct device *dev, size_t size, dma_addr_t *dma, gfp_t gfp, unsigned long attrs)
+{
+    struct dk_machine *machine = dk_device_machine(dev);
+    bool uncached = !dev->dma_coherent && machine->cache;
+    bool relaxed = attrs & (DMA_ATTR_NON_CONSISTENT | DMA_ATTR_NO_KERNEL_MAPPING);
+    size_t count = page_count(size);
+    struct page *page;
+    phys_addr_t phys;
+    char *cpu;
+
+    if (uncached && !relaxed) {
+        if (machine->mapping->default_pool)
+            return dk_coherent_pool_take(machine->mapping->default_pool, dev, size, dma);
+        if (!can_uncache(machine)) {
+            dk_device_log(dev, 1, "coherent memory needs a default pool (linux,dma-default) on this machine");
+            return NULL;
+        }
+    }
+    page = take_pages(dev, count, attrs & DMA_ATTR_NO_KERNEL_MAPPING ? gfp | __GFP_HIGHMEM : gfp);
+    if (!page)
+        return NULL;
+    phys = page_to_phys(page);
+    if (!reachable(dev, phys, (u64)count << PAGE_SHIFT, dma))
+        goto give;
+    cpu = dk_memory_cached(machine->memory, phys);
+    if (!cpu)
+        goto give;
+    /* Before the zeros too: over a line that a device wrote and nobody synced, they would look like what it
+     * held before, and stay out of DRAM. */
+    if (uncached)
+        dk_lines_flush(machine, phys, (u64)count << PAGE_SHIFT);
+    memset(cpu, 0, count << PAGE_SHIFT);
+    if (uncached)
+        dk_lines_flush(machine, phys, (u64)count << PAGE_SHIFT);
+    if (attrs & DMA_ATTR_NO_KERNEL_MAPPING)
+        return page;
+    return uncached && !relaxed ? dk_memory_dram(machine->memory, phys) : cpu;
+
+give:
+    give_pages(dev, page, count);
+    return NULL;
+}
+
+void dk_direct_free(struct device *dev, size_t size, void *cpu, dma_addr_t dma, unsigned long attrs)
+{
+    struct dk_machine *machine = dk_device_machine(dev);
+    struct dk_memory *memory = NULL;
+    size_t count = page_count(size);
+    struct page *page = NULL;
+    phys_addr_t phys;
+
+    (void)dma;
+    if (machine->mapping->default_pool && !(attrs & DMA_ATTR_NO_KERNEL_MAPPING) &&
+        dk_coherent_pool_give(machine->mapping->default_pool, cpu, get_order(size)))
+        return;
+    if (attrs & DMA_ATTR_NO_KERNEL_MAPPING) {
+        phys = page_to_phys(cpu);
+        page = phys == ~(phys_addr_t)0 ? NULL : cpu;
+    } else if (dk_address_find(cpu, &memory, &phys) != DK_ADDRESS_HOST && memory == machine->memory) {
+        page = dk_page_at(memory, phys);
+    }
+    if (!page || !dk_memory_is_ram(machine->memory, phys, (u64)count << PAGE_SHIFT)) {
+        dk_device_log(dev, 0, "freeing coherent memory at %p, which is none", cpu);
+        return;
+    }
+    /* The pages' next user sees them cached: what the device wrote is DRAM's, and no line may hide it. */
+    if (!dev->dma_coherent)
+        dk_lines_flush(machine, phys, (u64)count << PAGE_SHIFT);
+    give_pages(dev, page, count);
+}
+
+struct page *dk_direct_alloc_pages(struct device *dev, size_t size, dma_addr_t *dma,
+                                   enum dma_data_direction direction, gfp_t gfp)
+{
+    struct dk_machine *machine = dk_device_machine(dev);
+    size_t count = page_count(size);
+    struct page *page = take_pages(dev, count, gfp);
+    char *cpu;
+
+    (void)direction;
+    if (!page)
+        return NULL;
+    if (!reachable(dev, page_to_phys(page), (u64)count << PAGE_SHIFT, dma))
+        goto give;
+    cpu = dk_memory_cached(machine->memory, page_to_phys(page));
+    if (!cpu)
+        goto give;
+    memset(cpu, 0, count << PAGE_SHIFT);
+    return page;
+
+give:
+    give_pages(dev, page, count);
+    return NULL;
+}
+
+void dk_direct_free_pages(struct device *dev, size_t size, struct page *page, dma_addr_t dma,
+                          enum dma_data_direction direction)
+{
+    (void)dma;
+    (void)direction;
+    give_pages(dev, page, page_count(size));
+}
+
+/* The physical address behind what dk_direct_alloc() returned; false when it is nothing of the machine's. */
+static bool allocation_phys(struct device *dev, void *cpu, unsigned long attrs, phys_addr_t *phys)
+{
+    struct dk_memory *memory = NULL;
+
+    if (attrs & DMA_ATTR_NO_KERNEL_MAPPING) {
+        *phys = page_to_phys(cpu);
+        return *phys != ~(phys_addr_t)0;
+    }
+    switch (dk_address_find(cpu, &memory, phys)) {
+    case DK_ADDRESS_LINEAR:
+    case DK_ADDRESS_HOLE:
+    case DK_ADDRESS_UNCACHED:
+        return memory == dk_device_machine(dev)->memory;
+    default:
+        return false;
+    }
+}
+
+int dk_direct_mmap(struct device *dev, struct vm_area_struct *vma, void *cpu, dma_addr_t dma, size_t size,
+                   unsigned long attrs)
+{
+    phys_addr_t phys;
+
+    (void)dma;
+    if (!allocation_phys(dev, cpu, attrs, &phys))
+        return -ENXIO;
+    return dk_vma_show(dk_device_machine(dev)->memory, vma, phys, size,
+                       !dev->dma_coherent && !(attrs & DMA_ATTR_NON_CONSISTENT));
+}
+
+int dk_direct_get_sgtable(struct device *dev, struct sg_table *table, void *cpu, dma_addr_t dma, size_t size,
+                          unsigned long attrs)
+{
+    struct page *page;
+    phys_addr_t phys;
+    int error;
+
+    (void)dma;
+    if (!allocation_phys(dev, cpu, attrs, &phys))
+        return -ENXIO;
+    page = dk_page_at(dk_device_machine(dev)->memory, phys);
+    if (!page)
+        return -ENXIO;
+    error = sg_alloc_table(table, 1, GFP_KERNEL);
+    if (error)
+        return error;
+    sg_set_page(table->sgl, page, (unsigned int)(page_count(size) << PAGE_SHIFT), 0);
+    return 0;
+}

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Handing mapped bytes to the CPU and back.
+ */
+#include "mapping/dispatch.h"
+
+static void sync_single(struct device *dev, const char *call, dma_addr_t dma, size_t size,
+                        enum dma_data_direction direction, bool for_cpu)
+{
+    struct dk_mapping found;
+
+    if (!dk_mapping_usable(dev, call, size, direction) ||
+        !dk_check_sync(dev, call, dma, size, direction, for_cpu, 0, &found))
+        return;
+    /* Its bytes are in no cache line: what the cached view holds of them is old. */
+    if (found.kind == DK_MAPPING_COHERENT)
+        return;
+    if (dev->dma_ops == &dk_direct_ops)
+        dk_direct_sync(dev, dma, size, direction, for_cpu);
+    else if (for_cpu && dev->dma_ops->sync_single_for_cpu)
+        dev->dma_ops->sync_single_for_cpu(dev, dma, size, direction);
+    else if (!for_cpu && dev->dma_ops->sync_single_for_device)
+        dev->dma_ops->sync_single_for_device(dev, dma, size, direction);
+}
+
+void dk_sync_single_for_cpu(struct device *dev, dma_addr_t dma, size_t size,
+                            enum dma_data_direction direction)
+{
+    sync_single(dev, "dma_sync_single_for_cpu", dma, size, direction, true);
+}
+
+void dk_sync_single_for_device(struct device *dev, dma_addr_t dma, size_t size,
+                               enum dma_data_direction direction)
+{
+    sync_single(dev, "dma_sync_single_for_device", dma, size, direction, false);
+}
+
+void dk_sync_single_range_for_cpu(struct device *dev, dma_addr_t dma, unsigned long offset, size_t size,
+                                  enum dma_data_direction direction)
+{
+    sync_single(dev, "dma_sync_single_range_for_cpu", dma + offset, size, direction, true);
+}
+
+void dk_sync_single_range_for_device(struct device *dev, dma_addr_t dma, unsigned long offset, size_t size,
+                                     enum dma_data_direction direction)
+{
+    sync_single(dev, "dma_sync_single_range_for_device", dma + offset, size, direction, false);
+}
+
+static void sync_sg(struct device *dev, const char *call, struct scatterlist *sgl, int nents,
+                    enum dma_data_direction direction, bool for_cpu)
+{
+    struct dk_mapping found = { .sg_nents = nents };
+    struct scatterlist *sg;
+    int i;
+
+    if (!dk_mapping_usable(dev, call, (u64)(nents > 0), direction) || !sgl)
+        return;
+    if (dk_checked(dev)) {
+        if (!dk_check_sync(dev, call, sgl->dma_address, sgl->dma_length, direction, for_cpu, nents, &found))
+            return;
+        /* The first segment speaks for the count; the others are asked with the right one. */
+        nents = found.sg_nents ? found.sg_nents : nents;
+        for (i = 1, sg = sg_next(sgl); i < found.sg_mapped && sg; i++, sg = sg_next(sg)) {
+            struct dk_mapping other;
+
+            if (!dk_check_sync(dev, call, sg->dma_address, sg->dma_length, direction, for_cpu, nents, &other))
+                return;
+        }
+    }
+    if (for_cpu && dev->dma_ops->sync_sg_for_cpu)
+        dev->dma_ops->sync_sg_for_cpu(dev, sgl, nents, direction);
+    else if (!for_cpu && dev->dma_ops->sync_sg_for_device)
+        dev->dma_ops->sync_sg_for_device(dev, sgl, nents, direction);
+}
+
+void dk_sync_sg_for_cpu(struct device *dev, struct scatterlist *sg, int nents,
+                        enum dma_data_direction direction)
+{
+    sync_sg(dev, "dma_sync_sg_for_cpu", sg, nents, direction, true);
+}
+
+void dk_sync_sg_for_device(struct device *dev, struct scatterlist *sg, int nents,
+                           enum dma_data_direction direction)
+{
+    sync_sg(dev, "dma_sync_sg_for_device", sg, nents, direction, false);
+}
+
+int dma_is_consistent(struct device *dev, dma_addr_t dma)
+{
+    (void)dma;
+    return dev && dev->dma_coherent;
+}
+
+void dma_cache_sync(struct device *dev, void *cpu, size_t size, enum dma_data_direction direction)
+{
+    if (dk_mapping_usable(dev, "dma_cache_sync", size, direction) && dev->dma_ops->cache_sync)
+        dev->dma_ops->cache_sync(dev, cpu, size, direction);
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the dispatch files share: the checks of a call's arguments that hold with the checker off too.
+ */
+#ifndef DK_MAPPING_DISPATCH_H
+#define DK_MAPPING_DISPATCH_H
+
+#include "mapping/mapping.h"
+
+/* Whether @dev is one that @call can work on: not NULL, not removed, its machine not left behind by fork().
+ * Logs why not. */
+bool dk_device_usable(const struct device *dev, const char *call);
+
+/* As dk_device_usable(), and that @dev can be mapped for @size bytes in @direction. */
+bool dk_mapping_usable(const struct device *dev, const char *call, u64 size,
+                       enum dma_data_direction direction);
+
+/* The same for what undoes a mapping or allocation: a wrong size or direction is the checker's to report. */
+bool dk_undo_usable(const struct device *dev, const char *call, u64 size, enum dma_data_direction direction);
+
+/* True when a call on @dev is seen by the checker. */
+static inline bool dk_checked(const struct device *dev)
+{
+    return dk_device_machine(dev)->checker != NULL;
+}
+
+/*
+ * After dk_check_unmap(): whether @found is of another kind than what the called function undoes (single and
+ * page are one). If so it has been dealt with: a streaming mapping is unmapped; memory stays allocated, since
+ * its driver may still use it.
+ */
+bool dk_other_kind(struct device *dev, enum dk_mapping_kind kind, const struct dk_mapping *found);
+
+/*
+ * The physical address of @size bytes at @cpu, when all of them are RAM of @dev's machine in the linear map.
+ */
+bool dk_linear_phys(const struct device *dev, const void *cpu, u64 size, phys_addr_t *phys);
+
+#endif

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a mapping call does to cache lines on a machine with two views.
+ */
+#include "mapping/mapping.h"
+
+/* Each call that may move lines has a number of its own, so that eviction is the same in every run of one
+ * seed. */
+static void evict(struct dk_machine *machine, phys_addr_t phys, u64 size)
+{
+    u64 number;
+
+    if (!machine->seed)
+        return;
+    number = __atomic_add_fetch(&machine->mapping->cache_events, 1, __ATOMIC_RELAXED);
+    dk_cache_evict(machine->cache, number, phys, size);
+}
+
+void dk_lines_to_device(struct dk_machine *machine, phys_addr_t phys, u64 size)
+{
+    if (!machine->cache)
+        return;
+    evict(machine, phys, size);
+    dk_cache_clean(machine->cache, phys, size);
+}
+
+void dk_lines_to_cpu(struct dk_machine *machine, phys_addr_t phys, u64 size,
+                     enum dma_data_direction direction)
+{
+    if (!machine->cache)
+        return;
+    evict(machine, phys, size);
+    if (direction != DMA_TO_DEVICE)
+        dk_cache_invalidate(machine->cache, phys, size);
+}
+
+void dk_lines_flush(struct dk_machine *machine, phys_addr_t phys, u64 size)
+{
+    if (!machine->cache)
+        return;
+    dk_cache_clean(machine->cache, phys, size);
+    dk_cache_invalidate(machine->cache, phys, size);
+}

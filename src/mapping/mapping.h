@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The mapping room's inner side: what dispatch, the back ends and the coherent pools share.
+ */
+#ifndef DK_MAPPING_MAPPING_H
+#define DK_MAPPING_MAPPING_H
+
+#include "check/check.h"
+#include "machine/machine.h"
+#include <dmakit/cma.h>
+#include <dmakit/dma-map-ops.h>
+#include <dmakit/of.h>
+
+/* What the machine's options say about mapping. */
+struct dk_mapping_config {
+    u64 cma_size;           /* cma=: bytes of the default contiguous area; 0: the board's */
+    u64 cma_base;           /* cma=size@base: where; 0: anywhere */
+    bool iommu_passthrough; /* iommu.passthrough=1: devices behind an IOMMU map directly */
+};
+
+/* What a reserved region of the board has become: at most one of the two. */
+struct dk_region {
+    struct cma *cma;
+    struct dk_coherent_pool *pool;
+};
+
+struct dk_mapping_state {
+    struct dk_machine *machine;
+    struct dk_mapping_config config;
+    struct device_node *nodes;             /* one for each of the board's */
+    struct dk_region *regions;             /* one for each of the board's reserved regions */
+    struct cma *default_cma;               /* one of @regions', or cma='s own; NULL: none */
+    struct cma *own_cma;                   /* cma='s; NULL: none */
+    struct dk_coherent_pool *default_pool; /* one of @regions', or @own_pool; NULL: none */
+    struct dk_coherent_pool *own_pool;     /* dma_init_global_coherent()'s */
+    u64 zone_dma_last; /* the last RAM address of the zone that GFP_DMA memory comes from */
+    u64 cache_events;  /* atomic: numbers the calls that move cache lines, for eviction */
+};
+
+/* Regions, pools and areas come up before devices do. 0 or -errno, with nothing left behind. */
+int dk_mapping_start(struct dk_machine *machine, const struct dk_mapping_config *config, u64 zone_dma_last);
+/* After the devices went. */
+void dk_mapping_finish(struct dk_machine *machine);
+/* Hooks of a machine: choose a new device's back end; free what a removed one leaves. */
+int dk_mapping_device_added(struct device *dev);
+void dk_mapping_device_removed(struct device *dev);
+
+/* Sets or clears the inline fast path, after anything it depends on has changed. */
+void dk_mapping_refresh(struct device *dev);
+
+/* ---- The direct back end ---- */
+
+extern const struct dma_map_ops dk_direct_ops;
+/* For devices whose back end this version does not have: every call gives its error. */
+extern const struct dma_map_ops dk_missing_ops;
+
+/* The last DMA address that mask and bus allow. */
+static inline u64 dk_dma_limit(const struct device *dev, u64 mask)
+{
+    return dev->bus_dma_limit && dev->bus_dma_limit < mask ? dev->bus_dma_limit : mask;
+}
+
+dma_addr_t dk_direct_map(struct device *dev, phys_addr_t phys, size_t size, enum dma_data_direction direction,
+                         unsigned long attrs);
+void dk_direct_unmap(struct device *dev, dma_addr_t dma, size_t size, enum dma_data_direction direction,
+                     unsigned long attrs);
+void dk_direct_sync(struct device *dev, dma_addr_t dma, size_t size, enum dma_data_direction direction,
+                    bool for_cpu);
+
+void *dk_direct_alloc(struct device *dev, size_t size, dma_addr_t *dma, gfp_t gfp, unsigned long attrs);
+void dk_direct_free(struct device *dev, size_t size, void *cpu, dma_addr_t dma, unsigned long attrs);
+struct page *dk_direct_alloc_pages(struct device *dev, size_t size, dma_addr_t *dma,
+                                   enum dma_data_direction direction, gfp_t gfp);
+void dk_direct_free_pages(struct device *dev, size_t size, struct page *page, dma_addr_t dma,
+                          enum dma_data_direction direction);
+int dk_direct_mmap(struct device *dev, struct vm_area_struct *vma, void *cpu, dma_addr_t dma, size_t size,
+                   unsigned long attrs);
+int dk_direct_get_sgtable(struct device *dev, struct sg_table *table, void *cpu, dma_addr_t dma, size_t size,
+                          unsigned long attrs);
+
+/* The page at @phys of @memory; NULL where there is no RAM. */
+struct page *dk_page_at(struct dk_memory *memory, phys_addr_t phys);
+/* The DMA address of [phys, phys + size) for @dev, whatever its mask: false when the bus cannot carry it
+ * there. */
+bool dk_phys_to_dma(const struct device *dev, phys_addr_t phys, u64 size, dma_addr_t *dma);
+
+/* ---- The two views ---- */
+
+/* Before the device may look, and before the CPU may: for a device that does not snoop. */
+void dk_lines_to_device(struct dk_machine *machine, phys_addr_t phys, u64 size);
+void dk_lines_to_cpu(struct dk_machine *machine, phys_addr_t phys, u64 size,
+                     enum dma_data_direction direction);
+/* Pages that pass between cached and coherent use: cleaned and invalidated. */
+void dk_lines_flush(struct dk_machine *machine, phys_addr_t phys, u64 size);
+
+/* ---- Contiguous memory ---- */
+
+/* Pages for @dev from its own area, or from the default one; NULL when neither serves. @limit: last usable
+ * physical address. */
+struct page *dk_contiguous_take(struct device *dev, size_t count, gfp_t gfp);
+/* True when @page was an area's and is free now. */
+bool dk_contiguous_give(struct device *dev, struct page *page, size_t count);
+
+/* ---- Coherent pools ---- */
+
+/*
+ * A pool over [phys, phys + size) of @machine: an address of RAM that is reserved, or of its uncached alias,
+ * or else of no RAM at all, which is made then. @device_base: the address that devices see; with @own_offset
+ * each device's own window gives it. Error pointers: -EINVAL, -EBUSY part of it is in use as something else,
+ * -ENOMEM.
+ */
+struct dk_coherent_pool *dk_coherent_pool_create(struct dk_machine *machine, phys_addr_t phys, u64 size,
+                                                 dma_addr_t device_base, bool own_offset);
+void dk_coherent_pool_destroy(struct dk_coherent_pool *pool);
+/* Zeroed memory in a power of two of pages for @dev (NULL: its DMA address is the physical one), or NULL. */
+void *dk_coherent_pool_take(struct dk_coherent_pool *pool, struct device *dev, size_t size, dma_addr_t *dma);
+/* False when @cpu is not a block of the pool's. */
+bool dk_coherent_pool_give(struct dk_coherent_pool *pool, const void *cpu, unsigned order);
+/* Whether @cpu lies in the pool, and where: its physical address in RAM. */
+bool dk_coherent_pool_holds(const struct dk_coherent_pool *pool, const void *cpu, u64 size,
+                            phys_addr_t *phys);
+/* Shows [cpu, cpu + size) at @vma as dma_mmap_attrs() does. */
+int dk_coherent_pool_mmap(const struct dk_coherent_pool *pool, struct vm_area_struct *vma, const void *cpu,
+                          u64 size);
+
+/* Shows [phys, phys + size) at @vma from its vm_pgoff on: 0, -ENXIO past the end, -EINVAL, -ENOMEM. */
+int dk_vma_show(struct dk_memory *memory, struct vm_area_struct *vma, phys_addr_t phys, u64 size,
+                bool uncached);
+
+#endif

@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Composes a machine from everything below: memory, views, devices, mapping, the checker.
+ */
+#include "base/alloc.h"
+#include "base/log.h"
+#include "check/check.h"
+#include "mapping/mapping.h"
+#include "start/arguments.h"
+#include "start/options.h"
+#include <dmakit/log.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The depth where neither the caller nor DMAKIT_OPTIONS chose one. */
+#define DEFAULT_DEPTH 2
+
+/* What the arguments (as on a kernel command line) ask for. */
+struct start_arguments {
+    u64 highmem;
+    struct dk_mapping_config mapping;
+};
+
+static int read_arguments(const char *text, struct start_arguments *arguments)
+{
+    int error;
+
+    memset(arguments, 0, sizeof(*arguments));
+    error = dk_argument_size(text, "highmem", &arguments->highmem, NULL);
+    if (!error)
+        error = dk_argument_size(text, "cma", &arguments->mapping.cma_size, &arguments->mapping.cma_base);
+    if (!error)
+        error = dk_argument_flag(text, "iommu.passthrough", &arguments->mapping.iommu_passthrough);
+    return error;
+}
+
+/* ---- Hooks: what lower rooms tell higher ones ---- */
+
+static void hook_finding(void *data, const struct dk_finding *finding)
+{
+    dk_check_finding(data, finding);
+}
+
+static int hook_device_added(void *data, struct device *dev)
+{
+    (void)data;
+    return dk_mapping_device_added(dev);
+}
+
+static void hook_driver_unbound(void *data, struct device *dev)
+{
+    (void)data;
+    dk_check_device_removed(dev);
+}
+
+static void hook_device_removed(void *data, struct device *dev)
+{
+    (void)data;
+    dk_check_device_removed(dev);
+    dk_mapping_device_removed(dev);
+}
+
+static void hook_memory_taken(void *data, phys_addr_t phys, u64 size)
+{
+    struct dk_machine *machine = data;
+
+    dk_cache_renew(machine->cache, phys, size);
+}
+
+static void hook_master_fault(void *data, struct device *dev, dma_addr_t dma, u64 length, bool write)
+{
+    (void)data;
+    dk_check_fault(dev, dma, length, write);
+}
+
+/* ---- Memory ---- */
+
+/*
+ * The first address above ZONE_DMA: what every device of the board reaches that has windows at all, as far as
+ * that is below 4 GiB. Memory for small masks comes from there.
+ */
+static u64 zone_dma_end(const struct dk_board *board)
+{
+    u64 end = 1ull << 32;
+    unsigned i, j;
+
+    for (i = 0; i < board->node_count; i++) {
+        const struct dk_node *node = &board->nodes[i];
+        u64 highest = 0;
+
+        for (j = 0; j < node->window_count; j++) {
+            u64 last = node->windows[j].cpu + (node->windows[j].size - 1);
+
+            if (last > highest)
+                highest = last;
+        }
+        if (node->enabled && node->window_count && highest < end - 1)
+            end = highest + 1;
+    }
+    return end & PAGE_MASK;
+}
+
+/* Whether any enabled device sees memory past the CPU's caches. */
+static bool has_two_views(const struct dk_board *board)
+{
+    unsigned i;
+
+    for (i = 0; i < board->node_count; i++) {
+        if (board->nodes[i].enabled && !board->nodes[i].coherent)
+            return true;
+    }
+    return false;
+}
+
+/* Zones are only cut where there is memory in them: a zone that starts above all RAM holds nothing, and costs
+ * nothing. */
+static struct dk_memory *make_memory(struct dk_machine *machine, const struct start_arguments *arguments)
+{
+    const struct dk_board *board = machine->board;
+    struct dk_memory_range *ranges = dk_allocate(board->memory_count, sizeof(*ranges));
+    struct dk_memory *memory;
+    unsigned i;
+
+    if (!ranges)
+        return ERR_PTR(-ENOMEM);
+    for (i = 0; i < board->memory_count; i++)
+        ranges[i] = (struct dk_memory_range){ board->memory[i].base, board->memory[i].size };
+    memory = dk_memory_create(&(struct dk_memory_config){
+        .ranges = ranges,
+        .range_count = board->memory_count,
+        .two_views = has_two_views(board),
+        .line = board->line,
+        .zone_dma_end = zone_dma_end(board),
+        .zone_dma32_end = 1ull << 32,
+        .highmem = arguments->highmem,
+        /* There is nothing yet that would bounce what a device cannot reach. */
+        .low_first = true,
+        .seed = machine->seed,
+        .hooks = &machine->hooks,
+        .machine = machine,
+    });
+    dk_release(ranges);
+    return memory;
+}
+
+/* Reserved regions leave the page allocator before anything is allocated. */
+static int reserve_regions(struct dk_machine *machine)
+{
+    const struct dk_board *board = machine->board;
+    unsigned i;
+
+    for (i = 0; i < board->reserved_count; i++) {
+        const struct dk_reserved *reserved = &board->reserved[i];
+        int error;
+
+        if (reserved->reason || reserved->disabled)
+            continue;
+        /* A region in the uncached alias takes the memory that the alias shows. */
+        error = dk_memory_reserve(machine->memory, dk_alias_to_memory(machine, reserved->range.base),
+                                  reserved->range.size, !reserved->no_map);
+        if (error) {
+            dk_log(DK_LOG_ERROR, "%s: cannot be reserved: %s", reserved->node, strerror(-error));
+            return error;
+        }
+    }
+    return 0;
+}
+
+/* ---- The machine ---- */
+
+static void finish(struct dk_machine *machine)
+{
+    dk_devices_finish(machine);
+    dk_mapping_finish(machine);
+    dk_interrupts_finish(machine);
+    dk_registers_finish(machine);
+    dk_checker_destroy(machine->checker);
+    dk_cache_destroy(machine->cache);
+    dk_memory_destroy(machine->memory);
+    pthread_mutex_destroy(&machine->devices_lock);
+    dk_board_free((struct dk_board *)(uintptr_t)machine->board);
+    dk_release(machine->arguments);
+    dk_release(machine);
+}
+
+static int make_checker(struct dk_machine *machine, const struct dk_options *options)
+{
+    const struct dk_check_options check = {
+        .depth = machine->depth,
+        .json = options->json,
+        .report_path = options->report_path,
+        .abort_on_error = options->abort_on_error,
+    };
+    struct dk_checker *checker;
+
+    if (!machine->depth)
+        return 0;
+    checker = dk_checker_create(machine, &check);
+    if (IS_ERR(checker))
+        return (int)PTR_ERR(checker);
+    machine->checker = checker;
+    return 0;
+}
+
+/* Everything after the board, in the order in which each stands on the one before. */
+static int bring_up(struct dk_machine *machine, const struct dk_options *options)
+{
+    struct start_arguments arguments;
+    struct dk_memory *memory;
+    int error;
+
+    error = read_arguments(machine->arguments, &arguments);
+    if (error)
+        return error;
+    memory = make_memory(machine, &arguments);
+    if (IS_ERR(memory))
+        return (int)PTR_ERR(memory);
+    machine->memory = memory;
+    error = reserve_regions(machine);
+    if (error)
+        return error;
+    if (dk_memory_two_views(memory)) {
+        struct dk_cache *cache = dk_cache_create(memory, machine->seed);
+
+        if (IS_ERR_OR_NULL(cache))
+            return -ENOMEM;
+        machine->cache = cache;
+    }
+    error = make_checker(machine, options);
+    if (!error)
+        error = dk_registers_start(machine);
+    if (!error)
+        error = dk_interrupts_start(machine);
+    if (!error)
+        error = dk_mapping_start(machine, &arguments.mapping, zone_dma_end(machine->board) - 1);
+    if (!error)
+        error = dk_devices_start(machine);
+    return error;
+}
+
+/* The board that the caller, the environment or the library itself provides; always one of the machine's own.
+ */
+static struct dk_board *choose_board(const struct dk_board *given, const char *memory)
+{
+    const char *path = getenv("DMAKIT_BOARD");
+    struct dk_board *board, *copy;
+
+    if (given)
+        return dk_board_with_memory(given, memory);
+    board = path && *path ? dk_board_load(path) : dk_board_hostile();
+    if (IS_ERR(board) || !memory)
+        return board;
+    copy = dk_board_with_memory(board, memory);
+    dk_board_free(board);
+    return copy;
+}
+
+static struct dk_machine *compose(const struct dk_board *board, const struct dk_machine_options *given,
+                                  const struct dk_options *options)
+{
+    const char *memory = given ? given->memory : options->memory;
+    const char *arguments = given ? given->arguments : options->arguments;
+    struct dk_machine *machine = dk_allocate(1, sizeof(*machine));
+    struct dk_board *own;
+    int error;
+
+    if (!machine)
+        return ERR_PTR(-ENOMEM);
+    own = choose_board(board, memory);
+    if (IS_ERR(own)) {
+        dk_release(machine);
+        return ERR_CAST(own);
+    }
+    machine->board = own;
+    machine->seed = given ? given->seed : options->seed;
+    machine->depth = given && given->depth >= 0 ? given->depth : options->depth;
+    if (machine->depth < 0)
+        machine->depth = DEFAULT_DEPTH;
+    machine->hooks = (struct dk_hooks){
+        .data = machine,
+        .finding = hook_finding,
+        .device_added = hook_device_added,
+        .driver_unbound = hook_driver_unbound,
+        .device_removed = hook_device_removed,
+        .memory_taken = hook_memory_taken,
+        .master_fault = hook_master_fault,
+    };
+    INIT_LIST_HEAD(&machine->link);
+    pthread_mutex_init(&machine->devices_lock, NULL);
+    machine->arguments = dk_copy_string(arguments ? arguments : own->arguments);
+    error = machine->arguments ? bring_up(machine, options) : -ENOMEM;
+    if (error) {
+        finish(machine);
+        return ERR_PTR(error);
+    }
+    return machine;
+}
+
+struct dk_machine *dk_machine_create(const struct dk_board *board, const struct dk_machine_options *given)
+{
+    /* A caller built against an older header has a shorter structure: what it lacks keeps its default. */
+    struct dk_machine_options known = { .size = sizeof(known), .depth = -1 };
+    struct dk_options options;
+    struct dk_machine *machine;
+    int error;
+
+    error = dk_options_read(&options, getenv("DMAKIT_OPTIONS"));
+    if (error)
+        return ERR_PTR(error);
+    if (options.log_level >= 0)
+        dk_log_set_level(options.log_level);
+    if (given && given->size >= sizeof(given->size))
+        memcpy(&known, given, given->size < sizeof(known) ? given->size : sizeof(known));
+    else if (given)
+        known.size = given->size;
+    if (known.size < sizeof(known.size) || known.depth < -1 || known.depth > 3) {
+        dk_log(DK_LOG_ERROR, "dk_machine_create: options of %zu bytes and depth %d", known.size, known.depth);
+        machine = ERR_PTR(-EINVAL);
+    } else {
+        machine = compose(board, given ? &known : NULL, &options);
+    }
+    dk_options_finish(&options);
+    return machine;
+}
+
+unsigned long dk_machine_destroy(struct dk_machine *machine)
+{
+    unsigned long count;
+
+    if (!machine)
+        return 0;
+    /* Devices go first: what they leave is reported, and counts. */
+    dk_devices_finish(machine);
+    count = dk_checker_count(machine->checker, NULL);
+    finish(machine);
+    return count;
+}

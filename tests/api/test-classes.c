@@ -1,0 +1,580 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Each class of depth 1: a driver that makes the mistake is reported, with class, file and line; its correct
+ * twin is not.
+ */
+#include "api.h"
+
+struct scene {
+    struct dk_machine *machine;
+    struct device *dev;
+    char *buffer; /* 4096 bytes of kmalloc() */
+    int line;     /* where the mistake stands */
+};
+
+/* Marks the mistake: notes the line of the call it wraps. */
+#define AT(scene, call) ((scene)->line = __LINE__, (call))
+
+static dma_addr_t map(struct scene *scene, size_t size, enum dma_data_direction direction)
+{
+    dma_addr_t dma = dma_map_single(scene->dev, scene->buffer, size, direction);
+
+    assert_int_equal(dma_mapping_error(scene->dev, dma), 0);
+    return dma;
+}
+
+/* ---- Freeing ---- */
+
+static void leak_bad(struct scene *scene)
+{
+    dma_addr_t dma = AT(scene, dma_map_single(scene->dev, scene->buffer, 64, DMA_TO_DEVICE));
+
+    assert_int_equal(dma_mapping_error(scene->dev, dma), 0);
+    dk_device_remove(scene->dev);
+}
+
+static void leak_good(struct scene *scene)
+{
+    dma_unmap_single(scene->dev, map(scene, 64, DMA_TO_DEVICE), 64, DMA_TO_DEVICE);
+    dk_device_remove(scene->dev);
+}
+
+static void invalid_free_bad(struct scene *scene)
+{
+    AT(scene, dma_unmap_single(scene->dev, DMA_MAPPING_ERROR, 64, DMA_TO_DEVICE));
+}
+
+static void not_allocated_bad(struct scene *scene)
+{
+    dma_addr_t dma = map(scene, 64, DMA_TO_DEVICE);
+
+    dma_unmap_single(scene->dev, dma, 64, DMA_TO_DEVICE);
+    AT(scene, dma_unmap_single(scene->dev, dma, 64, DMA_TO_DEVICE));
+}
+
+static void wrong_size_bad(struct scene *scene)
+{
+    dma_addr_t dma = map(scene, 128, DMA_TO_DEVICE);
+
+    AT(scene, dma_unmap_single(scene->dev, dma, 64, DMA_TO_DEVICE));
+}
+
+static void wrong_function_bad(struct scene *scene)
+{
+    dma_addr_t dma = map(scene, 4096, DMA_BIDIRECTIONAL);
+
+    AT(scene, dma_free_coherent(scene->dev, 4096, scene->buffer, dma));
+}
+
+static void right_function_good(struct scene *scene)
+{
+    /* single and page are one kind of mapping. */
+    dma_unmap_page(scene->dev, map(scene, 64, DMA_TO_DEVICE), 64, DMA_TO_DEVICE);
+}
+
+static void wrong_cpu_bad(struct scene *scene)
+{
+    dma_addr_t dma;
+    char *cpu = dma_alloc_coherent(scene->dev, 8192, &dma, GFP_KERNEL);
+
+    assert_non_null(cpu);
+    AT(scene, dma_free_coherent(scene->dev, 8192, cpu + 4096, dma));
+}
+
+static void wrong_cpu_good(struct scene *scene)
+{
+    dma_addr_t dma;
+    char *cpu = dma_alloc_coherent(scene->dev, 8192, &dma, GFP_KERNEL);
+
+    assert_non_null(cpu);
+    dma_free_coherent(scene->dev, 8192, cpu, dma);
+}
+
+static void sg_of(struct scene *scene, struct scatterlist *sg, int nents, unsigned size)
+{
+    int i;
+
+    sg_init_table(sg, (unsigned)nents);
+    for (i = 0; i < nents; i++)
+        sg_set_buf(&sg[i], scene->buffer + (size_t)i * 1024, size);
+}
+
+static void sg_count_bad(struct scene *scene)
+{
+    struct scatterlist sg[2];
+
+    sg_of(scene, sg, 2, 512);
+    assert_int_equal(dma_map_sg(scene->dev, sg, 2, DMA_TO_DEVICE), 2);
+    AT(scene, dma_unmap_sg(scene->dev, sg, 1, DMA_TO_DEVICE));
+}
+
+static void sg_good(struct scene *scene)
+{
+    struct scatterlist sg[2];
+
+    sg_of(scene, sg, 2, 512);
+    assert_int_equal(dma_map_sg(scene->dev, sg, 2, DMA_TO_DEVICE), 2);
+    dma_sync_sg_for_cpu(scene->dev, sg, 2, DMA_TO_DEVICE);
+    dma_sync_sg_for_device(scene->dev, sg, 2, DMA_TO_DEVICE);
+    dma_unmap_sg(scene->dev, sg, 2, DMA_TO_DEVICE);
+}
+
+static void wrong_direction_bad(struct scene *scene)
+{
+    dma_addr_t dma = map(scene, 64, DMA_TO_DEVICE);
+
+    AT(scene, dma_unmap_single(scene->dev, dma, 64, DMA_FROM_DEVICE));
+}
+
+static void unchecked_bad(struct scene *scene)
+{
+    dma_addr_t dma = dma_map_single(scene->dev, scene->buffer, 64, DMA_TO_DEVICE);
+
+    AT(scene, dma_unmap_single(scene->dev, dma, 64, DMA_TO_DEVICE));
+}
+
+static void unmap_good(struct scene *scene)
+{
+    dma_unmap_single(scene->dev, map(scene, 64, DMA_TO_DEVICE), 64, DMA_TO_DEVICE);
+    dma_unmap_single(scene->dev, map(scene, 64, DMA_FROM_DEVICE), 64, DMA_FROM_DEVICE);
+}
+
+/* ---- What may be mapped ---- */
+
+static void stack_bad(struct scene *scene)
+{
+    char on_stack[64] = { 0 };
+
+    assert_int_equal(AT(scene, dma_map_single(scene->dev, on_stack, 64, DMA_TO_DEVICE)), DMA_MAPPING_ERROR);
+}
+
+static const char constant[64] = "a constant in the program's read-only data";
+
+static void rodata_bad(struct scene *scene)
+{
+    assert_int_equal(AT(scene, dma_map_single(scene->dev, (char *)(uintptr_t)constant, 64, DMA_TO_DEVICE)),
+                     DMA_MAPPING_ERROR);
+}
+
+static void copied_good(struct scene *scene)
+{
+    memcpy(scene->buffer, constant, 64);
+    unmap_good(scene);
+}
+
+static void heap_bad(struct scene *scene)
+{
+    char *heap = calloc(64, 1);
+
+    assert_int_equal(AT(scene, dma_map_single(scene->dev, heap, 64, DMA_TO_DEVICE)), DMA_MAPPING_ERROR);
+    free(heap);
+}
+
+static void vmalloc_bad(struct scene *scene)
+{
+    char *area = vmalloc(8192);
+
+    assert_non_null(area);
+    assert_int_equal(AT(scene, dma_map_single(scene->dev, area, 64, DMA_TO_DEVICE)), DMA_MAPPING_ERROR);
+    vfree(area);
+}
+
+static void vmalloc_good(struct scene *scene)
+{
+    char *area = vmalloc(8192);
+    dma_addr_t dma = dma_map_page(scene->dev, vmalloc_to_page(area + 4096), 0, 64, DMA_TO_DEVICE);
+
+    assert_int_equal(dma_mapping_error(scene->dev, dma), 0);
+    dma_unmap_page(scene->dev, dma, 64, DMA_TO_DEVICE);
+    vfree(area);
+}
+
+/* ---- Syncs ---- */
+
+static void sync_not_mapped_bad(struct scene *scene)
+{
+    dma_addr_t dma = map(scene, 64, DMA_FROM_DEVICE);
+
+    dma_unmap_single(scene->dev, dma, 64, DMA_FROM_DEVICE);
+    AT(scene, dma_sync_single_for_cpu(scene->dev, dma, 64, DMA_FROM_DEVICE));
+}
+
+static void sync_range_bad(struct scene *scene)
+{
+    dma_addr_t dma = map(scene, 64, DMA_FROM_DEVICE);
+
+    AT(scene, dma_sync_single_range_for_cpu(scene->dev, dma, 32, 64, DMA_FROM_DEVICE));
+    dma_unmap_single(scene->dev, dma, 64, DMA_FROM_DEVICE);
+}
+
+static void sync_good(struct scene *scene)
+{
+    dma_addr_t dma = map(scene, 64, DMA_FROM_DEVICE);
+
+    dma_sync_single_range_for_cpu(scene->dev, dma, 32, 32, DMA_FROM_DEVICE);
+    dma_sync_single_for_cpu(scene->dev, dma, 64, DMA_FROM_DEVICE);
+    dma_sync_single_for_device(scene->dev, dma, 64, DMA_FROM_DEVICE);
+    /* What the device owns already may be given to it again. */
+    dma_sync_single_for_device(scene->dev, dma, 64, DMA_FROM_DEVICE);
+    dma_unmap_single(scene->dev, dma, 64, DMA_FROM_DEVICE);
+    /* One direction of a bidirectional mapping. */
+    dma = map(scene, 64, DMA_BIDIRECTIONAL);
+    dma_sync_single_for_cpu(scene->dev, dma, 64, DMA_FROM_DEVICE);
+    dma_sync_single_for_device(scene->dev, dma, 64, DMA_TO_DEVICE);
+    dma_unmap_single(scene->dev, dma, 64, DMA_BIDIRECTIONAL);
+}
+
+static void sync_direction_bad(struct scene *scene)
+{
+    dma_addr_t dma = map(scene, 64, DMA_FROM_DEVICE);
+
+    AT(scene, dma_sync_single_for_cpu(scene->dev, dma, 64, DMA_TO_DEVICE));
+    dma_unmap_single(scene->dev, dma, 64, DMA_FROM_DEVICE);
+}
+
+static void sync_readonly_bad(struct scene *scene)
+{
+    dma_addr_t dma = map(scene, 64, DMA_TO_DEVICE);
+
+    AT(scene, dma_sync_single_for_cpu(scene->dev, dma, 64, DMA_FROM_DEVICE));
+    dma_unmap_single(scene->dev, dma, 64, DMA_TO_DEVICE);
+}
+
+static void sync_writeonly_bad(struct scene *scene)
+{
+    dma_addr_t dma = map(scene, 64, DMA_FROM_DEVICE);
+
+    AT(scene, dma_sync_single_for_device(scene->dev, dma, 64, DMA_TO_DEVICE));
+    dma_unmap_single(scene->dev, dma, 64, DMA_FROM_DEVICE);
+}
+
+static void sync_sg_count_bad(struct scene *scene)
+{
+    struct scatterlist sg[2];
+
+    sg_of(scene, sg, 2, 512);
+    assert_int_equal(dma_map_sg(scene->dev, sg, 2, DMA_FROM_DEVICE), 2);
+    AT(scene, dma_sync_sg_for_cpu(scene->dev, sg, 1, DMA_FROM_DEVICE));
+    dma_unmap_sg(scene->dev, sg, 2, DMA_FROM_DEVICE);
+}
+
+/* ---- Scatterlists' limits ---- */
+
+static void segment_bad(struct scene *scene)
+{
+    struct scatterlist sg;
+
+    dma_set_max_seg_size(scene->dev, 1024);
+    sg_init_one(&sg, scene->buffer, 2048);
+    assert_int_equal(AT(scene, dma_map_sg(scene->dev, &sg, 1, DMA_TO_DEVICE)), 1);
+    dma_unmap_sg(scene->dev, &sg, 1, DMA_TO_DEVICE);
+}
+
+static void segment_good(struct scene *scene)
+{
+    struct scatterlist sg;
+
+    dma_set_max_seg_size(scene->dev, 2048);
+    dma_set_seg_boundary(scene->dev, 4095);
+    sg_init_one(&sg, scene->buffer, 2048);
+    assert_int_equal(dma_map_sg(scene->dev, &sg, 1, DMA_TO_DEVICE), 1);
+    dma_unmap_sg(scene->dev, &sg, 1, DMA_TO_DEVICE);
+}
+
+static void boundary_bad(struct scene *scene)
+{
+    struct scatterlist sg;
+
+    dma_set_seg_boundary(scene->dev, 1023);
+    sg_init_one(&sg, scene->buffer + 512, 1024);
+    assert_int_equal(AT(scene, dma_map_sg(scene->dev, &sg, 1, DMA_TO_DEVICE)), 1);
+    dma_unmap_sg(scene->dev, &sg, 1, DMA_TO_DEVICE);
+}
+
+/* ---- Lines ---- */
+
+static void overlap_bad(struct scene *scene)
+{
+    dma_addr_t first = map(scene, 96, DMA_FROM_DEVICE);
+    dma_addr_t second = AT(scene, dma_map_single(scene->dev, scene->buffer + 96, 32, DMA_FROM_DEVICE));
+
+    assert_int_equal(dma_mapping_error(scene->dev, second), 0);
+    dma_unmap_single(scene->dev, first, 96, DMA_FROM_DEVICE);
+    dma_unmap_single(scene->dev, second, 32, DMA_FROM_DEVICE);
+}
+
+static void overlap_good(struct scene *scene)
+{
+    dma_addr_t first = map(scene, 128, DMA_FROM_DEVICE), second, again;
+
+    second = dma_map_single(scene->dev, scene->buffer + 128, 32, DMA_FROM_DEVICE);
+    assert_int_equal(dma_mapping_error(scene->dev, second), 0);
+    dma_unmap_single(scene->dev, first, 128, DMA_FROM_DEVICE);
+    dma_unmap_single(scene->dev, second, 32, DMA_FROM_DEVICE);
+    /* The same bytes twice, for devices that only read them. */
+    first = map(scene, 128, DMA_TO_DEVICE);
+    again = map(scene, 128, DMA_TO_DEVICE);
+    dma_unmap_single(scene->dev, first, 128, DMA_TO_DEVICE);
+    dma_unmap_single(scene->dev, again, 128, DMA_TO_DEVICE);
+}
+
+/* @count mappings of one line, each of which says that it takes care of the caches itself. */
+static void overlap_times(struct scene *scene, int count)
+{
+    struct device *dev = scene->dev;
+    char *line = scene->buffer;
+    unsigned long own = DMA_ATTR_SKIP_CPU_SYNC;
+    dma_addr_t dma[9];
+    int i;
+
+    for (i = 0; i < count; i++) {
+        dma[i] = AT(scene, dma_map_single_attrs(dev, line, 64, DMA_FROM_DEVICE, own));
+        assert_int_equal(dma_mapping_error(dev, dma[i]), 0);
+    }
+    for (i = 0; i < count; i++)
+        dma_unmap_single_attrs(dev, dma[i], 64, DMA_FROM_DEVICE, own);
+}
+
+static void overflow_bad(struct scene *scene)
+{
+    overlap_times(scene, 9);
+}
+
+static void overflow_good(struct scene *scene)
+{
+    overlap_times(scene, 7);
+}
+
+/* ---- Context ---- */
+
+static void sleeps_bad(struct scene *scene)
+{
+    spinlock_t lock;
+    dma_addr_t dma;
+    void *cpu;
+
+    spin_lock_init(&lock);
+    spin_lock(&lock);
+    cpu = AT(scene, dma_alloc_coherent(scene->dev, 4096, &dma, GFP_KERNEL));
+    spin_unlock(&lock);
+    dma_free_coherent(scene->dev, 4096, cpu, dma);
+}
+
+static void sleeps_good(struct scene *scene)
+{
+    spinlock_t lock;
+    dma_addr_t dma;
+    void *cpu;
+
+    spin_lock_init(&lock);
+    spin_lock(&lock);
+    cpu = dma_alloc_coherent(scene->dev, 4096, &dma, GFP_ATOMIC);
+    spin_unlock(&lock);
+    assert_non_null(cpu);
+    dma_free_coherent(scene->dev, 4096, cpu, dma);
+    cpu = dma_alloc_coherent(scene->dev, 4096, &dma, GFP_KERNEL);
+    dma_free_coherent(scene->dev, 4096, cpu, dma);
+}
+
+static const struct {
+    const char *class_name;
+    void (*bad)(struct scene *scene);
+    void (*good)(struct scene *scene);
+} classes[] = {
+    { "leak-at-remove", leak_bad, leak_good },
+    { "free-invalid-address", invalid_free_bad, unmap_good },
+    { "free-not-allocated", not_allocated_bad, unmap_good },
+    { "free-wrong-size", wrong_size_bad, unmap_good },
+    { "free-wrong-function", wrong_function_bad, right_function_good },
+    { "free-wrong-cpu-address", wrong_cpu_bad, wrong_cpu_good },
+    { "free-wrong-sg-count", sg_count_bad, sg_good },
+    { "free-wrong-direction", wrong_direction_bad, unmap_good },
+    { "error-unchecked", unchecked_bad, unmap_good },
+    { "maps-stack", stack_bad, copied_good },
+    { "maps-rodata", rodata_bad, copied_good },
+    { "maps-invalid-address", heap_bad, copied_good },
+    { "maps-vmalloc", vmalloc_bad, vmalloc_good },
+    { "sync-not-mapped", sync_not_mapped_bad, sync_good },
+    { "sync-out-of-range", sync_range_bad, sync_good },
+    { "sync-wrong-direction", sync_direction_bad, sync_good },
+    { "sync-readonly-for-cpu", sync_readonly_bad, sync_good },
+    { "sync-writeonly-for-device", sync_writeonly_bad, sync_good },
+    { "sync-wrong-sg-count", sync_sg_count_bad, sg_good },
+    { "sg-segment-too-long", segment_bad, segment_good },
+    { "sg-crosses-boundary", boundary_bad, segment_good },
+    { "overlapping-lines", overlap_bad, overlap_good },
+    { "overlap-overflow", overflow_bad, overflow_good },
+    { "sleeps-in-atomic", sleeps_bad, sleeps_good },
+};
+
+struct seen {
+    unsigned long reports;
+    char class_name[64];
+    char file[256];
+    char function[64];
+    int line;
+    bool whole; /* every part that a reader needs is there */
+};
+
+static void note(const struct dk_report *report, void *data)
+{
+    struct seen *seen = data;
+    /* A leak is named by the call that created it. */
+    const struct dk_frames *stack =
+        strcmp(report->class_name, "leak-at-remove") ? &report->access.stack : &report->mapping.stack;
+
+    seen->reports++;
+    snprintf(seen->class_name, sizeof(seen->class_name), "%s", report->class_name);
+    if (stack->count) {
+        snprintf(seen->file, sizeof(seen->file), "%s", stack->frames[0].file ? stack->frames[0].file : "");
+        snprintf(seen->function, sizeof(seen->function), "%s",
+                 stack->frames[0].function ? stack->frames[0].function : "");
+        seen->line = stack->frames[0].line;
+    }
+    seen->whole = report->what && *report->what && report->advice && *report->advice && report->device &&
+                  *report->device && report->severity && report->access.kind && report->access.name;
+}
+
+/* Runs one side of one class on one board. */
+static struct seen play(void (*part)(struct scene *scene), const char *board, struct scene *scene)
+{
+    struct seen seen = { 0 };
+
+    scene->machine = machine_on(board);
+    scene->dev = dk_device_find(scene->machine, "nic");
+    scene->buffer = kmalloc(4096, GFP_KERNEL);
+    assert_non_null(scene->buffer);
+    dk_check_set_sink(scene->machine, note, &seen);
+    part(scene);
+    return seen;
+}
+
+static void each_mistake_is_reported_where_it_stands(void **state)
+{
+    static const char *const boards[] = { COHERENT_BOARD, NONCOHERENT_BOARD };
+    size_t i, board;
+
+    (void)state;
+    for (board = 0; board < 2; board++) {
+        for (i = 0; i < sizeof(classes) / sizeof(classes[0]); i++) {
+            struct scene scene = { 0 };
+            struct seen seen;
+
+            /* On a coherent machine two owners of one line do no harm. */
+            if (board == 0 && !strcmp(classes[i].class_name, "overlapping-lines"))
+                continue;
+            seen = play(classes[i].bad, boards[board], &scene);
+            if (seen.reports != 1 || strcmp(seen.class_name, classes[i].class_name) ||
+                seen.line != scene.line)
+                print_error("%s on board %zu: %lu reports, %s at %s:%d, expected line %d\n",
+                            classes[i].class_name, board, seen.reports, seen.class_name, seen.file, seen.line,
+                            scene.line);
+            assert_int_equal(seen.reports, 1);
+            assert_string_equal(seen.class_name, classes[i].class_name);
+            assert_non_null(strstr(seen.file, "test-classes.c"));
+            assert_int_equal(seen.line, scene.line);
+            assert_true(seen.whole);
+            assert_true(dk_check_count(scene.machine, classes[i].class_name) >= 1);
+            dk_check_set_sink(scene.machine, note, &seen);
+            dk_machine_destroy(scene.machine);
+        }
+    }
+}
+
+static void each_correct_twin_is_silent(void **state)
+{
+    static const char *const boards[] = { COHERENT_BOARD, NONCOHERENT_BOARD };
+    size_t i, board;
+
+    (void)state;
+    for (board = 0; board < 2; board++) {
+        for (i = 0; i < sizeof(classes) / sizeof(classes[0]); i++) {
+            struct scene scene = { 0 };
+            struct seen seen = play(classes[i].good, boards[board], &scene);
+
+            if (seen.reports)
+                print_error("%s's twin on board %zu: %s at %s:%d\n", classes[i].class_name, board,
+                            seen.class_name, seen.file, seen.line);
+            assert_int_equal(seen.reports, 0);
+            kfree(scene.buffer);
+            assert_int_equal(dk_machine_destroy(scene.machine), 0);
+        }
+    }
+}
+
+/* The same mistake in a loop is one report with a count; at another line it is another report. */
+static void a_repeated_mistake_is_one_report(void **state)
+{
+    struct scene scene = { 0 };
+    struct seen seen = { 0 };
+    int i;
+
+    (void)state;
+    scene.machine = machine_on(COHERENT_BOARD);
+    scene.dev = dk_device_find(scene.machine, "nic");
+    scene.buffer = kmalloc(4096, GFP_KERNEL);
+    dk_check_set_sink(scene.machine, note, &seen);
+    for (i = 0; i < 100; i++)
+        wrong_size_bad(&scene);
+    assert_int_equal(seen.reports, 1);
+    assert_int_equal(dk_check_count(scene.machine, "free-wrong-size"), 100);
+    assert_int_equal(dk_check_count(scene.machine, "free-wrong-direction"), 0);
+    wrong_direction_bad(&scene);
+    assert_int_equal(seen.reports, 2);
+    kfree(scene.buffer);
+    assert_int_equal(dk_machine_destroy(scene.machine), 101);
+}
+
+/* Depth 0 reports nothing, and a bad call still does no harm. */
+static void depth_zero_is_silent(void **state)
+{
+    static const char *const boards[] = { COHERENT_BOARD, NONCOHERENT_BOARD };
+    size_t i, board;
+
+    (void)state;
+    for (board = 0; board < 2; board++) {
+        for (i = 0; i < sizeof(classes) / sizeof(classes[0]); i++) {
+            struct scene scene = { 0 };
+
+            /* Without the checker's records these free memory that is still in use, as they do in a kernel.
+             */
+            if (!strcmp(classes[i].class_name, "free-wrong-function") ||
+                !strcmp(classes[i].class_name, "free-wrong-cpu-address"))
+                continue;
+            scene.machine = machine_with(boards[board], NULL, 0, 0);
+            scene.dev = dk_device_find(scene.machine, "nic");
+            scene.buffer = kmalloc(4096, GFP_KERNEL);
+            classes[i].bad(&scene);
+            assert_int_equal(dk_check_count(scene.machine, NULL), 0);
+            assert_int_equal(dk_machine_destroy(scene.machine), 0);
+        }
+    }
+}
+
+static void the_list_of_classes_is_whole(void **state)
+{
+    const char *const *names = dk_check_classes();
+    size_t i, count;
+
+    (void)state;
+    for (count = 0; names[count]; count++)
+        assert_non_null(dk_check_class_summary(names[count]));
+    assert_int_equal(count, sizeof(classes) / sizeof(classes[0]));
+    for (i = 0; i < count; i++)
+        assert_non_null(dk_check_class_summary(classes[i].class_name));
+    assert_null(dk_check_class_summary("no-such-class"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_mistake_is_reported_where_it_stands),
+        cmocka_unit_test(each_correct_twin_is_silent),
+        cmocka_unit_test(a_repeated_mistake_is_one_report),
+        cmocka_unit_test(depth_zero_is_silent),
+        cmocka_unit_test(the_list_of_classes_is_whole),
+    };
+
+    dk_log_set_level(-1);
+    return cmocka_run_group_tests_name("classes", tests, NULL, NULL);
+}

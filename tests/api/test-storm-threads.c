@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Storms in several threads at once, on one machine and on two: right calls make no report and give all
+ * memory back; wrong ones are counted, each of them.
+ */
+#include "storm.h"
+
+#include "machine/machine.h"
+#include <pthread.h>
+
+#define THREADS 4
+
+static unsigned long operations(void)
+{
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+    return 1500;
+#else
+    return getenv("DMAKIT_TEST_FAST") ? 2000 : 20000;
+#endif
+}
+
+struct part {
+    struct storm storm;
+    pthread_t thread;
+    unsigned long mistakes; /* each of which is one report */
+    unsigned number;
+    unsigned counter;
+};
+
+static irqreturn_t allocate_in_handler(int irq, void *data)
+{
+    struct part *part = data;
+    struct device *dev = part->storm.devices[0];
+    char *buffer = kmalloc(256, GFP_ATOMIC);
+    dma_addr_t dma = dma_map_single(dev, buffer, 256, DMA_TO_DEVICE);
+
+    (void)irq;
+    if (buffer && !dma_mapping_error(dev, dma))
+        dma_unmap_single(dev, dma, 256, DMA_TO_DEVICE);
+    kfree(buffer);
+    __atomic_add_fetch(&part->counter, 1, __ATOMIC_RELAXED);
+    return IRQ_HANDLED;
+}
+
+/* One mistake on a mapping of its own. */
+static void mistake(struct part *part)
+{
+    struct device *dev = part->storm.devices[0];
+    char *buffer = kmalloc(512, GFP_KERNEL);
+    dma_addr_t dma = dma_map_single(dev, buffer, 512, DMA_BIDIRECTIONAL);
+
+    assert_int_equal(dma_mapping_error(dev, dma), 0);
+    switch (storm_below(&part->storm, 4)) {
+    case 0:
+        dma_sync_single_for_cpu(dev, dma + 500, 13, DMA_BIDIRECTIONAL);
+        break;
+    case 1:
+        dma_unmap_single(dev, dma + 1, 511, DMA_BIDIRECTIONAL);
+        break;
+    case 2:
+        dma_unmap_single(dev, dma, 511, DMA_BIDIRECTIONAL);
+        dma = DMA_MAPPING_ERROR;
+        break;
+    default:
+        dma_unmap_single(dev, dma, 512, DMA_TO_DEVICE);
+        dma = DMA_MAPPING_ERROR;
+    }
+    part->mistakes++;
+    if (dma != DMA_MAPPING_ERROR)
+        dma_unmap_single(dev, dma, 512, DMA_BIDIRECTIONAL);
+    kfree(buffer);
+}
+
+static void *work(void *data)
+{
+    struct part *part = data;
+    struct storm *storm = &part->storm;
+    struct device *dev = storm->devices[0];
+    unsigned long count = operations();
+    int irq = platform_get_irq(container_of(dev, struct platform_device, dev), 0);
+    unsigned i;
+
+    dk_machine_enter(storm->machine);
+    assert_int_equal(request_irq((unsigned)irq, allocate_in_handler, 0, "storm", part), 0);
+    while (count--) {
+        struct storm_thing *thing = &storm->things[storm_below(storm, STORM_THINGS)];
+
+        switch (storm_below(storm, 40)) {
+        case 0:
+            dk_interrupt_raise(dev, 0);
+            break;
+        case 1:
+            if (storm->wrong)
+                mistake(part);
+            break;
+        case 2: {
+            char name[32];
+            struct device *more;
+
+            snprintf(name, sizeof(name), "more-%u-%lu", part->number, count);
+            more = dk_device_add(dev->parent, name);
+            assert_false(IS_ERR(more));
+            dk_device_remove(more);
+            break;
+        }
+        default:
+            if (!thing->kind)
+                storm_make(storm, thing, (enum storm_kind)(1 + storm_below(storm, STORM_KINDS - 1)),
+                           storm->devices[storm_below(storm, 2)]);
+            else if (storm_one_in(storm, 2))
+                storm_use(storm, thing);
+            else
+                storm_undo(storm, thing);
+        }
+    }
+    free_irq((unsigned)irq, part);
+    for (i = 0; i < STORM_THINGS; i++)
+        storm_undo(storm, &storm->things[i]);
+    return NULL;
+}
+
+/* Each thread has one device of its own, and all of a machine share another. */
+static void storm_in_threads(const char *const *boards, unsigned machine_count, uint64_t seed, int depth,
+                             bool wrong)
+{
+    struct dk_machine *machines[2] = { NULL, NULL };
+    struct part *parts = calloc(THREADS, sizeof(*parts));
+    unsigned long mistakes[2] = { 0, 0 };
+    u64 before[2] = { 0, 0 };
+    unsigned i;
+
+    assert_non_null(parts);
+    for (i = 0; i < machine_count; i++) {
+        machines[i] = machine_with(boards[i], NULL, seed, depth);
+        before[i] = dk_memory_free_pages(machines[i]->memory);
+        if (wrong)
+            dk_check_set_sink(machines[i], ignore_report, NULL);
+    }
+    for (i = 0; i < THREADS; i++) {
+        struct part *part = &parts[i];
+        char name[32];
+
+        part->number = i;
+        part->storm.machine = machines[i % machine_count];
+        part->storm.random = 977 + i;
+        part->storm.wrong = wrong;
+        snprintf(name, sizeof(name), "own-%u", i);
+        part->storm.devices[0] = device_below(part->storm.machine, "coherent", name);
+        part->storm.devices[1] = i < machine_count
+                                     ? device_below(part->storm.machine, "noncoherent", "shared")
+                                     : parts[i % machine_count].storm.devices[1];
+        dma_set_mask_and_coherent(part->storm.devices[0], DMA_BIT_MASK(64));
+    }
+    for (i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&parts[i].thread, NULL, work, &parts[i]), 0);
+    for (i = 0; i < THREADS; i++) {
+        pthread_join(parts[i].thread, NULL);
+        mistakes[i % machine_count] += parts[i].mistakes;
+    }
+    for (i = 0; i < machine_count; i++) {
+        assert_int_equal(dk_check_count(machines[i], NULL), depth ? mistakes[i] : 0);
+        assert_int_equal(dk_memory_free_pages(machines[i]->memory), before[i]);
+        assert_int_equal(dk_machine_destroy(machines[i]), depth ? mistakes[i] : 0);
+    }
+    dk_machine_enter(NULL);
+    free(parts);
+}
+
+static const char *const boards[] = { "hostile.dts", "hostile.dts" };
+
+static void right_calls_on_one_machine(void **state)
+{
+    (void)state;
+    storm_in_threads(boards, 1, 0, 1, false);
+    storm_in_threads(boards, 1, 7, 1, false);
+    storm_in_threads(boards, 1, 7, 0, false);
+}
+
+static void right_calls_on_two_machines(void **state)
+{
+    (void)state;
+    storm_in_threads(boards, 2, 0, 1, false);
+    storm_in_threads(boards, 2, 7, 1, false);
+}
+
+static void mistakes_are_counted_exactly(void **state)
+{
+    (void)state;
+    storm_in_threads(boards, 1, 0, 1, true);
+    storm_in_threads(boards, 2, 7, 1, true);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(right_calls_on_one_machine),
+        cmocka_unit_test(right_calls_on_two_machines),
+        cmocka_unit_test(mistakes_are_counted_exactly),
+    };
+
+    dk_log_set_level(-1);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
