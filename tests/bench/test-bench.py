@@ -1,0 +1,64 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""The command `dmakit bench`: that every row runs and tells what it should; not how fast, which is the gate's."""
+import json
+import os
+import subprocess
+import sys
+import unittest
+
+DMAKIT = sys.argv[1]
+ROWS = {"map-identity": ("ns", 4), "map-identity-inline": ("ns", 1.5), "sg-16": ("ns", 60), "coherent": ("ns", None),
+        "check-depth-0": ("x", 1.05), "check-depth-1": ("x", 1.3)}
+
+
+class Bench(unittest.TestCase):
+    def bench(self, *arguments, **environment):
+        return subprocess.run([DMAKIT, "bench", *arguments], capture_output=True, text=True, timeout=150, check=False,
+                              env={**os.environ, **environment})
+
+    def test_all_rows(self):
+        # What a user's environment says must not reach the rows.
+        done = self.bench("--json", DMAKIT_BOARD="/no/such.dtb", DMAKIT_OPTIONS="depth=2:seed=3")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        told = json.loads(done.stdout)
+        self.assertTrue(told["machine"])
+        self.assertEqual({row["row"]: (row["unit"], row["goal"]) for row in told["rows"]}, ROWS)
+        for row in told["rows"]:
+            with self.subTest(row=row["row"]):
+                if row["unit"] == "ns":  # of a ratio, each is of its own
+                    self.assertLessEqual(row["min"], row["median"])
+                self.assertEqual(len(row["peers"]), 1)
+                peer = row["peers"][0]
+                self.assertTrue(peer["name"])
+                self.assertTrue(0 < peer["min"] <= peer["median"])
+                self.assertGreater(row["min"], 0)
+
+    def test_text_and_choice(self):
+        done = self.bench("sg-16", "map-identity")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        rows = done.stdout.split("\n\n")[1].strip().split("\n")
+        self.assertEqual([row.split()[0] for row in rows], ["row", "map-identity", "sg-16"])
+        self.assertRegex(rows[1], r" (yes|MISSED) +empty call: ")
+        self.assertTrue(all(len(row) <= 100 for row in rows))
+
+    def test_list(self):
+        done = self.bench("--list")
+        self.assertEqual([line.split()[0] for line in done.stdout.strip().split("\n")], list(ROWS))
+
+    def test_refusals(self):
+        for arguments, pattern in ((["no-such-row"], "no row 'no-such-row'"), (["--bad"], "bad option '--bad'")):
+            done = self.bench(*arguments)
+            self.assertEqual((done.returncode, done.stdout), (2, ""))
+            self.assertRegex(done.stderr, r"\Admakit bench: [^\n]*" + pattern + r"[^\n]*\n\Z")
+        self.assertIn("Usage: dmakit bench", self.bench("--help").stdout)
+        self.assertEqual(self.bench("--version").returncode, 0)
+
+    def test_gate_says_when_a_goal_is_missed(self):
+        done = self.bench("--gate", "--json", "map-identity")
+        row = json.loads(done.stdout)["rows"][0]
+        self.assertEqual(done.returncode, 1 if row["min"] > row["goal"] else 0)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1], verbosity=1)

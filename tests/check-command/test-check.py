@@ -1,0 +1,420 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""The command `dmakit check` as its users meet it, with a script in the place of the program under test."""
+import json
+import os
+import pty
+import re
+import select
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+DMAKIT = sys.argv[1]
+PROGRAM = os.path.abspath(sys.argv[2])
+BOARD = "/dts-v1/; / { #address-cells = <1>; #size-cells = <1>;" \
+        " memory@0 { device_type = \"memory\"; reg = <0x0 0x40000000>; }; };\n"
+
+
+def is_alive(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
+            return stat.read().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+def still_alive(pids):
+    """Those of `pids` that live on; a killed process takes a moment to go."""
+    deadline = time.monotonic() + 10
+    while any(map(is_alive, pids)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return [pid for pid in pids if is_alive(pid)]
+
+
+class Check(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.temporary = self.path("tmp")
+        os.mkdir(self.temporary)
+        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("DMAKIT_")}
+        self.environment["TMPDIR"] = self.temporary
+
+    def tearDown(self):
+        self.assertEqual(os.listdir(self.temporary), [], "temporary files are left")
+        self.folder.cleanup()
+
+    def path(self, name, content=None):
+        path = os.path.join(self.folder.name, name)
+        if content is not None:
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(content)
+        return path
+
+    def check(self, *arguments, program=(), **environment):
+        command = [DMAKIT, "check", *arguments]
+        if program:
+            command += ["--", PROGRAM, *program]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False,
+                              env={**self.environment, **environment})
+
+    def check_json(self, *arguments, program, code, **environment):
+        done = self.check("--format", "json", *arguments, program=program, **environment)
+        self.assertEqual((done.returncode, done.stderr), (code, ""), done.stdout)
+        return json.loads(done.stdout)
+
+    def assert_refused(self, done, pattern):
+        self.assertEqual((done.returncode, done.stdout), (2, ""))
+        self.assertRegex(done.stderr, r"\Admakit check: [^\n]*" + pattern + r"[^\n]*\n\Z")
+
+
+class Statuses(Check):
+    # how the program behaves: status, exit, signal, classes of reports, exit code of check
+    CASES = {
+        "right": ("ok", 0, None, [], 0),
+        "silent": ("ok", 0, None, [], 0),
+        "report": ("reports", 0, None, ["free-wrong-size"], 1),
+        "report-and-exit": ("reports", 3, None, ["free-wrong-size"], 1),
+        "two-bugs": ("reports", 0, None, ["sync-not-mapped", "free-wrong-size", "sync-not-mapped"], 1),
+        "exit 3": ("failed", 3, None, [], 1),
+        "crash": ("crashed", None, signal.SIGSEGV, [], 1),
+        "report-and-crash": ("crashed", None, signal.SIGABRT, ["free-wrong-size"], 1),
+        "garbage": ("failed", 0, None, [], 1),
+        "garbage-and-report": ("reports", 0, None, ["free-wrong-size"], 1),
+        "minimal": ("reports", 0, None, ["odd-one"], 1),
+        "input": ("ok", 0, None, [], 0),
+    }
+    UNREADABLE = {"garbage": 10, "garbage-and-report": 1, "report-and-crash": 1}
+
+    def test_each(self):
+        for program, (status, code, number, classes, result) in self.CASES.items():
+            with self.subTest(program=program):
+                told = self.check_json(program=program.split(), code=result)
+                self.assertEqual(told["program"], [PROGRAM, *program.split()])
+                self.assertEqual(len(told["runs"]), 1)
+                run = told["runs"][0]
+                self.assertEqual((run["board"], run["seed"]), (None, 0))
+                self.assertEqual((run["status"], run["exit"], run["signal"]), (status, code, number))
+                self.assertEqual([report["class"] for report in run["reports"]], classes)
+                self.assertEqual(run["unreadable"], self.UNREADABLE.get(program, 0))
+                self.assertEqual(told["summary"][status], 1)
+                self.assertEqual(told["summary"]["runs"], 1)
+                self.assertEqual(told["summary"]["bugs"], len(set(classes)))
+                self.assertEqual([bug["class"] for bug in told["bugs"]], list(dict.fromkeys(classes)))
+
+    def test_hang(self):
+        started = time.monotonic()
+        told = self.check_json("--timeout", "0.5", program=["hang"], code=1)
+        self.assertLess(time.monotonic() - started, 20)
+        run = told["runs"][0]
+        self.assertEqual((run["status"], run["exit"], run["signal"]), ("timeout", None, signal.SIGKILL))
+        self.assertGreaterEqual(run["seconds"], 0.5)
+        self.assertEqual(run["output"], "about to hang\n")
+
+    def test_a_run_does_not_end_the_others(self):
+        told = self.check_json("--seeds", "0..5", program=["odd-seeds"], code=1)
+        self.assertEqual([run["status"] for run in told["runs"]], ["ok", "reports"] * 3)
+        self.assertEqual(told["bugs"][0]["runs"], [1, 3, 5])
+
+    def test_report_is_handed_on_whole(self):
+        report = self.check_json(program=["report"], code=1)["runs"][0]["reports"][0]
+        self.assertEqual(report["bytes"], {"cpu": "0x1000", "dma": "0x1000", "offset": 60, "length": 4})
+        self.assertEqual(report["mapping"]["stack"][0]["line"], 7)
+        self.assertEqual(report["access"]["stack"][0]["function"], "nic_done")
+
+    def test_output_is_bounded_and_clean(self):
+        flood = self.check_json(program=["flood"], code=1)["runs"][0]["output"]
+        self.assertTrue(flood.endswith("line 2999 of a program that talks a lot\n"))
+        self.assertEqual(len(flood), 8192)
+        self.assertEqual(self.check_json(program=["bytes"], code=1)["runs"][0]["output"], "a b\ufffdc\x1bd\n")
+
+
+class Environment(Check):
+    def run_options(self, *arguments, **environment):
+        told = self.check_json(*arguments, program=["environment"], code=1, **environment)
+        board, options = re.fullmatch(r"board=(\S+) options=(\S+)\n", told["runs"][0]["output"]).groups()
+        options = re.sub(r":report_format=json:report_path=" + re.escape(self.temporary) + r"/dmakit-check-\w+/\d+\Z",
+                         ":OURS", options)
+        return board, options
+
+    def test_table(self):
+        board = self.path("a.dts", BOARD)
+        for arguments, environment, expected in (
+                ([], {}, ("unset", "seed=0:OURS")),
+                ([], {"DMAKIT_BOARD": "/nowhere"}, ("unset", "seed=0:OURS")),
+                (["--board", board], {}, (board, "seed=0:OURS")),
+                (["--board", board], {"DMAKIT_BOARD": "/nowhere"}, (board, "seed=0:OURS")),
+                (["--seeds", "7"], {}, ("unset", "seed=7:OURS")),
+                (["--depth", "0"], {}, ("unset", "seed=0:depth=0:OURS")),
+                (["--depth", "3", "--seeds", "2..2"], {"DMAKIT_OPTIONS": "abort_on_error=1"},
+                 ("unset", "abort_on_error=1:seed=2:depth=3:OURS")),
+                ([], {"DMAKIT_OPTIONS": "seed=5:log=3"}, ("unset", "seed=5:log=3:seed=5:OURS")),
+                ([], {"DMAKIT_OPTIONS": "fail_nth=1"}, ("unset", "fail_nth=1:seed=0:OURS")),
+                (["--seeds", "1"], {"DMAKIT_OPTIONS": "seed=5"}, ("unset", "seed=5:seed=1:OURS"))):
+            with self.subTest(arguments=arguments, environment=environment):
+                self.assertEqual(self.run_options(*arguments, **environment), expected)
+
+    def test_colon_in_temporary_folder(self):
+        with_colon = self.path("a:b")
+        os.mkdir(with_colon)
+        self.check_json(program=["report"], code=1, TMPDIR=with_colon)
+        self.assertEqual(os.listdir(with_colon), [])
+
+
+class Boards(Check):
+    def test_folder_and_refused(self):
+        folder = self.path("boards")
+        os.mkdir(folder)
+        for name in ("b.dts", "a.dts"):
+            self.path("boards/" + name, BOARD)
+        self.path("boards/c.dtb", "no tree at all")
+        self.path("boards/notes.txt", "not a board")
+        self.path("boards/.dts", "hidden")
+        told = self.check_json("--boards", folder, "--seeds", "1..2", program=["right"], code=1)
+        self.assertEqual([(os.path.basename(run["board"]), run["seed"], run["status"]) for run in told["runs"]],
+                         [("a.dts", 1, "ok"), ("a.dts", 2, "ok"), ("b.dts", 1, "ok"), ("b.dts", 2, "ok"),
+                          ("c.dtb", None, "refused")])
+        self.assertTrue(told["runs"][4]["reason"])
+        self.assertIsNone(told["runs"][0]["reason"])
+        self.assertEqual((told["summary"]["boards"], told["summary"]["refused"]), (3, 1))
+        text = self.check("--boards", folder, program=["right"])
+        self.assertRegex(text.stdout, r"\nc\.dtb +1 +0 +0 +1  refused: \S")
+        self.assertEqual((text.returncode, text.stderr), (1, ""))
+
+    def test_all_refused(self):
+        done = self.check("--board", self.path("c.dtb", "no tree at all"), program=["right"])
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("refused: ", done.stdout)
+        self.assertRegex(done.stderr, r"\Admakit check: nothing was run: [^\n]*\n\Z")
+
+    def test_same_name_twice(self):
+        for name in ("x", "y"):
+            os.mkdir(self.path(name))
+        boards = [self.path("x/a.dts", BOARD), self.path("y/a.dts", BOARD)]
+        done = self.check("--board", boards[0], "--board", boards[1], program=["on-board", "/y/"])
+        self.assertRegex(done.stdout, r"(?m)^\S*x/a\.dts +1 +1 +0 +0$")
+        self.assertRegex(done.stdout, r"(?m)^\S*y/a\.dts +1 +0 +1 +0  free-wrong-size nic\.c:42$")
+
+
+class Text(Check):
+    def test_right(self):
+        done = self.check("--seeds", "0..3", program=["right"])
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertEqual(done.stdout, "board                   runs  right  reports  failed  first finding\n"
+                                      "built-in hostile board     4      4        0       0\n")
+
+    def test_report(self):
+        board = self.path("a.dts", BOARD)
+        done = self.check("--board", board, "--seeds", "0..7", program=["odd-seeds"])
+        self.assertEqual((done.returncode, done.stderr), (1, ""))
+        self.assertIn("a.dts     8      4        4       0  free-wrong-size nic.c:42\n", done.stdout)
+        self.assertIn("\nerror: free-wrong-size at src/nic.c:42\n  what:      what happened\n", done.stdout)
+        self.assertIn("  seen on:   a.dts, seeds 1, 3, 5, 7\n", done.stdout)
+        self.assertIn(f"  reproduce: DMAKIT_BOARD={board} DMAKIT_OPTIONS=seed=1 {PROGRAM} odd-seeds\n", done.stdout)
+        self.assertEqual(done.stdout.count("free-wrong-size at"), 1)
+
+    def test_many_boards_are_cut_short(self):
+        boards = []
+        for number in range(22):
+            boards += ["--board", self.path(f"b{number}.dts", BOARD)]
+        done = self.check(*boards, program=["report"])
+        self.assertIn("  b19.dts, seed 0\n             and 2 more boards\n", done.stdout)
+        self.assertEqual(done.stdout.count(", seed 0\n"), 20)
+
+    def test_leak_is_placed_where_the_mapping_was_made(self):
+        self.assertIn("leak-at-remove at src/nic.c:7\n", self.check(program=["leak"]).stdout)
+
+    def test_stacks_end_at_main(self):
+        done = self.check(program=["deep"])
+        self.assertIn("#0 probe a.c:3\n             #1 main a.c:9\n", done.stdout)
+        self.assertNotIn("_start", done.stdout)
+
+    def test_seed_ranges(self):
+        self.assertIn("seeds 0..4\n", self.check("--seeds", "0..4", program=["report"]).stdout)
+        self.assertIn("seeds 3, 4\n", self.check("--seeds", "3..4", program=["report"]).stdout)
+        self.assertIn("seed 9\n", self.check("--seeds", "9", program=["report"]).stdout)
+
+    def test_failures(self):
+        crash = self.check("--seeds", "0..2", program=["crash"]).stdout
+        self.assertRegex(crash, r"hostile board +3 +0 +0 +3  crashed: SIGSEGV\n")
+        self.assertEqual(crash.count("\ncrashed: SIGSEGV\n"), 1)
+        self.assertIn("    about to crash\n", crash)
+        hang = self.check("--timeout", "0.25", program=["hang"]).stdout
+        self.assertRegex(hang, r"hostile board +1 +0 +0 +1  timed out after 0\.25 s\n")
+        self.assertIn("failed: exit code 7\n", self.check(program=["exit", "7"]).stdout)
+        garbage = self.check(program=["garbage"]).stdout
+        self.assertIn("failed: unreadable report lines\n", garbage)
+        self.assertIn("note: 10 lines of report files could not be read\n", garbage)
+
+    def test_what_the_wrong_boards_share_is_said(self):
+        buses = {"plain": "dma-coherent;", "stale": "dma-noncoherent;",
+                 "moved": "dma-coherent; bus { #address-cells = <1>; #size-cells = <1>; ranges;"
+                          " dma-ranges = <0x80000000 0 0x40000000>; nic { compatible = \"a\"; }; };"
+                          " aliases { nic = \"/bus/nic\"; };",
+                 "both": "dma-noncoherent; bus { #address-cells = <1>; #size-cells = <1>; ranges;"
+                         " dma-ranges = <0x80000000 0 0x40000000>; nic { compatible = \"a\"; }; };"
+                         " aliases { nic = \"/bus/nic\"; };"}
+        boards = []
+        for name, rest in buses.items():
+            source = "/dts-v1/; / { #address-cells = <1>; #size-cells = <1>; %s" \
+                     " memory@0 { device_type = \"memory\"; reg = <0x0 0x40000000>; }; };\n"
+            boards += ["--board", self.path(name + ".dts", source % rest)]
+        for wrong, said in (("stale both", "snoop the CPU's caches"), ("moved both", "differ from physical"), ("stale", None),
+                            ("plain stale moved both", None), ("none", None), ("plain stale both", None)):
+            with self.subTest(wrong=wrong):
+                done = self.check(*boards, program=("fail-on", *wrong.split()))
+                if said:
+                    self.assertRegex(done.stdout, "\nnote: wrong exactly where [^\n]*" + said)
+                else:
+                    self.assertNotIn("wrong exactly", done.stdout)
+
+    def test_no_checker_is_said(self):
+        self.assertIn("note: no run started a checker", self.check(program=["silent"]).stdout)
+        self.assertNotIn("note:", self.check(program=["right"]).stdout)
+
+    def test_terminal_stays_clean_and_narrow(self):
+        folder = self.path("boards")
+        os.mkdir(folder)
+        self.path("boards/" + "a-board-with-a-very-long-name-" * 3 + ".dts", BOARD)
+        for program in (["hostile"], ["bytes"], ["flood"], ["two-bugs"]):
+            done = self.check("--boards", folder, program=program)
+            self.assertNotRegex(done.stdout, r"[\x00-\x09\x0b-\x1f]")
+            table = done.stdout.split("\n\n")[0]
+            self.assertLessEqual(max(map(len, table.split("\n"))), 100)
+        self.assertLess(self.check(program=["flood"]).stdout.count("talks a lot"), 20)
+
+    def test_reproduce_is_a_command_line(self):
+        done = self.check("--seeds", "3", program=["report", "it's a \"word\"", "", "$HOME"], DMAKIT_BOARD="/x",
+                          DMAKIT_OPTIONS="a=b c")
+        line = re.search(r"reproduce: (.*)\n", done.stdout).group(1)
+        self.assertEqual(shlex.split(line), ["env", "-u", "DMAKIT_BOARD", "DMAKIT_OPTIONS=a=b c:seed=3", PROGRAM,
+                                             "report", "it's a \"word\"", "", "$HOME"])
+
+    def test_output_file(self):
+        path = self.path("out.json")
+        done = self.check("--format", "json", "-o", path, program=["report"])
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (1, "", ""))
+        with open(path, encoding="utf-8") as file:
+            self.assertEqual(json.load(file)["summary"]["reports"], 1)
+
+
+class Processes(Check):
+    def test_parallel(self):
+        if len(os.sched_getaffinity(0)) < 2:
+            self.skipTest("one core")
+        marks = self.path("marks")
+        os.mkdir(marks)
+        self.check_json("--seeds", "0..1", program=["together", marks], code=0)
+
+    def test_children_left_behind_are_killed(self):
+        pids = self.path("pids")
+        self.check_json("--seeds", "0..3", program=["leave-child", pids], code=0)
+        with open(pids, encoding="ascii") as file:
+            left = [int(line) for line in file]
+        self.assertEqual(len(left), 4)
+        self.assertEqual(still_alive(left), [])
+
+    def test_interrupt(self):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with self.subTest(signal=number):
+                pids = self.path(f"pids-{number}", "")
+                with subprocess.Popen([DMAKIT, "check", "--seeds", "0..9", "--", PROGRAM, "children", pids],
+                                      stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                      env=self.environment) as process:
+                    deadline = time.monotonic() + 30
+                    while not os.path.getsize(pids) and time.monotonic() < deadline:
+                        time.sleep(0.02)
+                    process.send_signal(number)
+                    out, err = process.communicate(timeout=30)
+                self.assertEqual((process.returncode, out), (-number, ""))
+                self.assertRegex(err, r"\Admakit check: interrupted after 0 of 10 runs\n\Z")
+                with open(pids, encoding="ascii") as file:
+                    left = [int(line) for line in file]
+                self.assertTrue(left)
+                self.assertEqual(still_alive(left), [])
+                self.assertEqual(os.listdir(self.temporary), [])
+
+    def test_progress_on_a_terminal_only(self):
+        ours, theirs = pty.openpty()
+        with subprocess.Popen([DMAKIT, "check", "--seeds", "0..3", "--", PROGRAM, "right"],
+                              stdout=subprocess.PIPE, stderr=theirs, env=self.environment) as process:
+            process.communicate(timeout=60)
+        os.close(theirs)
+        shown = b""
+        while select.select([ours], [], [], 1)[0]:
+            try:
+                part = os.read(ours, 4096)
+            except OSError:
+                break
+            if not part:
+                break
+            shown += part
+        os.close(ours)
+        self.assertIn(b"of 4 runs, 0 not right", shown)
+        self.assertTrue(shown.endswith(b"\r\x1b[K"))
+
+
+class Refusals(Check):
+    def test_options(self):
+        for arguments, pattern in (
+                ([], "no program"),
+                (["--seeds", "0..1"], "no program"),
+                (["--matrix", "x.svg", "--", "true"], "bad option '--matrix'"),
+                (["--suppressions", "x", "--", "true"], "bad option"),
+                (["--format", "sarif", "--", "true"], "unknown format 'sarif'"),
+                (["--depth", "4", "--", "true"], "bad depth '4'"),
+                (["--depth", "-1", "--", "true"], "bad depth"),
+                (["--depth", "", "--", "true"], "bad depth"),
+                (["--seeds", "2..1", "--", "true"], "bad seeds '2..1'"),
+                (["--seeds", "1..", "--", "true"], "bad seeds"),
+                (["--seeds", "..1", "--", "true"], "bad seeds"),
+                (["--seeds", "-1", "--", "true"], "bad seeds"),
+                (["--seeds", "1..2..3", "--", "true"], "bad seeds"),
+                (["--seeds", "0..18446744073709551616", "--", "true"], "bad seeds"),
+                (["--seeds", "0..18446744073709551615", "--", "true"], "more than a million runs"),
+                (["--seeds", "0..1000000", "--", "true"], "more than a million runs"),
+                (["--timeout", "0", "--", "true"], "bad time-out '0'"),
+                (["--timeout", "nan", "--", "true"], "bad time-out"),
+                (["--timeout", "1x", "--", "true"], "bad time-out"),
+                (["--timeout"], "needs a value"),
+                (["--board", "/no/such.dts", "--", "true"], "no board '/no/such.dts'"),
+                (["--boards", "/no/such", "--", "true"], "cannot read folder '/no/such'"),
+                (["--boards", self.temporary, "--", "true"], "no board in folder"),
+                (["-o", "/no/such/file", "--", "true"], "cannot write '/no/such/file'"),
+                (["--", "/no/such/program"], "cannot start '/no/such/program': No such file"),
+                (["--", "no-such-program-in-the-path"], "cannot start 'no-such-program-in-the-path'"),
+                (["--", self.temporary], "cannot start .*Permission denied"),
+                (["--", self.path("notes.txt", "text")], "cannot start .*Permission denied")):
+            with self.subTest(arguments=arguments):
+                self.assert_refused(self.check(*arguments), pattern)
+
+    def test_full_disk(self):
+        with open("/dev/full", "w", encoding="ascii") as full:
+            done = subprocess.run([DMAKIT, "check", "--", PROGRAM, "right"], stdout=full, stderr=subprocess.PIPE,
+                                  text=True, check=False, env=self.environment)
+        self.assertEqual(done.returncode, 2)
+        self.assertRegex(done.stderr, "cannot write standard output")
+        done = self.check("-o", "/dev/full", program=["right"])
+        self.assertEqual(done.returncode, 2)
+        self.assertRegex(done.stderr, "cannot write /dev/full")
+
+    def test_help_version_classes(self):
+        self.assertIn("Usage: dmakit check", self.check("--help").stdout)
+        self.assertRegex(self.check("--version").stdout, r"\Admakit \S+\n\Z")
+        done = self.check("--list-classes")
+        self.assertEqual(done.returncode, 0)
+        self.assertRegex(done.stdout, r"(?m)^leak-at-remove +\S")
+
+    def test_arguments_after_the_program_are_its_own(self):
+        done = subprocess.run([DMAKIT, "check", PROGRAM, "exit", "5", "--help"], capture_output=True, text=True,
+                              check=False, env=self.environment)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("exit code 5", done.stdout)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1], verbosity=1)

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Timing for dmakit bench.
+ */
+#include "bench.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+static double now_ns(void)
+{
+    struct timespec time;
+
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec * 1e9 + (double)time.tv_nsec;
+}
+
+static double time_ns(const struct bench_subject *subject, struct bench_state *state, unsigned long count)
+{
+    double start = now_ns();
+
+    subject->run(state, count);
+    return now_ns() - start;
+}
+
+/* How many operations fill a round, with a quarter to spare for a clock that speeds up. */
+static unsigned long calibrate(const struct bench_subject *subject, struct bench_state *state)
+{
+    unsigned long count = 16;
+
+    for (;;) {
+        double took = time_ns(subject, state, count);
+
+        if (took >= BENCH_ROUND_NS / 4)
+            return (unsigned long)((double)count * BENCH_ROUND_NS * 1.25 / took) + 1;
+        count *= 2;
+    }
+}
+
+static int compare(const void *a, const void *b)
+{
+    double x = *(const double *)a;
+    double y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+/* Sorts @samples. */
+static struct bench_figures summarize(double *samples)
+{
+    qsort(samples, BENCH_ROUNDS, sizeof(*samples), compare);
+    return (struct bench_figures){ .min = samples[0], .median = samples[BENCH_ROUNDS / 2] };
+}
+
+void dk_bench_measure(const struct bench_row *row, struct bench_state *state, struct bench_measure *measure)
+{
+    unsigned long count = calibrate(&row->subject, state);
+    unsigned long peer_count = calibrate(&row->peer, state);
+    double subject[BENCH_ROUNDS];
+    double peer[BENCH_ROUNDS];
+    double ratio[BENCH_ROUNDS];
+
+    for (int i = 0; i < BENCH_ROUNDS; i++) {
+        subject[i] = time_ns(&row->subject, state, count) / (double)count;
+        peer[i] = time_ns(&row->peer, state, peer_count) / (double)peer_count;
+        ratio[i] = subject[i] / peer[i];
+    }
+    measure->subject = summarize(subject);
+    measure->peer = summarize(peer);
+    if (row->ratio) {
+        /* The best of each, not the luckiest pair: a disturbed peer must not make the row look good. */
+        measure->subject.min /= measure->peer.min;
+        measure->subject.median = summarize(ratio).median;
+    }
+}

@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The rows of dmakit bench.
+ */
+#include "bench.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+extern const unsigned char dk_bench_blob[];
+extern const size_t dk_bench_blob_size;
+
+/* Makes the compiler believe that @pointer may have changed, and memory too. */
+#define BENCH_OPAQUE(pointer) __asm__ volatile("" : "+r"(pointer) : : "memory")
+/* Makes the compiler believe that what @pointer points to is read and written. */
+#define BENCH_WRITTEN(pointer) __asm__ volatile("" : : "r"(pointer) : "memory")
+/* Makes the compiler believe that @value is used. */
+#define BENCH_USE(value) __asm__ volatile("" : : "r"(value))
+
+static void run_nothing(struct bench_state *state, unsigned long count)
+{
+    (void)state;
+    for (unsigned long i = 0; i < count; i++)
+        __asm__ volatile("" : : : "memory");
+}
+
+static void run_empty_call(struct bench_state *state, unsigned long count)
+{
+    for (unsigned long i = 0; i < count; i++)
+        BENCH_USE(dk_bench_nothing(state->dev, state->buffer, BENCH_BUFFER, DMA_TO_DEVICE, 0));
+}
+
+/* The forms behind the inline ones, as a module is linked that was built without them. */
+static void run_identity(struct bench_state *state, unsigned long count)
+{
+    for (unsigned long i = 0; i < count; i++) {
+        dma_addr_t dma = dk_map_single(state->dev, state->buffer, BENCH_BUFFER, DMA_TO_DEVICE, 0);
+
+        BENCH_USE(dma);
+        dk_unmap_single(state->dev, dma, BENCH_BUFFER, DMA_TO_DEVICE, 0);
+    }
+}
+
+static void run_identity_inline(struct bench_state *state, unsigned long count)
+{
+    struct device *dev = state->dev;
+    char *buffer = state->buffer;
+
+    for (unsigned long i = 0; i < count; i++) {
+        dma_addr_t dma;
+
+        BENCH_OPAQUE(buffer);
+        dma = dma_map_single(dev, buffer, BENCH_BUFFER, DMA_TO_DEVICE);
+        BENCH_USE(dma);
+        dma_unmap_single(dev, dma, BENCH_BUFFER, DMA_TO_DEVICE);
+    }
+}
+
+static void run_sg(struct bench_state *state, unsigned long count)
+{
+    for (unsigned long i = 0; i < count; i++) {
+        BENCH_USE(dma_map_sg(state->dev, state->sg, BENCH_SEGMENTS, DMA_TO_DEVICE));
+        dma_unmap_sg(state->dev, state->sg, BENCH_SEGMENTS, DMA_TO_DEVICE);
+    }
+}
+
+/* The floor of mapping a list: visiting its entries and writing addresses and lengths. */
+static void run_sg_walk(struct bench_state *state, unsigned long count)
+{
+    for (unsigned long i = 0; i < count; i++) {
+        for (struct scatterlist *sg = state->sg; sg; sg = sg_next(sg)) {
+            sg_dma_address(sg) = sg->offset;
+            sg_dma_len(sg) = sg->length;
+        }
+        __asm__ volatile("" : : : "memory");
+    }
+}
+
+static void run_coherent(struct bench_state *state, unsigned long count)
+{
+    for (unsigned long i = 0; i < count; i++) {
+        dma_addr_t dma;
+        void *cpu = dma_alloc_coherent(state->dev, PAGE_SIZE, &dma, GFP_KERNEL);
+
+        BENCH_USE(cpu);
+        dma_free_coherent(state->dev, PAGE_SIZE, cpu, dma);
+    }
+}
+
+static void run_calloc(struct bench_state *state, unsigned long count)
+{
+    (void)state;
+    for (unsigned long i = 0; i < count; i++) {
+        void *page = calloc(1, PAGE_SIZE);
+
+        BENCH_WRITTEN(page);
+        free(page);
+    }
+}
+
+static void run_ring(struct bench_state *state, unsigned long count)
+{
+    dk_bench_ring_run(state->ring, count);
+}
+
+static void run_ring_plain(struct bench_state *state, unsigned long count)
+{
+    dk_bench_ring_run_plain(state->plain_ring, count);
+}
+
+static int set_up_sg(struct bench_state *state)
+{
+    struct scatterlist *sg = state->sg;
+
+    sg_init_table(sg, BENCH_SEGMENTS);
+    for (int i = 0; i < BENCH_SEGMENTS; i++) {
+        state->segments[i] = kmalloc(BENCH_BUFFER, GFP_KERNEL);
+        if (!state->segments[i])
+            return -ENOMEM;
+        sg_set_buf(&sg[i], state->segments[i], BENCH_BUFFER);
+    }
+    if (dma_map_sg(state->dev, sg, BENCH_SEGMENTS, DMA_TO_DEVICE) != BENCH_SEGMENTS)
+        return -EIO;
+    dma_unmap_sg(state->dev, sg, BENCH_SEGMENTS, DMA_TO_DEVICE);
+    return 0;
+}
+
+static void tear_down_sg(struct bench_state *state)
+{
+    for (int i = 0; i < BENCH_SEGMENTS; i++)
+        kfree(state->segments[i]);
+}
+
+static int set_up_rings(struct bench_state *state)
+{
+    struct bench_ring *ring;
+
+    ring = dk_bench_ring_create(state->machine);
+    if (IS_ERR(ring))
+        return PTR_ERR_OR_ZERO(ring);
+    state->ring = ring;
+    state->plain_machine = dk_bench_machine(0);
+    if (IS_ERR(state->plain_machine)) {
+        int error = PTR_ERR_OR_ZERO(state->plain_machine);
+
+        state->plain_machine = NULL;
+        return error;
+    }
+    ring = dk_bench_ring_create(state->plain_machine);
+    if (IS_ERR(ring))
+        return PTR_ERR_OR_ZERO(ring);
+    state->plain_ring = ring;
+    return 0;
+}
+
+static void tear_down_rings(struct bench_state *state)
+{
+    dk_bench_ring_destroy(state->plain_ring);
+    dk_machine_destroy(state->plain_machine);
+    dk_bench_ring_destroy(state->ring);
+}
+
+const struct bench_row dk_bench_rows[] = {
+    {
+        .subject = { "map-identity", run_identity },
+        .peer = { "empty call", run_empty_call },
+        .summary = "dma_map_single and dma_unmap_single, called, checker off",
+        .goal = 4,
+    },
+    {
+        .subject = { "map-identity-inline", run_identity_inline },
+        .peer = { "empty loop", run_nothing },
+        .summary = "the same, inlined",
+        .goal = 1.5,
+    },
+    {
+        .subject = { "sg-16", run_sg },
+        .peer = { "walk of 16 entries", run_sg_walk },
+        .summary = "dma_map_sg and dma_unmap_sg of 16 entries, checker off",
+        .goal = 60,
+        .setup = set_up_sg,
+        .teardown = tear_down_sg,
+    },
+    {
+        .subject = { "coherent", run_coherent },
+        .peer = { "calloc and free", run_calloc },
+        .summary = "dma_alloc_coherent and dma_free_coherent of a page, checker off",
+    },
+    {
+        .subject = { "check-depth-0", run_ring },
+        .peer = { "without mapping calls", run_ring_plain },
+        .summary = "256-byte packets received through a ring and summed, checker off",
+        .goal = 1.05,
+        .ratio = true,
+        .setup = set_up_rings,
+        .teardown = tear_down_rings,
+    },
+    {
+        .subject = { "check-depth-1", run_ring },
+        .peer = { "without mapping calls", run_ring_plain },
+        .summary = "the same with the checker at depth 1",
+        .goal = 1.3,
+        .ratio = true,
+        .depth = 1,
+        .setup = set_up_rings,
+        .teardown = tear_down_rings,
+    },
+};
+
+const size_t dk_bench_row_count = sizeof(dk_bench_rows) / sizeof(dk_bench_rows[0]);
+
+const struct bench_row *dk_bench_row_find(const char *name)
+{
+    for (size_t i = 0; i < dk_bench_row_count; i++) {
+        if (!strcmp(dk_bench_rows[i].subject.name, name))
+            return &dk_bench_rows[i];
+    }
+    return NULL;
+}
+
+struct dk_machine *dk_bench_machine(int depth)
+{
+    struct dk_machine_options options = { .size = sizeof(options), .depth = depth };
+    struct dk_board *board = dk_board_parse(dk_bench_blob, dk_bench_blob_size);
+    struct dk_machine *machine;
+
+    if (IS_ERR(board))
+        return (struct dk_machine *)ERR_CAST(board);
+    machine = dk_machine_create(board, &options);
+    dk_board_free(board);
+    return machine;
+}
+
+struct device *dk_bench_device(struct dk_machine *machine, const char *name)
+{
+    struct dk_machine *before = dk_machine_enter(machine);
+    struct device *dev = dk_device_add(NULL, name);
+    int error;
+
+    dk_machine_enter(before);
+    if (IS_ERR(dev))
+        return dev;
+    error = dma_set_mask_and_coherent(dev, DMA_BIT_MASK(64));
+    if (error) {
+        dk_device_remove(dev);
+        return (struct device *)ERR_PTR(error);
+    }
+    return dev;
+}
+
+int dk_bench_open(const struct bench_row *row, struct bench_state *state)
+{
+    int error;
+
+    *state = (struct bench_state){ 0 };
+    state->machine = dk_bench_machine(row->depth);
+    if (IS_ERR(state->machine)) {
+        error = PTR_ERR_OR_ZERO(state->machine);
+        state->machine = NULL;
+        return error;
+    }
+    dk_machine_enter(state->machine);
+    state->dev = dk_bench_device(state->machine, "bench");
+    if (IS_ERR(state->dev)) {
+        error = PTR_ERR_OR_ZERO(state->dev);
+        state->dev = NULL;
+        return error;
+    }
+    state->buffer = kmalloc(BENCH_BUFFER, GFP_KERNEL);
+    if (!state->buffer)
+        return -ENOMEM;
+    return row->setup ? row->setup(state) : 0;
+}
+
+void dk_bench_close(const struct bench_row *row, struct bench_state *state)
+{
+    if (!state->machine)
+        return;
+    if (row->teardown)
+        row->teardown(state);
+    kfree(state->buffer);
+    dk_device_remove(state->dev);
+    dk_machine_enter(NULL);
+    dk_machine_destroy(state->machine);
+    *state = (struct bench_state){ 0 };
+}

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * dmakit bench: rows of operations, each timed beside a floor or peer in the same process.
+ *
+ * bench.c reads the options and prints, bench-measure.c times, bench-rows.c has the rows, bench-ring.c the
+ * program of the check-depth rows.
+ */
+#ifndef DK_TOOLS_BENCH_H
+#define DK_TOOLS_BENCH_H
+
+#include <dmakit/dmakit.h>
+
+#define BENCH_SEGMENTS 16
+#define BENCH_BUFFER 256 /* bytes of a mapping */
+
+struct bench_ring;
+
+/* What a row's functions work on. */
+struct bench_state {
+    struct dk_machine *machine;
+    struct device *dev;             /* on @machine; reaches all of its memory, coherently */
+    char *buffer;                   /* BENCH_BUFFER bytes of @machine */
+    void *segments[BENCH_SEGMENTS]; /* what @sg points to, each of BENCH_BUFFER bytes */
+    struct scatterlist sg[BENCH_SEGMENTS];
+    struct bench_ring *ring;
+    /* The same at depth 0, for the peer of a row about the checker; else NULL. */
+    struct dk_machine *plain_machine;
+    struct bench_ring *plain_ring;
+};
+
+struct bench_subject {
+    const char *name;
+    void (*run)(struct bench_state *state, unsigned long count); /* the operation, @count times */
+};
+
+struct bench_row {
+    struct bench_subject subject; /* its name is the row's */
+    struct bench_subject peer;    /* runs interleaved with it */
+    const char *summary;
+    double goal;                                 /* on the minimum; 0: none */
+    bool ratio;                                  /* unit x: times the peer; else ns an operation */
+    int depth;                                   /* of the machine */
+    int (*setup)(struct bench_state *state);     /* after the machine is up; 0 or -errno */
+    void (*teardown)(struct bench_state *state); /* also after a setup that failed */
+};
+
+extern const struct bench_row dk_bench_rows[];
+extern const size_t dk_bench_row_count;
+
+/* The row called @name, or NULL. */
+const struct bench_row *dk_bench_row_find(const char *name);
+
+/* Brings up what @row needs. 0 or -errno; dk_bench_close() in both cases. */
+int dk_bench_open(const struct bench_row *row, struct bench_state *state);
+void dk_bench_close(const struct bench_row *row, struct bench_state *state);
+
+/* A machine of the bench's own board with the checker at @depth. Error pointer as from dk_machine_create().
+ */
+struct dk_machine *dk_bench_machine(int depth);
+/* A device called @name there, with a 64-bit mask. Error pointer. */
+struct device *dk_bench_device(struct dk_machine *machine, const char *name);
+
+/* ---- Timing -----------------------------------------------------------------------------------------------
+ */
+
+struct bench_figures {
+    double min;
+    double median;
+};
+
+struct bench_measure {
+    struct bench_figures subject; /* ns an operation, or times the peer */
+    struct bench_figures peer;    /* ns an operation */
+};
+
+/*
+ * Times @row and its peer in turns, BENCH_ROUNDS rounds of at least BENCH_ROUND_NS each.
+ */
+#define BENCH_ROUNDS 31
+#define BENCH_ROUND_NS 2e6
+void dk_bench_measure(const struct bench_row *row, struct bench_state *state, struct bench_measure *measure);
+
+/* ---- The program of the check-depth rows ------------------------------------------------------------------
+ */
+
+/* A ring on a new device of @machine, with its buffers mapped. Error pointer. */
+struct bench_ring *dk_bench_ring_create(struct dk_machine *machine);
+/* NULL is fine. */
+void dk_bench_ring_destroy(struct bench_ring *ring);
+/*
+ * @count packets of 256 bytes come in by DMA; the driver unmaps each buffer, sums its bytes one by one, and
+ * maps it again.
+ */
+void dk_bench_ring_run(struct bench_ring *ring, unsigned long count);
+/* The same without the mapping calls, as it would be without the API. */
+void dk_bench_ring_run_plain(struct bench_ring *ring, unsigned long count);
+
+/* How many packets came in so far; 0 when a sum was wrong. */
+unsigned long dk_bench_ring_received(const struct bench_ring *ring);
+
+/* Does nothing, in a file of its own, so that it is called. */
+dma_addr_t dk_bench_nothing(struct device *dev, const void *cpu, size_t size,
+                            enum dma_data_direction direction, unsigned long attrs);
+
+#endif
