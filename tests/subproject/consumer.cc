@@ -1,0 +1,3 @@
+/* SPDX-License-Identifier: MIT */
+/* The C program as C++. */
+#include "consumer.c"
