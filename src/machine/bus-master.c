@@ -56,6 +56,8 @@ static int perform(struct access *access)
         return fault(access, "the device was removed");
     if (dk_memory_forked(machine->memory))
         return fault(access, "the machine belongs to the process that this one was forked from");
+    if (access->dev->dk->isolated)
+        return fault(access, "nothing is mapped there in the device's IOMMU");
     while (access->length) {
         reason = dk_bus_walk(access->dev, access->dma, access->length, &phys, &run);
         if (reason)

@@ -54,6 +54,7 @@ struct dk_device {
     int node;        /* index into the board's nodes; for an added one its nearest ancestor's */
     bool added;      /* by dk_device_add(), not from the board */
     bool removed;    /* out of the tree: nobody finds it */
+    bool isolated;   /* behind an IOMMU in which nothing is mapped: its accesses fault; src/mapping decides */
     bool gone;       /* torn down: its driver's calls are refused */
     unsigned number; /* unique in the machine; interrupt numbers are made from it */
     const struct dk_window *windows; /* what the bus lets it reach; none: everything, identity */

@@ -189,28 +189,43 @@ static bool is_restricted(const struct dk_board *board, const struct dk_node *no
     return false;
 }
 
-/* A device of the board has its node's back end; one that was added maps as what it hangs on: a USB interface
- * as its host controller. */
-static const struct dma_map_ops *choose_ops(const struct device *dev)
+/* Whether what hangs on a node's device maps as that device: a USB interface as its host controller. Not so
+ * functions below a PCI host. */
+static bool maps_as_parent(const struct device *dev, const struct dk_node *node)
+{
+    return dev->dk->added && (dev->parent->dk->added || !node->pci_host);
+}
+
+/* Whether an IOMMU that nobody bypassed stands between the device and memory. */
+static bool is_translated(const struct device *dev, const struct dk_node *node)
+{
+    if (dk_device_machine(dev)->mapping->config.iommu_passthrough)
+        return false;
+    return dev->dk->added ? node->below_iommu_count > 0 : node->iommu >= 0;
+}
+
+static void choose_back_end(struct device *dev)
 {
     const struct dk_machine *machine = dk_device_machine(dev);
     const struct dk_node *node = &machine->board->nodes[dev->dk->node];
 
-    bool below_host = dev->dk->added && !dev->parent->dk->added && node->pci_host;
-    bool translated = below_host ? node->below_iommu_count > 0 : node->iommu >= 0;
-
-    if (dev->dk->added && !below_host)
-        return dev->parent->dma_ops;
-    if (translated && !machine->mapping->config.iommu_passthrough)
-        return &dk_missing_ops;
-    return is_restricted(machine->board, node) ? &dk_missing_ops : &dk_direct_ops;
+    if (maps_as_parent(dev, node)) {
+        dev->dma_ops = dev->parent->dma_ops;
+        dev->dk->isolated = dev->parent->dk->isolated;
+        return;
+    }
+    dev->dk->isolated = is_translated(dev, node);
+    if (dev->dk->isolated || is_restricted(machine->board, node))
+        dev->dma_ops = &dk_missing_ops;
+    else
+        dev->dma_ops = &dk_direct_ops;
 }
 
 int dk_mapping_device_added(struct device *dev)
 {
     struct dk_mapping_state *state = dk_device_machine(dev)->mapping;
 
-    dev->dma_ops = choose_ops(dev);
+    choose_back_end(dev);
     if (!dev->dk->added)
         dev->of_node = &state->nodes[dev->dk->node];
     dk_mapping_refresh(dev);
