@@ -131,6 +131,41 @@ static void a_leak_names_the_device_that_mapped(void **state)
     assert_int_equal(dk_machine_destroy(machine), 1);
 }
 
+/* A controller on a bus that says nothing of dma-ranges: what hangs on it still sees what it sees. */
+static void what_hangs_on_a_device_shares_its_windows(void **state)
+{
+    static const char tree[] =
+        "/dts-v1/;\n/ { #address-cells = <1>; #size-cells = <1>; compatible = \"dmakit,test\"; dma-coherent;"
+        " memory@0 { device_type = \"memory\"; reg = <0 0x4000000>; };"
+        " outer@0 { compatible = \"simple-bus\"; #address-cells = <1>; #size-cells = <1>; ranges;"
+        "  dma-ranges = <0x80000000 0 0x4000000>;"
+        "  inner@0 { compatible = \"simple-bus\"; #address-cells = <1>; #size-cells = <1>; ranges;"
+        "   usb@0 { compatible = \"dmakit,usb-host\"; }; }; };"
+        " bridge@0 { compatible = \"simple-bus\"; #address-cells = <1>; #size-cells = <1>; ranges;"
+        "  dma-ranges = <0x20000000 0 0x4000000>; };"
+        " aliases { usb = \"/outer@0/inner@0/usb@0\"; bridge = \"/bridge@0\"; }; };";
+    struct dk_machine *machine = machine_on(tree);
+    struct device *usb = dk_device_find(machine, "usb");
+    struct device *interface = device_below(machine, "usb", "1-1");
+    struct device *behind = device_below(machine, "bridge", "card");
+    char *buffer = kmalloc(64, GFP_KERNEL);
+    dma_addr_t dma[4] = {
+        dma_map_single(usb, buffer, 64, DMA_TO_DEVICE),
+        dma_map_single(interface, buffer, 64, DMA_TO_DEVICE),
+        dma_map_single(behind, buffer, 64, DMA_TO_DEVICE),
+        dma_map_single(dk_device_find(machine, "bridge"), buffer, 64, DMA_TO_DEVICE),
+    };
+
+    (void)state;
+    assert_true(dma[0] == 0x80000000 + virt_to_phys(buffer));
+    assert_true(dma[1] == dma[0]);
+    /* A bus's own dma-ranges are its children's; it sits above them itself. */
+    assert_true(dma[2] == 0x20000000 + virt_to_phys(buffer));
+    assert_true(dma[3] == virt_to_phys(buffer));
+    dk_check_set_sink(machine, ignore_report, NULL);
+    dk_machine_destroy(machine);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -138,6 +173,7 @@ int main(void)
         cmocka_unit_test(a_scsi_disk_maps_as_its_adapter),
         cmocka_unit_test(usb_buffer_calls_are_thin_forwards),
         cmocka_unit_test(a_leak_names_the_device_that_mapped),
+        cmocka_unit_test(what_hangs_on_a_device_shares_its_windows),
     };
 
     dk_log_set_level(-1);
