@@ -92,7 +92,7 @@ static bool forget(struct device *dev, const char *call, enum dk_mapping_kind ki
 
     if (!dk_checked(dev))
         return true;
-    if (!dk_check_unmap(dev, call, &asked, &found) || dk_other_kind(dev, kind, &found))
+    if (!dk_check_unmap(dev, call, &asked, &found))
         return false;
     *size = (size_t)found.size;
     return true;
@@ -158,7 +158,7 @@ void dk_free_attrs(struct device *dev, size_t size, void *cpu, dma_addr_t dma, u
     if (dk_context()->interrupt_depth)
         might_sleep_for(dev, GFP_KERNEL, call);
     if (dk_checked(dev)) {
-        if (!dk_check_unmap(dev, call, &asked, &found) || dk_other_kind(dev, DK_MAPPING_COHERENT, &found))
+        if (!dk_check_unmap(dev, call, &asked, &found))
             return;
         size = (size_t)found.size;
         /* What was allocated is freed, so that one wrong argument is one report. */

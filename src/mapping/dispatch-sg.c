@@ -99,7 +99,7 @@ static void unmap_sg(struct device *dev, const char *call, struct scatterlist *s
         struct scatterlist *sg;
         int i;
 
-        if (!dk_check_unmap(dev, call, &asked, &first) || dk_other_kind(dev, DK_MAPPING_SG, &first))
+        if (!dk_check_unmap(dev, call, &asked, &first))
             return;
         /* One wrong argument is one report: the other segments are asked for with what the first one really
          * has. */

@@ -69,19 +69,6 @@ bool dk_linear_phys(const struct device *dev, const void *cpu, u64 size, phys_ad
            dk_address_find(cpu, &memory, phys) == DK_ADDRESS_LINEAR;
 }
 
-bool dk_other_kind(struct device *dev, enum dk_mapping_kind kind, const struct dk_mapping *found)
-{
-    const struct dma_map_ops *ops = dev->dma_ops;
-
-    if (found->kind == kind || (found->kind <= DK_MAPPING_PAGE && kind <= DK_MAPPING_PAGE))
-        return false;
-    if (found->kind == DK_MAPPING_RESOURCE && ops->unmap_resource)
-        ops->unmap_resource(dev, found->dma, (size_t)found->size, found->direction, found->attrs);
-    else if (found->kind <= DK_MAPPING_SG && ops->unmap_page)
-        ops->unmap_page(dev, found->dma, (size_t)found->size, found->direction, found->attrs);
-    return true;
-}
-
 /* Maps through the back end and tells the checker. @cpu: what the driver gave, or NULL. */
 static dma_addr_t map(struct device *dev, const char *call, enum dk_mapping_kind kind, const void *cpu,
                       phys_addr_t phys, size_t size, enum dma_data_direction direction, unsigned long attrs)
@@ -125,7 +112,7 @@ static void unmap(struct device *dev, const char *call, enum dk_mapping_kind kin
         };
         struct dk_mapping found;
 
-        if (!dk_check_unmap(dev, call, &asked, &found) || dk_other_kind(dev, kind, &found))
+        if (!dk_check_unmap(dev, call, &asked, &found))
             return;
         /* What was really mapped is undone, so that one wrong argument is one report. */
         size = (size_t)found.size;
@@ -272,8 +259,7 @@ void dk_unmap_resource(struct device *dev, dma_addr_t dma, size_t size, enum dma
     struct dk_mapping found;
 
     if (!dk_undo_usable(dev, "dma_unmap_resource", size, direction) ||
-        !dk_check_unmap(dev, "dma_unmap_resource", &asked, &found) ||
-        dk_other_kind(dev, DK_MAPPING_RESOURCE, &found))
+        !dk_check_unmap(dev, "dma_unmap_resource", &asked, &found))
         return;
     if (dev->dma_ops->unmap_resource)
         dev->dma_ops->unmap_resource(dev, dma, (size_t)found.size, found.direction, attrs);

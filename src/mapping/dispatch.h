@@ -25,13 +25,6 @@ static inline bool dk_checked(const struct device *dev)
 }
 
 /*
- * After dk_check_unmap(): whether @found is of another kind than what the called function undoes (single and
- * page are one). If so it has been dealt with: a streaming mapping is unmapped; memory stays allocated, since
- * its driver may still use it.
- */
-bool dk_other_kind(struct device *dev, enum dk_mapping_kind kind, const struct dk_mapping *found);
-
-/*
  * The physical address of @size bytes at @cpu, when all of them are RAM of @dev's machine in the linear map.
  */
 bool dk_linear_phys(const struct device *dev, const void *cpu, u64 size, phys_addr_t *phys);
