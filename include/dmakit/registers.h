@@ -12,10 +12,11 @@ DK_BEGIN_DECLS
 struct device;
 
 /*
- * What a model does when the driver accesses its registers. @offset: bytes into the region, a multiple of
+ * What a model does when the driver accesses its registers, or another device does (master.h). @offset: bytes
+ * into the region, a multiple of
  * @width, which is 1, 2, 4 or 8; the access lies inside the region. Called in the driver's thread and
- * context, which may be atomic, with no lock of the library held; several threads may call at once. A NULL
- * read gives all ones, a NULL write drops the value.
+ * context, or in that of the other device's model, which may be atomic, with no lock of the library held;
+ * several threads may call at once. A NULL read gives all ones, a NULL write drops the value.
  */
 struct dk_register_ops {
     uint64_t (*read)(void *model, uint64_t offset, unsigned width);

@@ -9,6 +9,7 @@
 #include <dmakit/types.h>
 
 struct device;
+struct dk_master_fault;
 
 /* A bug of the program, seen by a room below the checker. Strings live as long as the call. */
 struct dk_finding {
@@ -45,13 +46,17 @@ struct dk_hooks {
     void (*memory_taken)(void *data, phys_addr_t phys, u64 size);
 
     /*
-     * A bus master is about to move @length bytes at @dma; @phys is where the bus leads. Called before the
-     * bytes move, once for each contiguous run.
+     * A bus master is about to move @length bytes at @dma; @phys is where the bus or the IOMMU leads, to RAM
+     * or to registers. Called before the bytes move, once for each contiguous run; when the IOMMU is changed
+     * before they do, again. May map and unmap.
      */
     void (*master_access)(void *data, struct device *dev, dma_addr_t dma, phys_addr_t phys, u64 length,
                           bool write);
-    /* A bus master left its windows or memory at @dma: nothing was moved from there on. */
-    void (*master_fault)(void *data, struct device *dev, dma_addr_t dma, u64 length, bool write);
+    /* A bus master was refused at @fault->dma: nothing was moved from there on. May map and unmap. */
+    void (*master_fault)(void *data, struct device *dev, const struct dk_master_fault *fault);
+    /* A bus master moved @length bytes at @dma through a mapping that is gone, and that a lazy IOMMU has not
+     * forgotten yet. Called once for each contiguous run. May map and unmap; may be NULL. */
+    void (*master_stale)(void *data, struct device *dev, dma_addr_t dma, u64 length, bool write);
 };
 
 /*

@@ -110,11 +110,11 @@ void dk_check_each_mapping(struct device *dev, void (*visit)(const struct dk_map
 void dk_check_finding(struct dk_machine *machine, const struct dk_finding *finding);
 
 /*
- * A bus master left its windows or memory at @dma: says in the log what that probably means, with the line of
+ * A bus master was refused at @fault->dma: says in the log what that probably means, with the line of
  * the mapping it has to do with. Not a report: what the device did is its own doing, or follows from an
  * address it was given.
  */
-void dk_check_fault(struct device *dev, dma_addr_t dma, u64 length, bool write);
+void dk_check_fault(struct device *dev, const struct dk_master_fault *fault);
 
 /* The names that reports use. */
 const char *dk_mapping_kind_name(enum dk_mapping_kind kind);

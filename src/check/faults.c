@@ -67,15 +67,14 @@ static void describe_place(struct dk_checker *checker, u32 stack, char *text, si
                  frames.frames[0].function);
 }
 
-void dk_check_fault(struct device *dev, dma_addr_t dma, u64 length, bool write)
+void dk_check_fault(struct device *dev, const struct dk_master_fault *fault)
 {
     struct dk_checker *checker = dk_checker_of(dev);
     struct dk_mappings *mappings = checker ? dk_checker_mappings(checker, dev, false) : NULL;
-    struct lead lead = { .address = dma };
-    struct dk_master_fault fault;
+    struct lead lead = { .address = fault->dma };
     char place[512] = "";
 
-    if (dk_master_fault_count(dev) > LINES_PER_DEVICE || !dk_master_last_fault(dev, &fault))
+    if (dk_master_fault_count(dev) > LINES_PER_DEVICE)
         return;
     if (mappings && is_physical_address(mappings, &lead)) {
         describe_place(checker, lead.stack, place, sizeof(place));
@@ -83,15 +82,15 @@ void dk_check_fault(struct device *dev, dma_addr_t dma, u64 length, bool write)
             dev, 1,
             "bus error: %s %llu bytes at 0x%llx: %s. It is the physical address of the %s mapping whose DMA "
             "address is 0x%llx, made%s",
-            write ? "writes" : "reads", length, dma, fault.reason, dk_mapping_kind_name(lead.mapping.kind),
-            lead.mapping.dma, place);
+            fault->write ? "writes" : "reads", fault->length, fault->dma, fault->reason,
+            dk_mapping_kind_name(lead.mapping.kind), lead.mapping.dma, place);
     } else if (mappings && was_mapped(mappings, &lead)) {
         describe_place(checker, lead.stack, place, sizeof(place));
         dk_device_log(dev, 1,
                       "bus error: %s %llu bytes at 0x%llx: %s. A mapping there is gone; it was made%s",
-                      write ? "writes" : "reads", length, dma, fault.reason, place);
+                      fault->write ? "writes" : "reads", fault->length, fault->dma, fault->reason, place);
     } else {
-        dk_device_log(dev, 1, "bus error: %s %llu bytes at 0x%llx: %s", write ? "writes" : "reads", length,
-                      dma, fault.reason);
+        dk_device_log(dev, 1, "bus error: %s %llu bytes at 0x%llx: %s", fault->write ? "writes" : "reads",
+                      fault->length, fault->dma, fault->reason);
     }
 }

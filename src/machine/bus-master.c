@@ -3,6 +3,7 @@
  * Bus masters: a device's accesses to memory by bus address.
  */
 #include "machine/bus.h"
+#include "machine/iommu.h"
 #include "machine/teardown.h"
 
 struct access {
@@ -11,70 +12,246 @@ struct access {
     u64 length; /* bytes not yet moved */
     char *into; /* exactly one of the two is set */
     const char *from;
+    /* Of the next bytes, these were told to the hooks: they lead to told_phys. */
+    u64 told;
+    phys_addr_t told_phys;
 };
 
-static int fault(const struct access *access, const char *reason)
+/* Why an access stops. */
+struct refusal {
+    enum dk_master_fault_kind kind;
+    const char *reason; /* NULL: it does not */
+};
+
+static int fault(const struct access *access, struct refusal refusal)
 {
     struct dk_machine *machine = dk_device_machine(access->dev);
     struct dk_device *dk = access->dev->dk;
-    bool write = access->from;
+    const struct dk_master_fault fault = {
+        .dma = access->dma,
+        .length = access->length,
+        .write = access->from,
+        .reason = refusal.reason,
+        .kind = refusal.kind,
+    };
 
     pthread_mutex_lock(&dk->resources_lock);
     dk->fault_count++;
-    dk->last_fault = (struct dk_master_fault){
-        .dma = access->dma, .length = access->length, .write = write, .reason = reason
-    };
+    dk->last_fault = fault;
     pthread_mutex_unlock(&dk->resources_lock);
     if (machine->hooks.master_fault)
-        machine->hooks.master_fault(machine->hooks.data, access->dev, access->dma, access->length, write);
+        machine->hooks.master_fault(machine->hooks.data, access->dev, &fault);
     return -EFAULT;
 }
 
+/* ---- Inside: between entering and leaving, nothing is called that could change what is mapped ---- */
+
+/* What an access holds while it translates and moves. */
+struct inside {
+    bool translated;
+    struct dk_iommu_domain *domain; /* NULL: none, so nothing is mapped */
+    unsigned attachment, phase;
+};
+
+static struct refusal enter(const struct access *access, struct inside *inside)
+{
+    struct dk_device *dk = access->dev->dk;
+
+    *inside = (struct inside){ .translated = dk_device_translated(access->dev) };
+    if (!inside->translated)
+        return (struct refusal){ 0 };
+    /* With fences on both sides, entering does not fail. */
+    dk_grace_enter(&dk->attachment, &inside->attachment);
+    inside->domain = __atomic_load_n(&dk->iommu, __ATOMIC_SEQ_CST);
+    if (!inside->domain)
+        return (struct refusal){ DK_MASTER_FAULT_UNMAPPED, "nothing is mapped there in the device's IOMMU" };
+    if (!dk_grace_enter(&inside->domain->accesses, &inside->phase))
+        return (struct refusal){ 0 };
+    inside->domain = NULL;
+    return (struct refusal){
+        DK_MASTER_FAULT_OTHER,
+        "the kernel refuses the barrier (membarrier) that keeps accesses and unmapping apart"
+    };
+}
+
+static void leave(const struct access *access, const struct inside *inside)
+{
+    if (inside->domain)
+        dk_grace_leave(&inside->domain->accesses, inside->phase);
+    if (inside->translated)
+        dk_grace_leave(&access->dev->dk->attachment, inside->attachment);
+}
+
+/* Where the next bytes lead. */
+struct target {
+    struct dk_bus_target at;
+    bool stale;
+};
+
+static struct refusal locate_translated(const struct access *access, struct dk_iommu_domain *domain,
+                                        struct target *target)
+{
+    u64 length = access->length;
+    const char *reason = dk_bus_bound(access->dev, access->dma, &length);
+    unsigned prot = 0;
+    phys_addr_t phys;
+    u64 run;
+
+    if (reason)
+        return (struct refusal){ DK_MASTER_FAULT_BUS, reason };
+    if (!dk_iommu_find(domain, access->dma, length, &phys, &run, &prot))
+        return (struct refusal){ DK_MASTER_FAULT_UNMAPPED, "nothing is mapped there in the device's IOMMU" };
+    if (access->from && !(prot & DK_IOMMU_WRITE))
+        return (struct refusal){ DK_MASTER_FAULT_PERMISSION,
+                                 "the mapping there does not let the device write" };
+    if (access->into && !(prot & DK_IOMMU_READ))
+        return (struct refusal){ DK_MASTER_FAULT_PERMISSION,
+                                 "the mapping there does not let the device read" };
+    if (!dk_bus_lead(dk_device_machine(access->dev), phys, run, &target->at))
+        return (struct refusal){ DK_MASTER_FAULT_BUS, "the mapping there leads to no memory" };
+    target->stale = prot & DK_IOMMU_STALE;
+    return (struct refusal){ 0 };
+}
+
+static struct refusal locate(const struct access *access, const struct inside *inside, struct target *target)
+{
+    if (inside->translated)
+        return locate_translated(access, inside->domain, target);
+    target->stale = false;
+    return (struct refusal){ DK_MASTER_FAULT_BUS,
+                             dk_bus_walk(access->dev, access->dma, access->length, &target->at) };
+}
+
+/* Whether the hooks are yet to hear of the bytes that lead to @target; if not, its run is at most what they
+ * heard of. */
+static bool is_news(const struct access *access, struct target *target)
+{
+    if (!dk_device_machine(access->dev)->hooks.master_access)
+        return false;
+    if (!access->told || access->told_phys != target->at.phys || access->told > target->at.run)
+        return true;
+    target->at.run = access->told;
+    return false;
+}
+
 /* One run of consecutive memory. */
-static int move(const struct access *access, phys_addr_t phys, u64 run)
+static struct refusal move(const struct access *access, phys_addr_t phys, u64 run)
 {
     struct dk_machine *machine = dk_device_machine(access->dev);
     bool snoops = machine->cache && access->dev->dma_coherent;
+    int error;
 
     if (access->from)
-        return snoops ? dk_cache_snoop_write(machine, phys, access->from, run)
-                      : dk_cache_device_write(machine, phys, access->from, run);
-    return snoops ? dk_cache_snoop_read(machine, phys, access->into, run)
-                  : dk_cache_device_read(machine, phys, access->into, run);
+        error = snoops ? dk_cache_snoop_write(machine, phys, access->from, run)
+                       : dk_cache_device_write(machine, phys, access->from, run);
+    else
+        error = snoops ? dk_cache_snoop_read(machine, phys, access->into, run)
+                       : dk_cache_device_read(machine, phys, access->into, run);
+    if (error)
+        return (struct refusal){ DK_MASTER_FAULT_OTHER, "the host has no memory left for the machine's" };
+    return (struct refusal){ 0 };
+}
+
+static void advance(struct access *access, u64 run)
+{
+    access->dma += run;
+    access->length -= run;
+    access->told = 0;
+    if (access->from)
+        access->from += run;
+    else
+        access->into += run;
+}
+
+/* What is to be done outside, after the bytes so far were moved. */
+enum errand { NOTHING, TELL, REGISTERS, STALE };
+
+/* Moves runs until all is done, or something is to be done outside for the run at *target. */
+static struct refusal move_inside(struct access *access, const struct inside *inside, struct target *target,
+                                  enum errand *errand)
+{
+    struct refusal refusal = { 0 };
+
+    *errand = NOTHING;
+    while (access->length && *errand == NOTHING) {
+        refusal = locate(access, inside, target);
+        if (refusal.reason)
+            return refusal;
+        if (is_news(access, target)) {
+            *errand = TELL;
+        } else if (target->at.registers) {
+            *errand = REGISTERS;
+        } else {
+            refusal = move(access, target->at.phys, target->at.run);
+            if (refusal.reason)
+                return refusal;
+            advance(access, target->at.run);
+            *errand = target->stale ? STALE : NOTHING;
+        }
+    }
+    return refusal;
+}
+
+/* ---- Outside ---- */
+
+static void tell_stale(const struct access *access, u64 run)
+{
+    struct dk_machine *machine = dk_device_machine(access->dev);
+
+    if (machine->hooks.master_stale)
+        machine->hooks.master_stale(machine->hooks.data, access->dev, access->dma - run, run, access->from);
+}
+
+static struct refusal run_errand(struct access *access, enum errand errand, const struct target *target)
+{
+    struct dk_machine *machine = dk_device_machine(access->dev);
+    u64 run = target->at.run;
+
+    if (errand == TELL) {
+        machine->hooks.master_access(machine->hooks.data, access->dev, access->dma, target->at.phys, run,
+                                     access->from);
+        access->told = run;
+        access->told_phys = target->at.phys;
+    } else if (errand == REGISTERS) {
+        if (dk_registers_move(machine, target->at.phys, run, access->into, access->from))
+            return (struct refusal){ DK_MASTER_FAULT_BUS,
+                                     "the device whose registers are there was removed" };
+        advance(access, run);
+    }
+    if (errand == STALE || (errand == REGISTERS && target->stale))
+        tell_stale(access, run);
+    return (struct refusal){ 0 };
+}
+
+static struct refusal may_access(const struct access *access)
+{
+    if (dk_device_is_removed(access->dev))
+        return (struct refusal){ DK_MASTER_FAULT_OTHER, "the device was removed" };
+    if (dk_memory_forked(dk_device_machine(access->dev)->memory))
+        return (struct refusal){ DK_MASTER_FAULT_OTHER,
+                                 "the machine belongs to the process that this one was forked from" };
+    return (struct refusal){ 0 };
 }
 
 static int perform(struct access *access)
 {
-    struct dk_machine *machine = dk_device_machine(access->dev);
-    const char *reason;
-    phys_addr_t phys;
-    u64 run;
+    struct refusal refusal = { 0 };
 
-    if (!access->length)
-        return 0;
-    if (dk_device_is_removed(access->dev))
-        return fault(access, "the device was removed");
-    if (dk_memory_forked(machine->memory))
-        return fault(access, "the machine belongs to the process that this one was forked from");
-    if (access->dev->dk->isolated)
-        return fault(access, "nothing is mapped there in the device's IOMMU");
-    while (access->length) {
-        reason = dk_bus_walk(access->dev, access->dma, access->length, &phys, &run);
-        if (reason)
-            return fault(access, reason);
-        if (machine->hooks.master_access)
-            machine->hooks.master_access(machine->hooks.data, access->dev, access->dma, phys, run,
-                                         access->from);
-        if (move(access, phys, run))
-            return fault(access, "the host has no memory left for the machine's");
-        access->dma += run;
-        access->length -= run;
-        if (access->from)
-            access->from += run;
-        else
-            access->into += run;
+    if (access->length)
+        refusal = may_access(access);
+    while (!refusal.reason && access->length) {
+        enum errand errand = NOTHING;
+        struct target target;
+        struct inside inside;
+
+        refusal = enter(access, &inside);
+        if (!refusal.reason)
+            refusal = move_inside(access, &inside, &target, &errand);
+        leave(access, &inside);
+        if (!refusal.reason)
+            refusal = run_errand(access, errand, &target);
     }
-    return 0;
+    return refusal.reason ? fault(access, refusal) : 0;
 }
 
 int dk_master_read(struct device *dev, dma_addr_t address, void *into, size_t length)

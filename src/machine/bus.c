@@ -4,6 +4,8 @@
  */
 #include "machine/bus.h"
 
+const char dk_bus_no_memory[] = "the bus leads to no memory there";
+
 phys_addr_t dk_alias_to_memory(const struct dk_machine *machine, phys_addr_t phys)
 {
     const struct dk_uncached_alias *alias = &machine->board->alias;
@@ -31,8 +33,9 @@ static u64 alias_run(const struct dk_machine *machine, phys_addr_t phys, u64 len
 }
 
 /* How many of the @length bytes at @phys are RAM without a gap. */
-static u64 ram_run(const struct dk_memory *memory, phys_addr_t phys, u64 length)
+static u64 ram_run(const struct dk_machine *machine, phys_addr_t phys, u64 length)
 {
+    const struct dk_memory *memory = machine->memory;
     u64 is = 1;
     u64 is_not = length;
 
@@ -64,34 +67,77 @@ static const struct dk_window *window_of(const struct device *dev, dma_addr_t dm
     return NULL;
 }
 
-const char *dk_bus_walk(struct device *dev, dma_addr_t dma, u64 length, phys_addr_t *phys, u64 *run)
+static const char wraps[] = "the access wraps around the end of the bus's addresses";
+static const char no_window[] = "no window of the device's bus holds this address";
+
+static bool is_wrapping(dma_addr_t dma, u64 length)
 {
-    const struct dk_machine *machine = dk_device_machine(dev);
+    return !length || dma + (length - 1) < dma;
+}
+
+const char *dk_bus_bound(const struct device *dev, dma_addr_t dma, u64 *length)
+{
+    const struct dk_window *window;
+
+    if (is_wrapping(dma, *length))
+        return wraps;
+    if (!dev->dk->window_count)
+        return NULL;
+    window = window_of(dev, dma);
+    if (!window)
+        return no_window;
+    *length = smaller(*length, window->size - (dma - window->dma));
+    return NULL;
+}
+
+bool dk_bus_lead(struct dk_machine *machine, phys_addr_t phys, u64 length, struct dk_bus_target *target)
+{
+    target->phys = phys;
+    target->run = ram_run(machine, phys, length);
+    target->registers = !target->run;
+    if (!target->run)
+        target->run = dk_registers_run(machine, phys, length);
+    return target->run;
+}
+
+const char *dk_bus_walk(struct device *dev, dma_addr_t dma, u64 length, struct dk_bus_target *target)
+{
+    struct dk_machine *machine = dk_device_machine(dev);
+    const struct dk_window *window = NULL;
+    const char *reason = dk_bus_no_memory;
     phys_addr_t address = dma;
 
-    if (!length || dma + (length - 1) < dma)
-        return "the access wraps around the end of the bus's addresses";
+    if (is_wrapping(dma, length))
+        return wraps;
     if (dev->dk->window_count) {
-        const struct dk_window *window = window_of(dev, dma);
-
-        if (!window)
-            return "no window of the device's bus holds this address";
-        address = window->cpu + (dma - window->dma);
-        length = smaller(length, window->size - (dma - window->dma));
+        window = window_of(dev, dma);
+        if (window) {
+            address = window->cpu + (dma - window->dma);
+            length = smaller(length, window->size - (dma - window->dma));
+        } else {
+            reason = no_window;
+        }
     }
-    length = alias_run(machine, address, length);
-    address = dk_alias_to_memory(machine, address);
-    length = ram_run(machine->memory, address, length);
-    if (!length)
-        return "the bus leads to no memory there";
-    *phys = address;
-    *run = length;
-    return NULL;
+    if (window || !dev->dk->window_count) {
+        length = alias_run(machine, address, length);
+        if (dk_bus_lead(machine, dk_alias_to_memory(machine, address), length, target))
+            return NULL;
+    }
+    target->registers = true;
+    target->phys = dma;
+    target->run = dk_registers_run(machine, dma, length);
+    return target->run ? NULL : reason;
 }
 
 int dk_bus_translate(struct device *dev, dma_addr_t dma, u64 length, phys_addr_t *phys, u64 *run)
 {
-    return dk_bus_walk(dev, dma, length, phys, run) ? -EFAULT : 0;
+    struct dk_bus_target target;
+
+    if (dk_bus_walk(dev, dma, length, &target) || target.registers)
+        return -EFAULT;
+    *phys = target.phys;
+    *run = target.run;
+    return 0;
 }
 
 bool dk_bus_address(const struct device *dev, phys_addr_t phys, u64 size, dma_addr_t *dma)

@@ -20,6 +20,7 @@ static const struct bus_type pci_bus = { .name = "pci" };
 static void free_device(struct device *dev)
 {
     pthread_mutex_destroy(&dev->dk->resources_lock);
+    dk_grace_finish(&dev->dk->attachment);
     dk_release(dev->dk->name);
     dk_release(dev->dk->path);
     dk_release(dev->dk);
@@ -51,6 +52,7 @@ static struct device *make_device(struct dk_machine *machine, struct device *par
     dk->dev = dev;
     dk->machine = machine;
     pthread_mutex_init(&dk->resources_lock, NULL);
+    dk_grace_start(&dk->attachment, true);
     INIT_LIST_HEAD(&dk->sibling);
     INIT_LIST_HEAD(&dk->children);
     INIT_LIST_HEAD(&dk->all);

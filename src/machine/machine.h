@@ -7,6 +7,7 @@
 
 #include "base/hooks.h"
 #include "board/board.h"
+#include "machine/grace.h"
 #include "mm/memory.h"
 #include <dmakit/device.h>
 #include <dmakit/list.h>
@@ -23,6 +24,7 @@ struct dk_checker;
 struct dk_interrupts;
 struct dk_register_space;
 struct dk_cache;
+struct dk_iommu_domain;
 struct dk_mapping_state;
 struct cma;
 
@@ -54,11 +56,14 @@ struct dk_device {
     int node;        /* index into the board's nodes; for an added one its nearest ancestor's */
     bool added;      /* by dk_device_add(), not from the board */
     bool removed;    /* out of the tree: nobody finds it */
-    bool isolated;   /* behind an IOMMU in which nothing is mapped: its accesses fault; src/mapping decides */
+    bool translated; /* behind an IOMMU, not straight on its bus: src/mapping decides before its first access
+                      */
     bool gone;       /* torn down: its driver's calls are refused */
     unsigned number; /* unique in the machine; interrupt numbers are made from it */
     const struct dk_window *windows; /* what the bus lets it reach; none: everything, identity */
     unsigned window_count;
+    struct dk_iommu_domain *iommu; /* atomic; NULL while @translated: no access gets through */
+    struct dk_grace attachment;    /* accesses that use @iommu */
     struct list_head sibling, children;
     struct list_head all;       /* in dk_machine.all_devices */
     struct list_head resources; /* managed resources, newest first */
@@ -79,6 +84,12 @@ static inline struct dk_machine *dk_device_machine(const struct device *dev)
     return dev->dk->machine;
 }
 
+/* Whether an IOMMU translates @dev's accesses (iommu.h), even one in which nothing is mapped. */
+static inline bool dk_device_translated(const struct device *dev)
+{
+    return __atomic_load_n(&dev->dk->translated, __ATOMIC_ACQUIRE);
+}
+
 /* Makes the machine's bare body: memory, cache, root device tree, interrupts, registers. Hooks are set by the
  * caller before devices appear. src/start calls these in order and dk_machine_finish() in reverse. Finishing
  * what was not started, or is finished, does nothing. */
@@ -89,6 +100,16 @@ int dk_interrupts_start(struct dk_machine *machine);
 void dk_interrupts_finish(struct dk_machine *machine);
 int dk_registers_start(struct dk_machine *machine);
 void dk_registers_finish(struct dk_machine *machine);
+
+/* How many of the @length bytes at physical address @phys are registers of one device, which is there. Any
+ * context. */
+u64 dk_registers_run(struct dk_machine *machine, phys_addr_t phys, u64 length);
+/*
+ * A device reads or writes them, @into or @from set: calls of their model for aligned units of 8, 4, 2 and 1
+ * bytes, as large as fit, ascending, the lowest byte first. 0, or -ENODEV: there are none (any more). No lock
+ * is held in the calls.
+ */
+int dk_registers_move(struct dk_machine *machine, phys_addr_t phys, u64 length, void *into, const void *from);
 
 /*
  * Where the bus leads from @dma for @dev: *phys and *run, the number of bytes (at most @length) that follow

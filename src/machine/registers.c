@@ -423,3 +423,93 @@ void dk_io_write(volatile void __iomem *address, unsigned width, u64 value)
         region->ops->write(region->model, offset, width, value & all_ones(width));
     leave_region(region);
 }
+
+/* ---- Accesses of other devices ---- */
+
+/* The region that a device reaches at @phys, with the offset there; NULL when that is none. Called with the
+ * space's lock.
+ */
+static struct region *region_of_phys(struct dk_register_space *space, phys_addr_t phys, u64 *offset)
+{
+    struct region *region = region_at(space, phys, 1);
+
+    if (region)
+        *offset = phys - region->resource.start;
+    return region;
+}
+
+u64 dk_registers_run(struct dk_machine *machine, phys_addr_t phys, u64 length)
+{
+    struct dk_register_space *space = machine->registers;
+    const struct region *region;
+    u64 offset = 0;
+    u64 run = 0;
+
+    if (!space)
+        return 0;
+    pthread_mutex_lock(&space->lock);
+    region = region_of_phys(space, phys, &offset);
+    if (region)
+        run = length < region->size - offset ? length : region->size - offset;
+    pthread_mutex_unlock(&space->lock);
+    return run;
+}
+
+/* The widest access that is aligned at @offset and not longer than @length. */
+static unsigned widest(u64 offset, u64 length)
+{
+    unsigned width = 8;
+
+    while (offset % width || width > length)
+        width /= 2;
+    return width;
+}
+
+static void read_unit(const struct region *region, u64 offset, unsigned width, unsigned char *into)
+{
+    u64 value = region->ops->read ? region->ops->read(region->model, offset, width) : ~0ull;
+    unsigned i;
+
+    for (i = 0; i < width; i++)
+        into[i] = (unsigned char)(value >> (8 * i));
+}
+
+static void write_unit(const struct region *region, u64 offset, unsigned width, const unsigned char *from)
+{
+    u64 value = 0;
+    unsigned i;
+
+    for (i = 0; i < width; i++)
+        value |= (u64)from[i] << (8 * i);
+    if (region->ops->write)
+        region->ops->write(region->model, offset, width, value);
+}
+
+int dk_registers_move(struct dk_machine *machine, phys_addr_t phys, u64 length, void *into, const void *from)
+{
+    struct dk_register_space *space = machine->registers;
+    struct region *region;
+    u64 offset = 0;
+    u64 done;
+    unsigned width;
+
+    pthread_mutex_lock(&space->lock);
+    region = region_of_phys(space, phys, &offset);
+    if (region && length > region->size - offset)
+        region = NULL;
+    if (region)
+        __atomic_add_fetch(&region->active, 1, __ATOMIC_SEQ_CST);
+    pthread_mutex_unlock(&space->lock);
+    if (!region)
+        return -ENODEV;
+    ++*own_depth();
+    for (done = 0; done < length; done += width) {
+        width = widest(offset + done, length - done);
+        if (from)
+            write_unit(region, offset + done, width, (const unsigned char *)from + done);
+        else
+            read_unit(region, offset + done, width, (unsigned char *)into + done);
+    }
+    leave_region(region);
+    return 0;
+}

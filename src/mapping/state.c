@@ -211,11 +211,11 @@ static void choose_back_end(struct device *dev)
 
     if (maps_as_parent(dev, node)) {
         dev->dma_ops = dev->parent->dma_ops;
-        dev->dk->isolated = dev->parent->dk->isolated;
+        dev->dk->translated = dev->parent->dk->translated;
         return;
     }
-    dev->dk->isolated = is_translated(dev, node);
-    if (dev->dk->isolated || is_restricted(machine->board, node))
+    dev->dk->translated = is_translated(dev, node);
+    if (dev->dk->translated || is_restricted(machine->board, node))
         dev->dma_ops = &dk_missing_ops;
     else
         dev->dma_ops = &dk_direct_ops;

@@ -67,10 +67,10 @@ static void hook_memory_taken(void *data, phys_addr_t phys, u64 size)
     dk_cache_renew(machine->cache, phys, size);
 }
 
-static void hook_master_fault(void *data, struct device *dev, dma_addr_t dma, u64 length, bool write)
+static void hook_master_fault(void *data, struct device *dev, const struct dk_master_fault *fault)
 {
     (void)data;
-    dk_check_fault(dev, dma, length, write);
+    dk_check_fault(dev, fault);
 }
 
 /* ---- Memory ---- */

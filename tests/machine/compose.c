@@ -139,15 +139,27 @@ static void hook_access(void *data, struct device *dev, dma_addr_t dma, phys_add
     __atomic_store_n(&composed->access_write, write, __ATOMIC_RELAXED);
 }
 
-static void hook_fault(void *data, struct device *dev, dma_addr_t dma, u64 length, bool write)
+static void hook_fault(void *data, struct device *dev, const struct dk_master_fault *fault)
 {
     struct composed *composed = data;
 
     (void)dev;
-    composed->faults++;
-    composed->fault_dma = dma;
-    composed->fault_length = length;
-    composed->fault_write = write;
+    __atomic_fetch_add(&composed->faults, 1, __ATOMIC_RELAXED);
+    __atomic_store_n(&composed->fault_dma, fault->dma, __ATOMIC_RELAXED);
+    __atomic_store_n(&composed->fault_length, fault->length, __ATOMIC_RELAXED);
+    __atomic_store_n(&composed->fault_write, fault->write, __ATOMIC_RELAXED);
+    __atomic_store_n(&composed->fault_kind, fault->kind, __ATOMIC_RELAXED);
+}
+
+static void hook_stale(void *data, struct device *dev, dma_addr_t dma, u64 length, bool write)
+{
+    struct composed *composed = data;
+
+    (void)dev;
+    composed->stale++;
+    composed->stale_dma = dma;
+    composed->stale_length = length;
+    composed->stale_write = write;
 }
 
 static int bring_up(struct dk_machine *machine, const struct shape *shape)
@@ -196,6 +208,7 @@ struct composed *compose(const struct shape *shape)
         .driver_unbound = hook_unbound,
         .master_access = hook_access,
         .master_fault = hook_fault,
+        .master_stale = hook_stale,
     };
     INIT_LIST_HEAD(&machine->link);
     pthread_mutex_init(&machine->devices_lock, NULL);

@@ -39,6 +39,11 @@ struct composed {
     phys_addr_t access_phys;
     u64 access_length, fault_length;
     bool access_write, fault_write;
+    enum dk_master_fault_kind fault_kind;
+    unsigned stale;
+    dma_addr_t stale_dma;
+    u64 stale_length;
+    bool stale_write;
     int add_error; /* what device_added answers */
 };
 
