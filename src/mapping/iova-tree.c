@@ -63,6 +63,12 @@ static struct block root_of(const struct dk_iova_tree *tree)
     return (struct block){ tree->root, tree->start, tree->order };
 }
 
+/* One page has no halves in any case. */
+static bool is_leaf(struct block block)
+{
+    return !block.order || !block.node->halves;
+}
+
 static bool meets(struct block block, struct range range)
 {
     return block.start < range.end && range.start < end_of(block);
@@ -170,10 +176,9 @@ static void set_state(struct dk_iova_tree *tree, struct block block, struct rang
 
     if (!meets(block, range))
         return;
-    if (!node->halves) {
+    if (is_leaf(block)) {
         if (node->state == state)
             return;
-        /* One page cannot lie in it in part; the analyzer does not know. */
         if (!block.order || lies_in(block, range)) {
             if (node->state == FREE)
                 add_free(tree, 0 - pages_of(block.order));
@@ -195,7 +200,7 @@ static bool any_taken(struct block block, struct range range)
 {
     if (!meets(block, range))
         return false;
-    if (!block.node->halves)
+    if (is_leaf(block))
         return block.node->state == TAKEN;
     return any_taken(low_half(block), range) || any_taken(high_half(block), range);
 }
@@ -207,7 +212,7 @@ static bool is_one_range(struct block block, struct range range)
 
     if (!meets(block, range))
         return true;
-    if (!node->halves)
+    if (is_leaf(block))
         return node->state == TAKEN && lies_in(block, range) &&
                node->is_first == (block.start == range.start) &&
                node->is_last == (end_of(block) == range.end);
@@ -240,7 +245,7 @@ static bool find(struct block block, const struct want *want, u64 *place)
         *place = block.start;
         return block.node->prefix >= want->pages;
     }
-    if (!block.node->halves) {
+    if (is_leaf(block)) {
         top = end_of(block) - pages_of(want->order);
         *place = top <= want->highest ? top : want->highest & ~(pages_of(want->order) - 1);
         return true;
