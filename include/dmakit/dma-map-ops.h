@@ -21,6 +21,13 @@ struct dma_map_ops {
                                    enum dma_data_direction direction, gfp_t gfp);
     void (*free_pages)(struct device *dev, size_t size, struct page *page, dma_addr_t dma,
                        enum dma_data_direction direction);
+    /* A table of the pages with one mapped segment, or NULL. Without it dma_alloc_noncontiguous() is
+     * contiguous. */
+    struct sg_table *(*alloc_noncontiguous)(struct device *dev, size_t size,
+                                            enum dma_data_direction direction, gfp_t gfp,
+                                            unsigned long attrs);
+    void (*free_noncontiguous)(struct device *dev, size_t size, struct sg_table *table,
+                               enum dma_data_direction direction);
     int (*mmap)(struct device *dev, struct vm_area_struct *vma, void *cpu, dma_addr_t dma, size_t size,
                 unsigned long attrs);
     int (*get_sgtable)(struct device *dev, struct sg_table *table, void *cpu, dma_addr_t dma, size_t size,

@@ -85,6 +85,11 @@ DK_PUBLIC void *dk_alloc_noncoherent(struct device *dev, size_t size, dma_addr_t
                                      enum dma_data_direction direction, gfp_t gfp);
 DK_PUBLIC void dk_free_noncoherent(struct device *dev, size_t size, void *cpu, dma_addr_t dma,
                                    enum dma_data_direction direction);
+DK_PUBLIC struct sg_table *dk_alloc_noncontiguous(struct device *dev, size_t size,
+                                                  enum dma_data_direction direction, gfp_t gfp,
+                                                  unsigned long attrs);
+DK_PUBLIC void dk_free_noncontiguous(struct device *dev, size_t size, struct sg_table *table,
+                                     enum dma_data_direction direction);
 DK_PUBLIC void *dk_managed_alloc(struct device *dev, size_t size, dma_addr_t *dma, gfp_t gfp,
                                  unsigned long attrs);
 DK_PUBLIC void dk_managed_free(struct device *dev, size_t size, void *cpu, dma_addr_t dma);
@@ -425,6 +430,39 @@ static inline void *dmam_alloc_coherent(struct device *dev, size_t size, dma_add
 }
 
 /*
+ * @size bytes, zeroed, in pieces anywhere in memory where an IOMMU makes them one to the device, else in one
+ * piece; for use in
+ * @direction with dma_sync_sgtable_*(). The table's one mapped segment has the DMA address and the length;
+ * its entries are the pages. Of @attrs only DMA_ATTR_ALLOC_SINGLE_PAGES (no large pages) is taken. NULL: no
+ * memory, no addresses, or bad arguments (zone flags, __GFP_COMP, other attributes). Freed with
+ * dma_free_noncontiguous() alone. (Documentation/core-api/dma-api.rst, Part II.)
+ */
+static inline struct sg_table *dma_alloc_noncontiguous(struct device *dev, size_t size,
+                                                       enum dma_data_direction direction, gfp_t gfp,
+                                                       unsigned long attrs)
+{
+    struct sg_table *result = dk_alloc_noncontiguous(dev, size, direction, gfp, attrs);
+
+    DK_KEEP_FRAME();
+    return result;
+}
+/* Frees it, with the same @size and @direction. NULL is fine. May sleep. */
+static inline void dma_free_noncontiguous(struct device *dev, size_t size, struct sg_table *table,
+                                          enum dma_data_direction direction)
+{
+    dk_free_noncontiguous(dev, size, table, direction);
+    DK_KEEP_FRAME();
+}
+/* One kernel address for all of its pages; NULL when address space or memory ran out. May sleep. */
+DK_PUBLIC void *dma_vmap_noncontiguous(struct device *dev, size_t size, struct sg_table *table);
+/* Takes the address away; before the table is freed. */
+DK_PUBLIC void dma_vunmap_noncontiguous(struct device *dev, void *cpu);
+/* Shows the pages at @vma, from its vm_pgoff on. 0; -ENXIO past the end; -EINVAL an unaligned vma; -ENOMEM.
+ * May sleep. */
+DK_PUBLIC int dma_mmap_noncontiguous(struct device *dev, struct vm_area_struct *vma, size_t size,
+                                     struct sg_table *table);
+
+/*
  * Shows an allocation of dma_alloc_attrs() at @vma: its pages from vm_pgoff on. 0; -ENXIO when the vma
  * reaches past the allocation or the back end cannot do it; -EINVAL an unaligned vma; -ENOMEM. May sleep.
  */
@@ -449,6 +487,55 @@ DK_PUBLIC bool dma_can_mmap(struct device *dev);
 DK_PUBLIC int dma_get_sgtable_attrs(struct device *dev, struct sg_table *table, void *cpu, dma_addr_t dma,
                                     size_t size, unsigned long attrs);
 #define dma_get_sgtable(d, t, v, h, s) dma_get_sgtable_attrs(d, t, v, h, s, 0)
+
+/* ---- Addresses first, memory later ---- */
+
+/* A range of an IOMMU's addresses, which a driver fills piece by piece. The fields are the library's; zeroed
+ * means none. */
+struct dma_iova_state {
+    dma_addr_t addr; /* of the first byte */
+    u64 __size;      /* bytes; 0: dma_iova_try_alloc() was not called, or said no */
+};
+
+/* Whether @state has a range, so that the calls below are to be used and not dma_map_page(). */
+static inline bool dma_use_iova(const struct dma_iova_state *state)
+{
+    return state->__size != 0;
+}
+
+/*
+ * Takes @size bytes of addresses for @dev, whose first byte will lie in its page as @phys does (0: at the
+ * start of one). False: the device has no IOMMU, there are no addresses below its mask, or @size is 0: map
+ * the pieces one by one. Never sleeps. (Documentation/core-api/dma-api.rst, "Part Ie - IOVA-based DMA
+ * mappings".)
+ */
+DK_PUBLIC bool dk_iova_try_alloc(struct device *dev, struct dma_iova_state *state, phys_addr_t phys,
+                                 size_t size);
+static inline bool dma_iova_try_alloc(struct device *dev, struct dma_iova_state *state, phys_addr_t phys,
+                                      size_t size)
+{
+    bool result = dk_iova_try_alloc(dev, state, phys, size);
+
+    DK_KEEP_FRAME();
+    return result;
+}
+/*
+ * Puts the @size bytes of memory at @phys to byte @offset of the range. 0; -EINVAL outside the range, no RAM,
+ * or a place in its page that differs from @phys's; -EEXIST something is linked there; -ENOMEM. What is
+ * linked is for the device to reach after dma_iova_sync() of it. Never sleeps.
+ */
+DK_PUBLIC int dma_iova_link(struct device *dev, struct dma_iova_state *state, phys_addr_t phys, size_t offset,
+                            size_t size, enum dma_data_direction direction, unsigned long attrs);
+/* Makes what was linked of [@offset, + @size) known to the IOMMU. 0, or -EINVAL outside the range. */
+DK_PUBLIC int dma_iova_sync(struct device *dev, struct dma_iova_state *state, size_t offset, size_t size);
+/* Takes [@offset, + @size) out of the range; the addresses stay taken. Never sleeps. */
+DK_PUBLIC void dma_iova_unlink(struct device *dev, struct dma_iova_state *state, size_t offset, size_t size,
+                               enum dma_data_direction direction, unsigned long attrs);
+/* Unlinks the first @mapped_len bytes and gives the range back; @state is zeroed. */
+DK_PUBLIC void dma_iova_destroy(struct device *dev, struct dma_iova_state *state, size_t mapped_len,
+                                enum dma_data_direction direction, unsigned long attrs);
+/* The same for a range in which nothing is linked. */
+DK_PUBLIC void dma_iova_free(struct device *dev, struct dma_iova_state *state);
 
 /* ---- A device's own coherent memory ---- */
 

@@ -14,11 +14,13 @@
 #include <dmakit/device.h>
 #include <dmakit/dma-map-ops.h>
 #include <dmakit/dma-mapping.h>
+#include <dmakit/dmabounce.h>
 #include <dmakit/error.h>
 #include <dmakit/fail.h>
 #include <dmakit/gfp.h>
 #include <dmakit/interrupt.h>
 #include <dmakit/io.h>
+#include <dmakit/iommu.h>
 #include <dmakit/list.h>
 #include <dmakit/log.h>
 #include <dmakit/machine.h>

@@ -57,6 +57,7 @@ struct dk_node {
     const char **compatible; /* NULL-terminated; NULL when it has none */
     int iommu;               /* index into nodes of its first enabled IOMMU; -1: none or disabled */
     u32 iommu_id;            /* first cell of its specifier; 0 when it has none */
+    int requester;           /* a PCI function's requester id: bus, device, function; -1: no function */
     bool pci_host;
     struct dk_window *windows; /* empty: no restriction, identity */
     unsigned window_count;

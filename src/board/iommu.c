@@ -93,6 +93,22 @@ static int read_iommu_map(struct dk_tree *tree, unsigned index)
     return 0;
 }
 
+/* PCI Bus Binding to IEEE 1275, 2.2.1.1: a function's reg begins with its bus, device and function numbers.
+ */
+static void read_requester(struct dk_tree *tree, unsigned index)
+{
+    struct dk_node *node = &tree->board->nodes[index];
+    u32 size;
+    const fdt32_t *cells;
+
+    node->requester = -1;
+    if (node->parent < 0 || !tree->nodes[node->parent].pci)
+        return;
+    cells = dk_tree_property(tree, index, "reg", &size);
+    if (cells && size >= sizeof(*cells))
+        node->requester = (int)(fdt32_ld(cells) >> 8 & 0xffff);
+}
+
 int dk_read_iommus(struct dk_tree *tree)
 {
     struct dk_board *board = tree->board;
@@ -108,6 +124,7 @@ int dk_read_iommus(struct dk_tree *tree)
             error = read_iommus(tree, i);
         if (!error && board->nodes[i].enabled && board->nodes[i].pci_host)
             error = read_iommu_map(tree, i);
+        read_requester(tree, i);
         next[i] = board->nodes[i].iommu;
     }
     if (error)

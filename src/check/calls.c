@@ -21,12 +21,12 @@ static bool takes_lines(const struct dk_mapping *mapping)
 }
 
 static void enter_lines(struct dk_checker *checker, const struct device *dev, struct dk_record *record,
-                        struct dk_overlap *overlap)
+                        phys_addr_t phys, u64 size, struct dk_overlap *overlap)
 {
     unsigned before;
 
-    record->by_phys.start = record->mapping.phys;
-    record->by_phys.size = record->mapping.size;
+    record->by_phys.start = phys;
+    record->by_phys.size = size;
     dk_lock_take(&checker->shadow.lock);
     before = dk_shadow_enter(&checker->shadow, &record->by_phys);
     if (before)
@@ -59,15 +59,45 @@ void dk_check_mapped(struct device *dev, const char *call, struct dk_mapping *ma
         record->stack = stack;
         record->checked = !dk_mapping_needs_check(mapping->kind);
         record->by_phys.size = 0;
+        record->pieces = NULL;
         dk_mappings_enter(mappings, record);
         if (takes_lines(mapping))
-            enter_lines(checker, dev, record, &overlap);
+            enter_lines(checker, dev, record, mapping->phys,
+                        mapping->contiguous ? mapping->contiguous : mapping->size, &overlap);
     } else {
         __atomic_store_n(&mappings->quiet, true, __ATOMIC_RELAXED);
     }
     dk_lock_give(&mappings->lock);
     if (!record)
         dk_checker_exhausted(checker, "a mapping is not checked");
+    if (overlap.found || overlap.overflow)
+        dk_overlap_report(checker, dev, call, mapping, &overlap);
+}
+
+void dk_check_mapped_piece(struct device *dev, const char *call, const struct dk_mapping *mapping, u64 offset,
+                           phys_addr_t phys, u64 size)
+{
+    struct dk_checker *checker = dk_checker_of(dev);
+    struct dk_mappings *mappings = checker ? dk_checker_mappings(checker, dev, false) : NULL;
+    struct dk_overlap overlap = { .found = false };
+    struct dk_record *record, *piece = NULL;
+
+    if (!mappings || !takes_lines(mapping))
+        return;
+    dk_lock_take(&mappings->lock);
+    record = dk_mappings_find(mappings, mapping);
+    if (record && record->mapping.number == mapping->number)
+        piece = dk_mappings_take(mappings);
+    if (piece) {
+        piece->mapping = *mapping;
+        /* So that an address in the piece less this one is an offset into the mapping. */
+        piece->mapping.phys = phys - offset;
+        piece->stack = record->stack;
+        piece->pieces = record->pieces;
+        record->pieces = piece;
+        enter_lines(checker, dev, piece, phys, size, &overlap);
+    }
+    dk_lock_give(&mappings->lock);
     if (overlap.found || overlap.overflow)
         dk_overlap_report(checker, dev, call, mapping, &overlap);
 }
@@ -167,13 +197,21 @@ static void report_leak(struct dk_checker *checker, struct device *dev, const st
     dk_report_make(checker, &draft);
 }
 
-static void leave_lines(struct dk_checker *checker, struct dk_record *record)
+void dk_record_leave_lines(struct dk_checker *checker, struct dk_mappings *mappings, struct dk_record *record)
 {
+    struct dk_record *piece;
+
     if (!record->by_phys.size)
         return;
     dk_lock_take(&checker->shadow.lock);
     dk_shadow_leave(&checker->shadow, &record->by_phys);
+    for (piece = record->pieces; piece; piece = piece->pieces)
+        dk_shadow_leave(&checker->shadow, &piece->by_phys);
     dk_lock_give(&checker->shadow.lock);
+    while ((piece = record->pieces)) {
+        record->pieces = piece->pieces;
+        dk_mappings_give(mappings, piece);
+    }
 }
 
 static bool any(struct dk_interval *interval, void *data)
@@ -192,7 +230,7 @@ static bool take_one(struct dk_checker *checker, struct dk_mappings *mappings, s
     if (!found)
         dk_intervals_each(&mappings->live, any, &found);
     if (found) {
-        leave_lines(checker, found);
+        dk_record_leave_lines(checker, mappings, found);
         dk_mappings_leave(mappings, found);
         *record = *found;
         dk_mappings_give(mappings, found);

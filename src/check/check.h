@@ -16,9 +16,11 @@ enum dk_mapping_kind {
     DK_MAPPING_PAGE,
     DK_MAPPING_SG,
     DK_MAPPING_RESOURCE,
-    DK_MAPPING_COHERENT,    /* dma_alloc_attrs() and what stands on it */
-    DK_MAPPING_NONCOHERENT, /* dma_alloc_noncoherent() */
-    DK_MAPPING_PAGES,       /* dma_alloc_pages() */
+    DK_MAPPING_COHERENT,      /* dma_alloc_attrs() and what stands on it */
+    DK_MAPPING_NONCOHERENT,   /* dma_alloc_noncoherent() */
+    DK_MAPPING_PAGES,         /* dma_alloc_pages() */
+    DK_MAPPING_NONCONTIGUOUS, /* dma_alloc_noncontiguous() */
+    DK_MAPPING_IOVA,          /* dma_iova_try_alloc(): addresses, with or without memory behind them */
 };
 
 /* A mapping or allocation, as the driver described it. */
@@ -29,6 +31,7 @@ struct dk_mapping {
     const void
         *cpu; /* single: the pointer; page: the page's address or NULL; allocations: what was returned */
     u64 size;
+    u64 contiguous; /* bytes from @phys on that follow each other in memory; 0: all of them */
     enum dma_data_direction direction;
     unsigned long attrs;
     int sg_nents;  /* sg: the caller's nents; else 0 */
@@ -74,6 +77,13 @@ bool dk_check_map_page(struct device *dev, const char *call, const struct page *
  * says so once, and the device's checks of unknown mappings go quiet (no false alarm).
  */
 void dk_check_mapped(struct device *dev, const char *call, struct dk_mapping *mapping);
+
+/*
+ * @size bytes at @phys are behind byte @offset of @mapping too, which dk_check_mapped() has just remembered:
+ * an IOMMU makes pieces of memory one. The same reports.
+ */
+void dk_check_mapped_piece(struct device *dev, const char *call, const struct dk_mapping *mapping, u64 offset,
+                           phys_addr_t phys, u64 size);
 
 /* Segments after dma_map_sg(): sg-segment-too-long, sg-crosses-boundary; one call for each mapped segment. */
 void dk_check_sg_segment(struct device *dev, const char *call, dma_addr_t dma, u64 length);

@@ -127,7 +127,7 @@ void dk_draft_mapping(struct dk_report_draft *draft, const struct dk_mapping *ma
     draft->mapping_stack = stack;
     draft->dma = mapping->dma + offset;
     /* What dma_alloc_pages() returned is a struct page, not the memory. */
-    if (mapping->cpu && mapping->kind != DK_MAPPING_PAGES)
+    if (mapping->cpu && mapping->kind != DK_MAPPING_PAGES && mapping->kind != DK_MAPPING_NONCONTIGUOUS)
         draft->cpu = (uintptr_t)mapping->cpu + (uintptr_t)offset;
     draft->offset = offset;
     draft->length = length;
@@ -167,6 +167,8 @@ const char *dk_mapping_kind_name(enum dk_mapping_kind kind)
         [DK_MAPPING_COHERENT] = "coherent",
         [DK_MAPPING_NONCOHERENT] = "noncoherent",
         [DK_MAPPING_PAGES] = "pages",
+        [DK_MAPPING_NONCONTIGUOUS] = "noncontiguous",
+        [DK_MAPPING_IOVA] = "addresses",
     };
 
     return (unsigned)kind < sizeof(names) / sizeof(names[0]) ? names[kind] : "unknown";

@@ -41,6 +41,11 @@ bool dk_checker_quiet(struct dk_checker *checker, struct dk_mappings *mappings);
 /* One log line, once, that the checker ran out of memory. */
 void dk_checker_exhausted(struct dk_checker *checker, const char *what);
 
+/* Takes @record and its pieces out of the machine's lines, and gives the pieces back. Under the lock of
+ * @mappings. */
+void dk_record_leave_lines(struct dk_checker *checker, struct dk_mappings *mappings,
+                           struct dk_record *record);
+
 /* Begins a report by the driver's @call on @dev: class, texts, device, and the present stack. */
 void dk_draft_begin(struct dk_report_draft *draft, struct dk_checker *checker, enum dk_class class_index,
                     const struct device *dev, const char *call);

@@ -25,7 +25,9 @@ static bool compare_phys(struct dk_interval *by_dma, void *data)
     const struct dk_record *record = dk_record_of(by_dma);
     struct lead *lead = data;
 
-    if (lead->address - record->mapping.phys >= record->mapping.size)
+    u64 size = record->mapping.contiguous ? record->mapping.contiguous : record->mapping.size;
+
+    if (lead->address - record->mapping.phys >= size)
         return true;
     lead->found = true;
     lead->mapping = record->mapping;

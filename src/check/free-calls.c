@@ -27,9 +27,19 @@ static const char *right_function(enum dk_mapping_kind kind)
         [DK_MAPPING_COHERENT] = "dma_free_coherent() or dma_free_attrs()",
         [DK_MAPPING_NONCOHERENT] = "dma_free_noncoherent()",
         [DK_MAPPING_PAGES] = "dma_free_pages()",
+        [DK_MAPPING_NONCONTIGUOUS] = "dma_free_noncontiguous()",
+        [DK_MAPPING_IOVA] = "dma_iova_destroy() or dma_iova_free()",
     };
 
     return names[kind];
+}
+
+/* What the driver holds of an allocation of @kind. */
+static const char *handle_name(enum dk_mapping_kind kind)
+{
+    if (kind == DK_MAPPING_NONCONTIGUOUS)
+        return "table";
+    return kind == DK_MAPPING_PAGES ? "page" : "CPU address";
 }
 
 /* ---- What is not there ---- */
@@ -208,8 +218,7 @@ static void compare_cpu_address(const struct comparison *comparison)
     begin(comparison, &draft, DK_CLASS_FREE_WRONG_CPU_ADDRESS);
     draft.cpu = (uintptr_t)comparison->asked->cpu;
     dk_draft_what(&draft, "%s() at 0x%llx freed with %s %p what was allocated at %p", comparison->call,
-                  mapping->dma, mapping->kind == DK_MAPPING_PAGES ? "page" : "CPU address",
-                  comparison->asked->cpu, mapping->cpu);
+                  mapping->dma, handle_name(mapping->kind), comparison->asked->cpu, mapping->cpu);
     dk_report_make(comparison->checker, &draft);
 }
 
@@ -290,11 +299,7 @@ bool dk_check_unmap(struct device *dev, const char *call, const struct dk_mappin
         dk_lock_take(&mappings->lock);
         record = dk_mappings_find(mappings, asked);
         if (record) {
-            if (record->by_phys.size) {
-                dk_lock_take(&checker->shadow.lock);
-                dk_shadow_leave(&checker->shadow, &record->by_phys);
-                dk_lock_give(&checker->shadow.lock);
-            }
+            dk_record_leave_lines(checker, mappings, record);
             dk_mappings_leave(mappings, record);
             copy = *record;
             dk_mappings_give(mappings, record);

@@ -13,6 +13,8 @@
 struct dk_record {
     struct dk_interval by_dma;
     struct dk_interval by_phys; /* size 0: not counted in the machine's lines */
+    struct dk_record
+        *pieces; /* of the same mapping, elsewhere in memory: counted in lines, not live by themselves */
     struct dk_mapping mapping;
     u32 stack;    /* of the call that made it */
     bool checked; /* dma_mapping_error() was asked about it */

@@ -26,6 +26,8 @@ struct dk_register_space;
 struct dk_cache;
 struct dk_iommu_domain;
 struct dk_mapping_state;
+struct dk_iommu_space;
+struct dk_bounce_pool;
 struct cma;
 
 struct dk_machine {
@@ -71,8 +73,14 @@ struct dk_device {
     struct dk_coherent_pool *coherent_pool; /* src/mapping's */
     bool coherent_pool_own;                 /* declared by the driver, and freed with the device */
     struct cma *cma;                        /* the device's own area, or NULL: the default one */
-    struct list_head mapping_objects;       /* src/mapping's, per device */
-    unsigned long fault_count;              /* guarded by resources_lock, as the next */
+    struct dk_iommu_space *space;  /* src/mapping's: where its IOMMU addresses come from; NULL: none */
+    struct dk_bounce_pool *bounce; /* src/mapping's: what it bounces through; NULL: the machine's pool */
+    bool bounce_always;            /* it may touch @bounce only */
+    int (*needs_bounce)(struct device *dev, dma_addr_t dma,
+                        size_t size); /* NULL: what it reaches is mapped */
+    struct page *bounce_pages;        /* the memory of @bounce, when its driver registered it */
+    struct list_head mapping_objects; /* src/mapping's, per device */
+    unsigned long fault_count;        /* guarded by resources_lock, as the next */
     struct dk_master_fault last_fault;
     void *check; /* src/check's */
     struct device_dma_parameters parameters;

@@ -34,3 +34,9 @@ bool dk_contiguous_give(struct device *dev, struct page *page, size_t count)
         return true;
     return state->default_cma && cma_release(state->default_cma, page, count);
 }
+
+void dk_give_pages(struct device *dev, struct page *page, size_t count)
+{
+    if (!dk_contiguous_give(dev, page, count))
+        dk_pages_give(dk_device_machine(dev)->memory, page, count);
+}

@@ -2,6 +2,7 @@
 /*
  * Coherent memory and pages of the direct back end.
  */
+#include "mapping/bounce.h"
 #include "mapping/mapping.h"
 
 #include <string.h>
@@ -42,7 +43,7 @@ static struct page *take_in_window(struct device *dev, const struct dk_window *w
                          window->cpu + length);
 }
 
-static struct page *take_pages(struct device *dev, size_t count, gfp_t gfp)
+struct page *dk_direct_take(struct device *dev, size_t count, gfp_t gfp)
 {
     static const struct dk_window everything = { 0, 0, ~0ull };
     size_t align = (size_t)1 << get_order(count << PAGE_SHIFT);
@@ -69,10 +70,23 @@ static struct page *take_pages(struct device *dev, size_t count, gfp_t gfp)
     return NULL;
 }
 
-static void give_pages(struct device *dev, struct page *page, size_t count)
+#define NO_MEMORY (~(phys_addr_t)0)
+
+/* @count pages that @dev reaches, from the pool that it is confined to if there is one; NO_MEMORY: none. */
+static phys_addr_t take_memory(struct device *dev, size_t count, gfp_t gfp)
 {
-    if (!dk_contiguous_give(dev, page, count))
-        dk_pages_give(dk_device_machine(dev)->memory, page, count);
+    struct page *page;
+
+    if (dev->dk->bounce_always)
+        return dk_bounce_alloc(dev->dk->bounce, dev, count << PAGE_SHIFT);
+    page = dk_direct_take(dev, count, gfp);
+    return page ? page_to_phys(page) : NO_MEMORY;
+}
+
+static void give_memory(struct device *dev, phys_addr_t phys, size_t count)
+{
+    if (!dev->dk->bounce_always || !dk_bounce_free(dev->dk->bounce, phys, count << PAGE_SHIFT))
+        dk_give_pages(dev, dk_page_at(dk_device_machine(dev)->memory, phys), count);
 }
 
 /* Whether the CPU has a way to see ordinary memory as the device does. Without an MMU only the default pool's
@@ -88,7 +102,6 @@ void *dk_direct_alloc(struct device *dev, size_t size, dma_addr_t *dma, gfp_t gf
     bool uncached = !dev->dma_coherent && machine->cache;
     bool relaxed = attrs & (DMA_ATTR_NON_CONSISTENT | DMA_ATTR_NO_KERNEL_MAPPING);
     size_t count = page_count(size);
-    struct page *page;
     phys_addr_t phys;
     char *cpu;
 
@@ -100,10 +113,9 @@ void *dk_direct_alloc(struct device *dev, size_t size, dma_addr_t *dma, gfp_t gf
             return NULL;
         }
     }
-    page = take_pages(dev, count, attrs & DMA_ATTR_NO_KERNEL_MAPPING ? gfp | __GFP_HIGHMEM : gfp);
-    if (!page)
+    phys = take_memory(dev, count, attrs & DMA_ATTR_NO_KERNEL_MAPPING ? gfp | __GFP_HIGHMEM : gfp);
+    if (phys == NO_MEMORY)
         return NULL;
-    phys = page_to_phys(page);
     if (!reachable(dev, phys, (u64)count << PAGE_SHIFT, dma))
         goto give;
     cpu = dk_memory_cached(machine->memory, phys);
@@ -117,11 +129,11 @@ void *dk_direct_alloc(struct device *dev, size_t size, dma_addr_t *dma, gfp_t gf
     if (uncached)
         dk_lines_flush(machine, phys, (u64)count << PAGE_SHIFT);
     if (attrs & DMA_ATTR_NO_KERNEL_MAPPING)
-        return page;
+        return dk_page_at(machine->memory, phys);
     return uncached && !relaxed ? dk_memory_dram(machine->memory, phys) : cpu;
 
 give:
-    give_pages(dev, page, count);
+    give_memory(dev, phys, count);
     return NULL;
 }
 
@@ -150,7 +162,7 @@ void dk_direct_free(struct device *dev, size_t size, void *cpu, dma_addr_t dma, 
     /* The pages' next user sees them cached: what the device wrote is DRAM's, and no line may hide it. */
     if (!dev->dma_coherent)
         dk_lines_flush(machine, phys, (u64)count << PAGE_SHIFT);
-    give_pages(dev, page, count);
+    give_memory(dev, page_to_phys(page), count);
 }
 
 struct page *dk_direct_alloc_pages(struct device *dev, size_t size, dma_addr_t *dma,
@@ -158,22 +170,22 @@ struct page *dk_direct_alloc_pages(struct device *dev, size_t size, dma_addr_t *
 {
     struct dk_machine *machine = dk_device_machine(dev);
     size_t count = page_count(size);
-    struct page *page = take_pages(dev, count, gfp);
+    phys_addr_t phys = take_memory(dev, count, gfp);
     char *cpu;
 
     (void)direction;
-    if (!page)
+    if (phys == NO_MEMORY)
         return NULL;
-    if (!reachable(dev, page_to_phys(page), (u64)count << PAGE_SHIFT, dma))
+    if (!reachable(dev, phys, (u64)count << PAGE_SHIFT, dma))
         goto give;
-    cpu = dk_memory_cached(machine->memory, page_to_phys(page));
+    cpu = dk_memory_cached(machine->memory, phys);
     if (!cpu)
         goto give;
     memset(cpu, 0, count << PAGE_SHIFT);
-    return page;
+    return dk_page_at(machine->memory, phys);
 
 give:
-    give_pages(dev, page, count);
+    give_memory(dev, phys, count);
     return NULL;
 }
 
@@ -182,7 +194,7 @@ void dk_direct_free_pages(struct device *dev, size_t size, struct page *page, dm
 {
     (void)dma;
     (void)direction;
-    give_pages(dev, page, page_count(size));
+    give_memory(dev, page_to_phys(page), page_count(size));
 }
 
 /* The physical address behind what dk_direct_alloc() returned; false when it is nothing of the machine's. */

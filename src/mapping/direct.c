@@ -4,6 +4,8 @@
  */
 #include "mapping/mapping.h"
 
+#include "mapping/bounce.h"
+
 bool dk_phys_to_dma(const struct device *dev, phys_addr_t phys, u64 size, dma_addr_t *dma)
 {
     if (!dev->dk->window_count) {
@@ -13,28 +15,85 @@ bool dk_phys_to_dma(const struct device *dev, phys_addr_t phys, u64 size, dma_ad
     return dk_bus_address(dev, phys, size, dma);
 }
 
+static dma_addr_t refuse(const struct device *dev, phys_addr_t phys, size_t size, unsigned long attrs)
+{
+    if (!(attrs & DMA_ATTR_NO_WARN))
+        dk_device_log(
+            dev, 1,
+            "%zu bytes at physical 0x%llx are in no window of the bus below the device's limit 0x%llx, and "
+            "cannot be bounced",
+            size, phys, dk_dma_limit(dev, *dev->dma_mask));
+    return DMA_MAPPING_ERROR;
+}
+
+/* Whether @dev reaches all of [phys, phys + size) under its mask, and at which address. */
+static bool reaches(const struct device *dev, phys_addr_t phys, size_t size, dma_addr_t *dma)
+{
+    return dk_phys_to_dma(dev, phys, size, dma) && *dma + (size - 1) <= dk_dma_limit(dev, *dev->dma_mask);
+}
+
+/* Out of the fast path's way. */
+static __attribute__((noinline)) dma_addr_t map_bounced(struct device *dev, phys_addr_t phys, size_t size,
+                                                        unsigned long attrs)
+{
+    struct dk_bounce_pool *pool = dk_bounce_pool_of(dev);
+    phys_addr_t copy;
+    dma_addr_t dma;
+
+    if (!pool)
+        return refuse(dev, phys, size, attrs);
+    copy = dk_bounce_map(pool, dev, phys, size, attrs);
+    if (copy == ~(phys_addr_t)0)
+        return DMA_MAPPING_ERROR;
+    if (!reaches(dev, copy, size, &dma)) {
+        dk_bounce_unmap(pool, dev, copy, size, DMA_TO_DEVICE, DMA_ATTR_SKIP_CPU_SYNC);
+        return refuse(dev, phys, size, attrs);
+    }
+    if (!dev->dma_coherent)
+        dk_lines_to_device(dk_device_machine(dev), copy, size);
+    return dma;
+}
+
 dma_addr_t dk_direct_map(struct device *dev, phys_addr_t phys, size_t size, enum dma_data_direction direction,
                          unsigned long attrs)
 {
-    u64 limit = dk_dma_limit(dev, *dev->dma_mask);
     dma_addr_t dma;
 
     (void)direction;
-    if (!dk_phys_to_dma(dev, phys, size, &dma)) {
-        if (!(attrs & DMA_ATTR_NO_WARN))
-            dk_device_log(dev, 1, "%zu bytes at physical 0x%llx are in none of the bus's windows", size,
-                          phys);
-        return DMA_MAPPING_ERROR;
-    }
-    if (dma + (size - 1) > limit) {
-        if (!(attrs & DMA_ATTR_NO_WARN))
-            dk_device_log(dev, 1, "DMA address 0x%llx + %zu is beyond the device's limit 0x%llx", dma, size,
-                          limit);
-        return DMA_MAPPING_ERROR;
-    }
+    if (!reaches(dev, phys, size, &dma))
+        return map_bounced(dev, phys, size, attrs);
+    if (dk_bounce_forced(dev) && (!dev->dk->needs_bounce || dev->dk->needs_bounce(dev, dma, size)))
+        return map_bounced(dev, phys, size, attrs);
     if (!dev->dma_coherent && !(attrs & DMA_ATTR_SKIP_CPU_SYNC))
         dk_lines_to_device(dk_device_machine(dev), phys, size);
     return dma;
+}
+
+/* The pool that the copy at @phys lies in; NULL: it is no copy. */
+static struct dk_bounce_pool *pool_at(const struct device *dev, phys_addr_t phys)
+{
+    struct dk_bounce_pool *pool = dk_bounce_pool_of(dev);
+
+    return pool && dk_bounce_holds(pool, phys) ? pool : NULL;
+}
+
+static void sync_run(struct device *dev, phys_addr_t phys, u64 size, enum dma_data_direction direction,
+                     bool for_cpu)
+{
+    struct dk_machine *machine = dk_device_machine(dev);
+    struct dk_bounce_pool *pool = pool_at(dev, phys);
+
+    if (for_cpu) {
+        if (!dev->dma_coherent)
+            dk_lines_to_cpu(machine, phys, size, direction);
+        if (pool)
+            dk_bounce_sync(pool, dev, phys, (size_t)size, direction, true);
+        return;
+    }
+    if (pool)
+        dk_bounce_sync(pool, dev, phys, (size_t)size, direction, false);
+    if (!dev->dma_coherent)
+        dk_lines_to_device(machine, phys, size);
 }
 
 /* Runs of [dma, dma + size) that leave the bus's windows are left alone: the driver's arguments were wrong.
@@ -42,17 +101,13 @@ dma_addr_t dk_direct_map(struct device *dev, phys_addr_t phys, size_t size, enum
 void dk_direct_sync(struct device *dev, dma_addr_t dma, size_t size, enum dma_data_direction direction,
                     bool for_cpu)
 {
-    struct dk_machine *machine = dk_device_machine(dev);
     phys_addr_t phys;
     u64 run;
 
-    if (dev->dma_coherent || !machine->cache)
+    if ((dev->dma_coherent || !dk_device_machine(dev)->cache) && !dk_bounce_pool_of(dev))
         return;
     while (size && dk_bus_translate(dev, dma, size, &phys, &run) == 0) {
-        if (for_cpu)
-            dk_lines_to_cpu(machine, phys, run, direction);
-        else
-            dk_lines_to_device(machine, phys, run);
+        sync_run(dev, phys, run, direction, for_cpu);
         dma += run;
         size -= run;
     }
@@ -61,8 +116,17 @@ void dk_direct_sync(struct device *dev, dma_addr_t dma, size_t size, enum dma_da
 void dk_direct_unmap(struct device *dev, dma_addr_t dma, size_t size, enum dma_data_direction direction,
                      unsigned long attrs)
 {
-    if (!(attrs & DMA_ATTR_SKIP_CPU_SYNC))
+    struct dk_bounce_pool *pool = dk_bounce_pool_of(dev);
+    phys_addr_t phys;
+    u64 run;
+
+    if (pool && dk_bus_translate(dev, dma, size, &phys, &run) == 0 && dk_bounce_holds(pool, phys)) {
+        if (!dev->dma_coherent && !(attrs & DMA_ATTR_SKIP_CPU_SYNC))
+            dk_lines_to_cpu(dk_device_machine(dev), phys, size, direction);
+        dk_bounce_unmap(pool, dev, phys, size, direction, attrs);
+    } else if (!(attrs & DMA_ATTR_SKIP_CPU_SYNC)) {
         dk_direct_sync(dev, dma, size, direction, true);
+    }
 }
 
 static dma_addr_t direct_map_page(struct device *dev, struct page *page, unsigned long offset, size_t size,
@@ -100,7 +164,8 @@ static int direct_map_sg(struct device *dev, struct scatterlist *sgl, int nents,
 unmap:
     /* Nothing was transferred: there is nothing to bring to the CPU. */
     direct_unmap_sg(dev, sgl, i, direction, attrs | DMA_ATTR_SKIP_CPU_SYNC);
-    return -EIO;
+    /* A bounce pool is full for a while, a bus narrow for good. */
+    return dk_bounce_pool_of(dev) ? -ENOMEM : -EIO;
 }
 
 /* Another device's registers are reached at their physical address: no window of RAM's leads there. */
@@ -146,20 +211,6 @@ static void direct_sync_sg_for_device(struct device *dev, struct scatterlist *sg
 
     for (i = 0, sg = sgl; sg && i < nents; i++, sg = sg_next(sg))
         dk_direct_sync(dev, sg->dma_address, sg->dma_length, direction, false);
-}
-
-static void direct_cache_sync(struct device *dev, void *cpu, size_t size, enum dma_data_direction direction)
-{
-    struct dk_machine *machine = dk_device_machine(dev);
-    struct dk_memory *memory;
-    phys_addr_t phys;
-
-    if (dev->dma_coherent || dk_address_find(cpu, &memory, &phys) != DK_ADDRESS_LINEAR ||
-        memory != machine->memory || !dk_memory_is_ram(memory, phys, size))
-        return;
-    if (direction != DMA_FROM_DEVICE)
-        dk_lines_to_device(machine, phys, size);
-    dk_lines_to_cpu(machine, phys, size, direction);
 }
 
 /* The DMA address of the last byte of RAM that @dev's bus reaches, and of the last byte of the zone for small
@@ -211,6 +262,14 @@ static u64 direct_required_mask(struct device *dev)
     return highest ? ~0ull >> __builtin_clzll(highest) : 1;
 }
 
+/* What has to be bounced is no longer than a bounce buffer. */
+static size_t direct_max_mapping_size(struct device *dev)
+{
+    if (dk_bounce_pool_of(dev) && (dk_bounce_forced(dev) || dma_addressing_limited(dev)))
+        return dk_bounce_max_mapping(dev);
+    return SIZE_MAX;
+}
+
 const struct dma_map_ops dk_direct_ops = {
     .alloc = dk_direct_alloc,
     .free = dk_direct_free,
@@ -227,7 +286,8 @@ const struct dma_map_ops dk_direct_ops = {
     .sync_single_for_device = direct_sync_for_device,
     .sync_sg_for_cpu = direct_sync_sg_for_cpu,
     .sync_sg_for_device = direct_sync_sg_for_device,
-    .cache_sync = direct_cache_sync,
+    .cache_sync = dk_lines_sync,
     .dma_supported = direct_supported,
     .get_required_mask = direct_required_mask,
+    .max_mapping_size = direct_max_mapping_size,
 };

@@ -6,8 +6,7 @@
 
 #include "base/context.h"
 #include "base/log.h"
-
-#define ZONE_FLAGS (__GFP_DMA | __GFP_DMA32 | __GFP_HIGHMEM)
+#include <dmakit/vmalloc.h>
 
 /* The name under which the driver most likely called. */
 static const char *alloc_name(unsigned long attrs)
@@ -24,8 +23,7 @@ static const char *free_name(unsigned long attrs)
     return attrs & ~DMA_ATTR_NO_WARN ? "dma_free_attrs" : "dma_free_coherent";
 }
 
-/* Reports a call that may sleep where this thread must not, and names its device. */
-static void might_sleep_for(struct device *dev, gfp_t gfp, const char *call)
+void dk_might_sleep_for(struct device *dev, gfp_t gfp, const char *call)
 {
     const struct dk_finding finding = {
         .class_name = "sleeps-in-atomic",
@@ -41,8 +39,7 @@ static void might_sleep_for(struct device *dev, gfp_t gfp, const char *call)
         dk_hooks_finding(&dk_device_machine(dev)->hooks, &finding);
 }
 
-/* A size that rounds up to whole pages without wrapping. */
-static bool size_usable(const struct device *dev, const char *call, size_t size)
+bool dk_size_usable(const struct device *dev, const char *call, size_t size)
 {
     if (size && size <= SIZE_MAX - PAGE_SIZE)
         return true;
@@ -68,6 +65,7 @@ static void remember(struct device *dev, const char *call, enum dk_mapping_kind 
         .phys = phys,
         .cpu = cpu,
         .size = size,
+        .contiguous = is_vmalloc_addr(cpu) ? PAGE_SIZE : 0,
         .direction = direction,
         .attrs = attrs,
     };
@@ -118,14 +116,14 @@ void *dk_alloc_attrs(struct device *dev, size_t size, dma_addr_t *dma, gfp_t gfp
     const char *call = alloc_name(attrs);
     void *cpu = NULL;
 
-    if (!dk_device_usable(dev, call) || !size_usable(dev, call, size) || !handle_usable(dev, call, dma))
+    if (!dk_device_usable(dev, call) || !dk_size_usable(dev, call, size) || !handle_usable(dev, call, dma))
         return NULL;
     if (!dev->coherent_dma_mask) {
         dk_device_log(dev, 0, "%s: the device has no coherent DMA mask", call);
         return NULL;
     }
-    gfp &= ~ZONE_FLAGS;
-    might_sleep_for(dev, gfp, call);
+    gfp &= ~DK_ZONE_FLAGS;
+    dk_might_sleep_for(dev, gfp, call);
     if (dev->dk->coherent_pool && wants_pool(attrs))
         cpu = dk_coherent_pool_take(dev->dk->coherent_pool, dev, size, dma);
     else if (dev->dma_ops->alloc)
@@ -156,7 +154,7 @@ void dk_free_attrs(struct device *dev, size_t size, void *cpu, dma_addr_t dma, u
     if (!cpu || !dk_undo_usable(dev, call, size, DMA_BIDIRECTIONAL))
         return;
     if (dk_context()->interrupt_depth)
-        might_sleep_for(dev, GFP_KERNEL, call);
+        dk_might_sleep_for(dev, GFP_KERNEL, call);
     if (dk_checked(dev)) {
         if (!dk_check_unmap(dev, call, &asked, &found))
             return;
@@ -177,19 +175,19 @@ static struct page *alloc_pages_for(struct device *dev, const char *call, size_t
 {
     struct page *page;
 
-    if (!dk_mapping_usable(dev, call, size, direction) || !size_usable(dev, call, size) ||
+    if (!dk_mapping_usable(dev, call, size, direction) || !dk_size_usable(dev, call, size) ||
         !handle_usable(dev, call, dma))
         return NULL;
     if (!dev->coherent_dma_mask) {
         dk_device_log(dev, 0, "%s: the device has no coherent DMA mask", call);
         return NULL;
     }
-    if (gfp & (ZONE_FLAGS | __GFP_COMP)) {
+    if (gfp & (DK_ZONE_FLAGS | __GFP_COMP)) {
         dk_device_log(dev, 0, "%s: zone flags and __GFP_COMP are refused: the device's mask chooses the zone",
                       call);
         return NULL;
     }
-    might_sleep_for(dev, gfp, call);
+    dk_might_sleep_for(dev, gfp, call);
     if (!dev->dma_ops->alloc_pages_op)
         return NULL;
     page = dev->dma_ops->alloc_pages_op(dev, size, dma, direction, gfp);
@@ -253,7 +251,7 @@ int dma_mmap_attrs(struct device *dev, struct vm_area_struct *vma, void *cpu, dm
 {
     phys_addr_t phys;
 
-    if (!vma || !dk_device_usable(dev, "dma_mmap_attrs") || !size_usable(dev, "dma_mmap_attrs", size))
+    if (!vma || !dk_device_usable(dev, "dma_mmap_attrs") || !dk_size_usable(dev, "dma_mmap_attrs", size))
         return -EINVAL;
     if (dev->dk->coherent_pool && dk_coherent_pool_holds(dev->dk->coherent_pool, cpu, size, &phys))
         return dk_coherent_pool_mmap(dev->dk->coherent_pool, vma, cpu, size);
@@ -263,7 +261,7 @@ int dma_mmap_attrs(struct device *dev, struct vm_area_struct *vma, void *cpu, dm
 int dma_mmap_pages(struct device *dev, struct vm_area_struct *vma, size_t size, struct page *page)
 {
     if (!vma || !page || !dk_device_usable(dev, "dma_mmap_pages") ||
-        !size_usable(dev, "dma_mmap_pages", size))
+        !dk_size_usable(dev, "dma_mmap_pages", size))
         return -EINVAL;
     return dk_vma_show(dk_device_machine(dev)->memory, vma, page_to_phys(page), size, false);
 }
@@ -276,7 +274,7 @@ bool dma_can_mmap(struct device *dev)
 int dma_get_sgtable_attrs(struct device *dev, struct sg_table *table, void *cpu, dma_addr_t dma, size_t size,
                           unsigned long attrs)
 {
-    if (!table || !dk_device_usable(dev, "dma_get_sgtable") || !size_usable(dev, "dma_get_sgtable", size))
+    if (!table || !dk_device_usable(dev, "dma_get_sgtable") || !dk_size_usable(dev, "dma_get_sgtable", size))
         return -EINVAL;
     return dev->dma_ops->get_sgtable ? dev->dma_ops->get_sgtable(dev, table, cpu, dma, size, attrs) : -ENXIO;
 }

@@ -50,15 +50,23 @@ static void remember(struct device *dev, const char *call, struct scatterlist *s
         .sg_nents = nents,
         .sg_mapped = mapped,
     };
-    struct scatterlist *sg;
+    struct scatterlist *sg, *entry = sgl;
+    u64 done;
     int i;
 
     for_each_sg (sgl, sg, mapped, i) {
         mapping.dma = sg->dma_address;
         mapping.size = sg->dma_length;
-        mapping.phys = sg_phys(sg);
+        mapping.phys = sg_phys(entry);
+        mapping.contiguous = entry->length < mapping.size ? entry->length : 0;
         dk_check_sg_segment(dev, call, mapping.dma, mapping.size);
         dk_check_mapped(dev, call, &mapping);
+        /* The back end may have made one segment of several entries. */
+        for (done = entry->length, entry = sg_next(entry); entry && done < mapping.size;
+             entry = sg_next(entry)) {
+            dk_check_mapped_piece(dev, call, &mapping, done, sg_phys(entry), entry->length);
+            done += entry->length;
+        }
     }
 }
 

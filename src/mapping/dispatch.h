@@ -7,6 +7,8 @@
 
 #include "mapping/mapping.h"
 
+#define DK_ZONE_FLAGS (__GFP_DMA | __GFP_DMA32 | __GFP_HIGHMEM)
+
 /* Whether @dev is one that @call can work on: not NULL, not removed, its machine not left behind by fork().
  * Logs why not. */
 bool dk_device_usable(const struct device *dev, const char *call);
@@ -23,6 +25,11 @@ static inline bool dk_checked(const struct device *dev)
 {
     return dk_device_machine(dev)->checker != NULL;
 }
+
+/* Reports a call that may sleep where this thread must not, and names its device. */
+void dk_might_sleep_for(struct device *dev, gfp_t gfp, const char *call);
+/* Whether @size rounds up to whole pages without wrapping; logs when not. */
+bool dk_size_usable(const struct device *dev, const char *call, size_t size);
 
 /*
  * The physical address of @size bytes at @cpu, when all of them are RAM of @dev's machine in the linear map.

@@ -4,6 +4,8 @@
  */
 #include "mapping/dispatch.h"
 
+#include "mapping/bounce.h"
+
 static bool mask_supported(struct device *dev, u64 mask)
 {
     if (dev->dma_ops->dma_supported)
@@ -87,8 +89,13 @@ size_t dma_opt_mapping_size(struct device *dev)
 
 bool dma_need_sync(struct device *dev, dma_addr_t dma)
 {
-    (void)dma;
-    return dev && !dev->dma_coherent;
+    phys_addr_t phys;
+    u64 run;
+
+    if (!dev || !dev->dma_coherent)
+        return dev;
+    return dev->dma_ops == &dk_direct_ops && dk_bounce_pool_of(dev) &&
+           dk_bus_translate(dev, dma, 1, &phys, &run) == 0 && dk_bounce_holds(dk_bounce_pool_of(dev), phys);
 }
 
 unsigned long dma_get_merge_boundary(struct device *dev)

@@ -41,3 +41,17 @@ void dk_lines_flush(struct dk_machine *machine, phys_addr_t phys, u64 size)
     dk_cache_clean(machine->cache, phys, size);
     dk_cache_invalidate(machine->cache, phys, size);
 }
+
+void dk_lines_sync(struct device *dev, void *cpu, size_t size, enum dma_data_direction direction)
+{
+    struct dk_machine *machine = dk_device_machine(dev);
+    struct dk_memory *memory;
+    phys_addr_t phys;
+
+    if (dev->dma_coherent || dk_address_find(cpu, &memory, &phys) != DK_ADDRESS_LINEAR ||
+        memory != machine->memory || !dk_memory_is_ram(memory, phys, size))
+        return;
+    if (direction != DMA_FROM_DEVICE)
+        dk_lines_to_device(machine, phys, size);
+    dk_lines_to_cpu(machine, phys, size, direction);
+}

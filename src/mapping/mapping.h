@@ -16,12 +16,18 @@ struct dk_mapping_config {
     u64 cma_size;           /* cma=: bytes of the default contiguous area; 0: the board's */
     u64 cma_base;           /* cma=size@base: where; 0: anywhere */
     bool iommu_passthrough; /* iommu.passthrough=1: devices behind an IOMMU map directly */
+    bool iommu_lazy;        /* iommu.strict=0: what is unmapped stays reachable for a while */
+    u64 bounce_slots;       /* swiotlb=N: slots of the machine's bounce pool; 0: by the size of memory */
+    bool bounce_always;     /* swiotlb=force: what could be mapped directly is bounced too */
+    bool bounce_never;      /* swiotlb=noforce: there is no pool */
+    u64 atomic_size;        /* coherent_pool=: bytes of each atomic pool; 0: by the size of memory */
 };
 
-/* What a reserved region of the board has become: at most one of the two. */
+/* What a reserved region of the board has become: at most one of these. */
 struct dk_region {
     struct cma *cma;
     struct dk_coherent_pool *pool;
+    struct dk_bounce_pool *bounce;
 };
 
 struct dk_mapping_state {
@@ -33,8 +39,14 @@ struct dk_mapping_state {
     struct cma *own_cma;                   /* cma='s; NULL: none */
     struct dk_coherent_pool *default_pool; /* one of @regions', or @own_pool; NULL: none */
     struct dk_coherent_pool *own_pool;     /* dma_init_global_coherent()'s */
-    u64 zone_dma_last; /* the last RAM address of the zone that GFP_DMA memory comes from */
-    u64 cache_events;  /* atomic: numbers the calls that move cache lines, for eviction */
+    struct dk_bounce_pool *bounce; /* the machine's; NULL: all devices reach all memory, or bounce_never */
+    struct page *bounce_pages;     /* its memory */
+    struct dk_bounce_pool *sa1111; /* what the masters of an SA-1111 share; NULL: none needed it */
+    struct page *sa1111_pages;     /* its memory */
+    pthread_mutex_t spaces_lock;
+    struct list_head spaces; /* IOMMU address spaces, guarded by spaces_lock */
+    u64 zone_dma_last;       /* the last RAM address of the zone that GFP_DMA memory comes from */
+    u64 cache_events;        /* atomic: numbers the calls that move cache lines, for eviction */
 };
 
 /* Regions, pools and areas come up before devices do. 0 or -errno, with nothing left behind. */
@@ -51,8 +63,30 @@ void dk_mapping_refresh(struct device *dev);
 /* ---- The direct back end ---- */
 
 extern const struct dma_map_ops dk_direct_ops;
-/* For devices whose back end this version does not have: every call gives its error. */
-extern const struct dma_map_ops dk_missing_ops;
+
+/* What @dev bounces through; NULL: nothing. */
+static inline struct dk_bounce_pool *dk_bounce_pool_of(const struct device *dev)
+{
+    return dev->dk->bounce ? dev->dk->bounce : dk_device_machine(dev)->mapping->bounce;
+}
+/* Whether @dev bounces even what it reaches, always or by a rule of its own. */
+static inline bool dk_bounce_forced(const struct device *dev)
+{
+    return dev->dk->bounce_always || dev->dk->needs_bounce ||
+           dk_device_machine(dev)->mapping->config.bounce_always;
+}
+/* Frees the pool that @dev's driver registered, if any. */
+void dk_bounce_leave(struct device *dev);
+/* Lets a master of an SA-1111 bounce. 0 or -ENOMEM. */
+int dk_sa1111_device_added(struct device *dev);
+/* @count pages that @dev reaches under its coherent mask, or NULL; for dk_give_pages(). */
+struct page *dk_direct_take(struct device *dev, size_t count, gfp_t gfp);
+
+/* ---- The IOMMU's back end ---- */
+
+extern const struct dma_map_ops dk_iommu_ops;
+/* Puts @dev into the space of its own context. 0 or -ENOMEM; it is in none then. */
+int dk_iommu_join_context(struct device *dev);
 
 /* The last DMA address that mask and bus allow. */
 static inline u64 dk_dma_limit(const struct device *dev, u64 mask)
@@ -90,6 +124,9 @@ bool dk_phys_to_dma(const struct device *dev, phys_addr_t phys, u64 size, dma_ad
 void dk_lines_to_device(struct dk_machine *machine, phys_addr_t phys, u64 size);
 void dk_lines_to_cpu(struct dk_machine *machine, phys_addr_t phys, u64 size,
                      enum dma_data_direction direction);
+/* Both, for [cpu, cpu + size) of the linear map as @direction says: dma_cache_sync(). Other addresses are
+ * left alone. */
+void dk_lines_sync(struct device *dev, void *cpu, size_t size, enum dma_data_direction direction);
 /* Pages that pass between cached and coherent use: cleaned and invalidated. */
 void dk_lines_flush(struct dk_machine *machine, phys_addr_t phys, u64 size);
 
@@ -100,6 +137,8 @@ void dk_lines_flush(struct dk_machine *machine, phys_addr_t phys, u64 size);
 struct page *dk_contiguous_take(struct device *dev, size_t count, gfp_t gfp);
 /* True when @page was an area's and is free now. */
 bool dk_contiguous_give(struct device *dev, struct page *page, size_t count);
+/* Gives @count pages back to the area or the page allocator that they came from. */
+void dk_give_pages(struct device *dev, struct page *page, size_t count);
 
 /* ---- Coherent pools ---- */
 

@@ -7,8 +7,12 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "mapping/bounce.h"
 #include "mm/cma.h"
 #include <string.h>
+
+/* A zone that holds no more than this serves a few old devices only. */
+#define SMALL_ZONE ((u64)16 << 20)
 
 static int make_region(struct dk_machine *machine, unsigned index)
 {
@@ -34,6 +38,13 @@ static int make_region(struct dk_machine *machine, unsigned index)
         region->pool = pool;
         if (reserved->is_default)
             state->default_pool = pool;
+    } else if (reserved->kind == DK_RESERVED_RESTRICTED) {
+        struct dk_bounce_pool *bounce =
+            dk_bounce_create(machine, reserved->range.base, reserved->range.size, reserved->node);
+
+        if (IS_ERR(bounce))
+            return (int)PTR_ERR(bounce);
+        region->bounce = bounce;
     }
     return 0;
 }
@@ -96,6 +107,61 @@ static int make_own_area(struct dk_machine *machine)
     return 0;
 }
 
+/* Bytes of RAM in [0, last]. */
+static u64 ram_up_to(const struct dk_board *board, u64 last)
+{
+    u64 bytes = 0;
+    unsigned i;
+
+    for (i = 0; i < board->memory_count && board->memory[i].base <= last; i++) {
+        u64 room = last - board->memory[i].base + 1;
+
+        bytes += board->memory[i].size < room ? board->memory[i].size : room;
+    }
+    return bytes;
+}
+
+/* By default 64 MiB, but no more than a quarter of the memory that everybody reaches. */
+#define BOUNCE_SIZE ((u64)64 << 20)
+#define BOUNCE_UNIT ((u64)DK_BOUNCE_SLOT * DK_BOUNCE_SEGMENT)
+
+/*
+ * The machine's bounce pool, in memory that a 32-bit device reaches and, where their zone is worth the name,
+ * the narrower ones too. A machine all of whose devices reach all of its memory has none, unless swiotlb=
+ * asks for one.
+ */
+static int make_bounce_pool(struct dk_machine *machine)
+{
+    struct dk_mapping_state *state = machine->mapping;
+    const struct dk_mapping_config *config = &state->config;
+    u64 last = ram_up_to(machine->board, state->zone_dma_last) > SMALL_ZONE ? state->zone_dma_last
+                                                                            : DMA_BIT_MASK(32);
+    u64 size = config->bounce_slots ? config->bounce_slots * DK_BOUNCE_SLOT : BOUNCE_SIZE;
+    u64 most = ram_up_to(machine->board, last) / 4;
+
+    if (config->bounce_never ||
+        (!config->bounce_always && !config->bounce_slots && dk_memory_last(machine->memory) <= last))
+        return 0;
+    if (size > most && !config->bounce_slots)
+        size = most;
+    size = (size + BOUNCE_UNIT - 1) / BOUNCE_UNIT * BOUNCE_UNIT;
+    state->bounce_pages = dk_pages_take(machine->memory, GFP_KERNEL | __GFP_NOWARN, size >> PAGE_SHIFT,
+                                        BOUNCE_UNIT >> PAGE_SHIFT, 0, last);
+    if (!state->bounce_pages) {
+        dk_log(DK_LOG_WARNING, "swiotlb: no 0x%llx contiguous bytes below 0x%llx: nothing can be bounced",
+               size, last);
+        return 0;
+    }
+    state->bounce = dk_bounce_create(machine, page_to_phys(state->bounce_pages), size, "swiotlb");
+    if (IS_ERR(state->bounce)) {
+        int error = (int)PTR_ERR(state->bounce);
+
+        state->bounce = NULL;
+        return error;
+    }
+    return 0;
+}
+
 /* The last byte of RAM at or below @limit; @limit itself when all RAM lies above. */
 static u64 last_ram_below(const struct dk_board *board, u64 limit)
 {
@@ -124,6 +190,8 @@ int dk_mapping_start(struct dk_machine *machine, const struct dk_mapping_config 
 
     if (!state)
         return -ENOMEM;
+    pthread_mutex_init(&state->spaces_lock, NULL);
+    INIT_LIST_HEAD(&state->spaces);
     machine->mapping = state;
     state->machine = machine;
     state->config = *config;
@@ -147,6 +215,8 @@ int dk_mapping_start(struct dk_machine *machine, const struct dk_mapping_config 
         }
     }
     error = make_own_area(machine);
+    if (!error)
+        error = make_bounce_pool(machine);
     if (error)
         goto finish;
     return 0;
@@ -166,122 +236,15 @@ void dk_mapping_finish(struct dk_machine *machine)
     for (i = 0; state->regions && i < machine->board->reserved_count; i++) {
         dk_cma_destroy(state->regions[i].cma);
         dk_coherent_pool_destroy(state->regions[i].pool);
+        dk_bounce_destroy(state->regions[i].bounce);
     }
+    dk_bounce_destroy(state->bounce);
+    dk_bounce_destroy(state->sa1111);
     dk_cma_destroy(state->own_cma);
     dk_coherent_pool_destroy(state->own_pool);
+    pthread_mutex_destroy(&state->spaces_lock);
     dk_release(state->regions);
     dk_release(state->nodes);
     dk_release(state);
     machine->mapping = NULL;
-}
-
-/* Whether the board confines what stands at @node to a restricted pool. */
-static bool is_restricted(const struct dk_board *board, const struct dk_node *node)
-{
-    unsigned i;
-
-    for (i = 0; i < node->region_count; i++) {
-        const struct dk_reserved *reserved = node->regions[i] < 0 ? NULL : &board->reserved[node->regions[i]];
-
-        if (reserved && reserved->kind == DK_RESERVED_RESTRICTED && !reserved->disabled && !reserved->reason)
-            return true;
-    }
-    return false;
-}
-
-/* Whether what hangs on a node's device maps as that device: a USB interface as its host controller. Not so
- * functions below a PCI host. */
-static bool maps_as_parent(const struct device *dev, const struct dk_node *node)
-{
-    return dev->dk->added && (dev->parent->dk->added || !node->pci_host);
-}
-
-/* Whether an IOMMU that nobody bypassed stands between the device and memory. */
-static bool is_translated(const struct device *dev, const struct dk_node *node)
-{
-    if (dk_device_machine(dev)->mapping->config.iommu_passthrough)
-        return false;
-    return dev->dk->added ? node->below_iommu_count > 0 : node->iommu >= 0;
-}
-
-static void choose_back_end(struct device *dev)
-{
-    const struct dk_machine *machine = dk_device_machine(dev);
-    const struct dk_node *node = &machine->board->nodes[dev->dk->node];
-
-    if (maps_as_parent(dev, node)) {
-        dev->dma_ops = dev->parent->dma_ops;
-        dev->dk->translated = dev->parent->dk->translated;
-        return;
-    }
-    dev->dk->translated = is_translated(dev, node);
-    if (dev->dk->translated || is_restricted(machine->board, node))
-        dev->dma_ops = &dk_missing_ops;
-    else
-        dev->dma_ops = &dk_direct_ops;
-}
-
-int dk_mapping_device_added(struct device *dev)
-{
-    struct dk_mapping_state *state = dk_device_machine(dev)->mapping;
-
-    choose_back_end(dev);
-    if (!dev->dk->added)
-        dev->of_node = &state->nodes[dev->dk->node];
-    dk_mapping_refresh(dev);
-    return 0;
-}
-
-void dk_mapping_device_removed(struct device *dev)
-{
-    dma_release_coherent_memory(dev);
-    dev->dk->cma = NULL;
-    dev->fast_memory = NULL;
-    __atomic_store_n(&dev->dk->gone, true, __ATOMIC_RELAXED);
-}
-
-/* The bus is the identity for all of RAM that the limit reaches. */
-static bool is_identity(const struct device *dev)
-{
-    unsigned i;
-
-    for (i = 0; i < dev->dk->window_count; i++) {
-        const struct dk_window *window = &dev->dk->windows[i];
-
-        if (window->dma == 0 && window->cpu == 0)
-            return true;
-    }
-    return dev->dk->window_count == 0;
-}
-
-/* Below the window of an identity bus there is no hole: it starts at 0. */
-static u64 identity_limit(const struct device *dev)
-{
-    u64 limit = ~0ull;
-    unsigned i;
-
-    for (i = 0; i < dev->dk->window_count; i++) {
-        const struct dk_window *window = &dev->dk->windows[i];
-
-        if (window->dma == 0 && window->cpu == 0)
-            limit = window->size - 1;
-    }
-    return limit;
-}
-
-void dk_mapping_refresh(struct device *dev)
-{
-    struct dk_machine *machine = dk_device_machine(dev);
-    u64 mask = dev->dma_mask ? *dev->dma_mask : 0;
-    u64 identity;
-
-    dev->fast_memory = NULL;
-    if (machine->checker || machine->cache || !dev->dma_coherent || dev->dma_ops != &dk_direct_ops || !mask ||
-        !is_identity(dev))
-        return;
-    identity = identity_limit(dev);
-    dev->fast_limit = dk_dma_limit(dev, mask);
-    if (identity < dev->fast_limit)
-        dev->fast_limit = identity;
-    dev->fast_memory = machine->memory;
 }

@@ -232,7 +232,6 @@ struct dk_memory *dk_memory_create(const struct dk_memory_config *config)
     if (!memory)
         return ERR_PTR(-ENOMEM);
     memory->two_views = config->two_views;
-    memory->low_first = config->low_first;
     memory->line = config->line;
     memory->seed = config->seed;
     memory->hooks = config->hooks;

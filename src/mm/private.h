@@ -166,7 +166,6 @@ struct dk_memory {
     u64 id;                /* never given to another memory */
     bool forked;           /* atomic access */
     bool two_views;
-    bool low_first;
     unsigned line;
     u64 seed;
     phys_addr_t last;

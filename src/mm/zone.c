@@ -75,9 +75,6 @@ struct dk_zone *dk_zone_of(struct dk_memory *memory, u64 pfn)
     return &memory->zones[i];
 }
 
-/* Page frames of 16 MiB. */
-#define SMALL_ZONE ((u64)(16 << 20) >> PAGE_SHIFT)
-
 unsigned dk_zone_list(const struct dk_memory *memory, gfp_t gfp, enum dk_zone_kind *kinds)
 {
     gfp_t asked = gfp & (__GFP_DMA | __GFP_DMA32 | __GFP_HIGHMEM);
@@ -94,20 +91,6 @@ unsigned dk_zone_list(const struct dk_memory *memory, gfp_t gfp, enum dk_zone_ki
         first = DK_ZONE_DMA32;
     else if (asked == __GFP_HIGHMEM)
         first = DK_ZONE_HIGHMEM;
-    if (memory->low_first && first >= DK_ZONE_NORMAL) {
-        /* A zone as small as an ISA bus's is for those who ask for it. */
-        bool small = memory->zones[DK_ZONE_DMA].end <= SMALL_ZONE;
-
-        if (first == DK_ZONE_HIGHMEM)
-            kinds[count++] = DK_ZONE_HIGHMEM;
-        if (!small)
-            kinds[count++] = DK_ZONE_DMA;
-        kinds[count++] = DK_ZONE_DMA32;
-        kinds[count++] = DK_ZONE_NORMAL;
-        if (small)
-            kinds[count++] = DK_ZONE_DMA;
-        return count;
-    }
     for (; first >= 0; first--)
         kinds[count++] = (enum dk_zone_kind)first;
     return count;

@@ -21,8 +21,33 @@ struct start_arguments {
     struct dk_mapping_config mapping;
 };
 
+/* swiotlb=SLOTS, swiotlb=SLOTS,force, swiotlb=force or swiotlb=noforce. */
+static int read_bounce(const char *text, struct dk_mapping_config *config)
+{
+    size_t length;
+    const char *value = dk_argument(text, "swiotlb", &length);
+    const char *end = value ? value + length : NULL;
+    const char *word = value;
+
+    if (value && *value >= '0' && *value <= '9') {
+        char *after;
+
+        config->bounce_slots = strtoull(value, &after, 0);
+        word = after < end && *after == ',' ? after + 1 : after;
+    }
+    if (word == end)
+        return 0;
+    config->bounce_always = end - word == 5 && !strncmp(word, "force", 5);
+    config->bounce_never = end - word == 7 && !strncmp(word, "noforce", 7);
+    if (config->bounce_always || config->bounce_never)
+        return 0;
+    dk_log(DK_LOG_ERROR, "argument swiotlb= cannot be \"%.*s\"", (int)length, value);
+    return -EINVAL;
+}
+
 static int read_arguments(const char *text, struct start_arguments *arguments)
 {
+    bool strict = true;
     int error;
 
     memset(arguments, 0, sizeof(*arguments));
@@ -31,6 +56,13 @@ static int read_arguments(const char *text, struct start_arguments *arguments)
         error = dk_argument_size(text, "cma", &arguments->mapping.cma_size, &arguments->mapping.cma_base);
     if (!error)
         error = dk_argument_flag(text, "iommu.passthrough", &arguments->mapping.iommu_passthrough);
+    if (!error)
+        error = dk_argument_flag(text, "iommu.strict", &strict);
+    arguments->mapping.iommu_lazy = !strict;
+    if (!error)
+        error = dk_argument_size(text, "coherent_pool", &arguments->mapping.atomic_size, NULL);
+    if (!error)
+        error = read_bounce(text, &arguments->mapping);
     return error;
 }
 
@@ -133,8 +165,6 @@ static struct dk_memory *make_memory(struct dk_machine *machine, const struct st
         .zone_dma_end = zone_dma_end(board),
         .zone_dma32_end = 1ull << 32,
         .highmem = arguments->highmem,
-        /* There is nothing yet that would bounce what a device cannot reach. */
-        .low_first = true,
         .seed = machine->seed,
         .hooks = &machine->hooks,
         .machine = machine,

@@ -199,7 +199,7 @@ static void a_failure_halfway_leaves_nothing_mapped(void **state)
 
     (void)state;
     for (board = 0; board < 2; board++) {
-        struct dk_machine *machine = machine_on(boards[board]);
+        struct dk_machine *machine = machine_with(boards[board], "swiotlb=noforce", 0, 1);
         struct device *dev = dk_device_find(machine, "nic");
         struct page *pages[4];
         struct sg_table table;
@@ -208,7 +208,7 @@ static void a_failure_halfway_leaves_nothing_mapped(void **state)
 
         assert_int_equal(sg_alloc_table(&table, 4, GFP_KERNEL), 0);
         for_each_sgtable_sg (&table, sg, i) {
-            pages[i] = i == 2 ? high_block() : alloc_page(GFP_KERNEL);
+            pages[i] = i == 2 ? high_block() : alloc_page(GFP_KERNEL | GFP_DMA32);
             assert_non_null(pages[i]);
             fill(page_address(pages[i]), 4096, i);
             sg_set_page(sg, pages[i], 4096, 0);
@@ -236,12 +236,13 @@ static void a_failure_halfway_leaves_nothing_mapped(void **state)
 
 static void sgtable_errors_have_their_meaning(void **state)
 {
-    struct dk_machine *machine = machine_on("hostile.dts");
+    struct dk_machine *machine = machine_with("hostile.dts", "swiotlb=noforce", 0, 1);
     struct device *good = device_below(machine, "coherent", "good"),
-                  *missing = device_below(machine, "iommu", "no");
-    char *buffer = kmalloc(64, GFP_KERNEL | GFP_DMA);
+                  *narrow = device_below(machine, "narrow", "narrow");
+    char *buffer = kmalloc(64, GFP_KERNEL | GFP_DMA), *far = kmalloc(64, GFP_KERNEL);
     struct sg_table table = { 0 };
-    struct scatterlist sg;
+    struct scatterlist sg, far_sg;
+    struct sg_table far_table = { &far_sg, 0, 1 };
 
     (void)state;
     assert_non_null(buffer);
@@ -251,8 +252,9 @@ static void sgtable_errors_have_their_meaning(void **state)
     table = (struct sg_table){ &sg, 0, 1 };
     assert_int_equal(dma_map_sgtable(good, &table, DMA_NONE, 0), -EINVAL);
     assert_int_equal(dma_map_sgtable(NULL, &table, DMA_TO_DEVICE, 0), -EINVAL);
-    assert_int_equal(dma_map_sgtable(missing, &table, DMA_TO_DEVICE, 0), -EIO);
-    assert_int_equal(table.nents, 0);
+    sg_init_one(&far_sg, far, 64);
+    assert_int_equal(dma_map_sgtable(narrow, &far_table, DMA_TO_DEVICE, 0), -EIO);
+    assert_int_equal(far_table.nents, 0);
     assert_int_equal(dma_map_sgtable(good, &table, DMA_TO_DEVICE, 0), 0);
     assert_int_equal(table.nents, 1);
     dma_unmap_sgtable(good, &table, DMA_TO_DEVICE, 0);
@@ -262,6 +264,7 @@ static void sgtable_errors_have_their_meaning(void **state)
     sg.length = 0;
     assert_int_equal(dma_map_sgtable(good, &table, DMA_TO_DEVICE, 0), -EINVAL);
     kfree(buffer);
+    kfree(far);
     assert_int_equal(dk_machine_destroy(machine), 0);
 }
 
@@ -299,7 +302,7 @@ static void what_maps_does_not_depend_on_the_checker(void **state)
 
     (void)state;
     for (depth = 0; depth <= 1; depth++) {
-        struct dk_machine *machine = machine_with(HOLES, NULL, 0, depth);
+        struct dk_machine *machine = machine_with(HOLES, "swiotlb=noforce", 0, depth);
         struct device *dev = dk_device_find(machine, "nic");
 
         dk_check_set_sink(machine, ignore_report, NULL);

@@ -100,7 +100,7 @@ static void wild_syncs_cost_no_memory(void **state)
 {
     struct dk_machine *machine = machine_with("hostile.dts", NULL, 7, 0);
     struct device *dev = device_below(machine, "noncoherent", "wild");
-    char *buffer = kmalloc(4096, GFP_KERNEL);
+    char *buffer = kmalloc(4096, GFP_KERNEL | GFP_DMA);
     dma_addr_t dma = map(dev, buffer, 4096);
     unsigned long before = resident_pages();
     char seen[4096];

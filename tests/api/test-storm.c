@@ -68,7 +68,7 @@ static void remove_device(struct storm *storm, unsigned slot)
 static size_t wrong_size(struct storm *storm, size_t size)
 {
     const size_t sizes[] = {
-        0, 1, size + 1, size - 1, size + PAGE_SIZE, SIZE_MAX, SIZE_MAX / 2, (size_t)1 << 31
+        0, 1, size + 1, size - 1, size + PAGE_SIZE, SIZE_MAX, SIZE_MAX / 2, (size_t)1 << 33
     };
 
     return sizes[storm_below(storm, STORM_COUNT(sizes))];

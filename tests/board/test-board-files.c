@@ -98,7 +98,7 @@ static void test_hostile(void **state)
     (void)state;
     assert_false(IS_ERR(board));
     assert_string_equal(board->nodes[board->default_bus].path,
-                        board->nodes[dk_board_find(board, "offset")].path);
+                        board->nodes[dk_board_find(board, "iommu")].path);
     assert_true(board->memory[board->memory_count - 1].base >= 1ull << 32);
     for (i = 0; i < sizeof(buses) / sizeof(buses[0]); i++) {
         const struct dk_node *node = &board->nodes[dk_board_find(board, buses[i].alias)];

@@ -96,19 +96,13 @@ static void test_zone_order(void **state)
 {
     enum { DMA, DMA32, NORMAL, HIGH };
     static const struct {
-        bool low_first;
-        u64 dma_pages; /* in the DMA zone */
         gfp_t gfp;
         int zones[5]; /* ended by -1 */
     } cases[] = {
-        { false, 4096, 0, { NORMAL, DMA32, DMA, -1 } },
-        { false, 4096, __GFP_HIGHMEM, { HIGH, NORMAL, DMA32, DMA, -1 } },
-        { true, 4096, 0, { DMA32, NORMAL, DMA, -1 } },
-        { true, 4096, __GFP_HIGHMEM, { HIGH, DMA32, NORMAL, DMA, -1 } },
-        { true, 4096, GFP_DMA, { DMA, -1 } },
-        { true, 4096, GFP_DMA32, { DMA32, DMA, -1 } },
-        { true, 5120, 0, { DMA, DMA32, NORMAL, -1 } },
-        { true, 5120, __GFP_HIGHMEM, { HIGH, DMA, DMA32, NORMAL, -1 } },
+        { 0, { NORMAL, DMA32, DMA, -1 } },
+        { __GFP_HIGHMEM, { HIGH, NORMAL, DMA32, DMA, -1 } },
+        { GFP_DMA, { DMA, -1 } },
+        { GFP_DMA32, { DMA32, DMA, -1 } },
     };
     unsigned i;
 
@@ -121,8 +115,6 @@ static void test_zone_order(void **state)
         int at = -1, last = -1;
 
         config.highmem = 8 * MIB;
-        config.low_first = cases[i].low_first;
-        config.zone_dma_end = cases[i].dma_pages * PAGE_SIZE;
         memory = make(&config);
         while ((page = dk_pages_allocate(memory, cases[i].gfp | __GFP_NOWARN, 8))) {
             phys_addr_t phys = page_to_phys(page);

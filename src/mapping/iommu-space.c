@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: MIT */
+#include "mapping/iommu-space.h"
+
+#include "base/alloc.h"
+#include "mapping/mapping.h"
+
+/* The last address that page tables hold. */
+#define LAST_ADDRESS ((1ull << DK_IOMMU_BITS) - 1)
+
+static void free_space(struct dk_iommu_space *space)
+{
+    dk_lazy_queue_destroy(space->lazy);
+    dk_iova_destroy(space->iova);
+    dk_iommu_domain_destroy(space->domain);
+    dk_release(space);
+}
+
+struct dk_iommu_space *dk_iommu_space_create(struct dk_machine *machine, dma_addr_t base, dma_addr_t last)
+{
+    struct dk_mapping_state *state = machine->mapping;
+    struct dk_iommu_space *space;
+    int error = -ENOMEM;
+
+    if (last > LAST_ADDRESS)
+        last = LAST_ADDRESS;
+    if (base > last)
+        return ERR_PTR(-EINVAL);
+    space = dk_allocate(1, sizeof(*space));
+    if (!space)
+        return ERR_PTR(-ENOMEM);
+    space->machine = machine;
+    space->iommu = -1;
+    space->holders = 1;
+    space->base = base;
+    space->last = last;
+    space->domain = dk_iommu_domain_create(machine);
+    if (!space->domain)
+        goto free;
+    space->iova = dk_iova_create(base, last);
+    if (IS_ERR(space->iova)) {
+        error = (int)PTR_ERR(space->iova);
+        space->iova = NULL;
+        goto free;
+    }
+    if (state->config.iommu_lazy) {
+        space->lazy = dk_lazy_queue_create(space->domain, space->iova);
+        if (!space->lazy)
+            goto free;
+    }
+    pthread_mutex_lock(&state->spaces_lock);
+    list_add(&space->link, &state->spaces);
+    pthread_mutex_unlock(&state->spaces_lock);
+    return space;
+
+free:
+    free_space(space);
+    return ERR_PTR(error);
+}
+
+void dk_iommu_space_put(struct dk_iommu_space *space)
+{
+    struct dk_mapping_state *state;
+    bool last;
+
+    if (!space)
+        return;
+    state = space->machine->mapping;
+    pthread_mutex_lock(&state->spaces_lock);
+    last = --space->holders == 0;
+    if (last)
+        list_del(&space->link);
+    pthread_mutex_unlock(&state->spaces_lock);
+    if (last)
+        free_space(space);
+}
+
+static struct dk_iommu_space *hold_context(struct dk_mapping_state *state, int iommu, u32 context)
+{
+    struct dk_iommu_space *space, *found = NULL;
+
+    pthread_mutex_lock(&state->spaces_lock);
+    list_for_each_entry (space, &state->spaces, link) {
+        if (space->iommu == iommu && space->context == context)
+            found = space;
+    }
+    if (found)
+        found->holders++;
+    pthread_mutex_unlock(&state->spaces_lock);
+    return found;
+}
+
+int dk_iommu_space_join(struct device *dev, int iommu, u32 context)
+{
+    struct dk_machine *machine = dk_device_machine(dev);
+    struct dk_iommu_space *space = hold_context(machine->mapping, iommu, context);
+    int error;
+
+    if (!space) {
+        space = dk_iommu_space_create(machine, 0, LAST_ADDRESS);
+        if (IS_ERR(space))
+            return (int)PTR_ERR(space);
+        pthread_mutex_lock(&machine->mapping->spaces_lock);
+        space->iommu = iommu;
+        space->context = context;
+        pthread_mutex_unlock(&machine->mapping->spaces_lock);
+    }
+    error = dk_iommu_space_enter(dev, space);
+    dk_iommu_space_put(space);
+    return error;
+}
+
+/* The window of @dev with the lowest DMA address at or above @from; NULL: none. */
+static const struct dk_window *window_from(const struct device *dev, dma_addr_t from)
+{
+    const struct dk_window *lowest = NULL;
+    unsigned i;
+
+    for (i = 0; i < dev->dk->window_count; i++) {
+        const struct dk_window *window = &dev->dk->windows[i];
+
+        if (window->dma >= from && (!lowest || window->dma < lowest->dma))
+            lowest = window;
+    }
+    return lowest;
+}
+
+/* Takes the addresses between the windows of @dev out of use. */
+static int reserve_gaps(struct dk_iommu_space *space, const struct device *dev)
+{
+    const struct dk_window *window;
+    dma_addr_t from = 0, next = 0;
+    int error = 0;
+
+    if (!dev->dk->window_count)
+        return 0;
+    while ((window = window_from(dev, next)) && !error) {
+        if (window->dma > from)
+            error = dk_iova_reserve(space->iova, from, window->dma - 1);
+        next = window->dma + 1;
+        if (window->dma + (window->size - 1) == ~0ull)
+            return error;
+        if (window->dma + window->size > from)
+            from = window->dma + window->size;
+    }
+    if (!error && from <= LAST_ADDRESS)
+        error = dk_iova_reserve(space->iova, from, LAST_ADDRESS);
+    return error;
+}
+
+int dk_iommu_space_enter(struct device *dev, struct dk_iommu_space *space)
+{
+    struct dk_mapping_state *state = dk_device_machine(dev)->mapping;
+    struct dk_iommu_space *before = dev->dk->space;
+    int error = space ? reserve_gaps(space, dev) : 0;
+
+    if (error)
+        return error;
+    if (space) {
+        pthread_mutex_lock(&state->spaces_lock);
+        space->holders++;
+        pthread_mutex_unlock(&state->spaces_lock);
+    }
+    dk_iommu_attach(dev, space ? space->domain : NULL);
+    dev->dk->space = space;
+    dk_mapping_refresh(dev);
+    dk_iommu_space_put(before);
+    return 0;
+}
+
+dma_addr_t dk_iommu_space_take(struct dk_iommu_space *space, u64 pages, dma_addr_t limit)
+{
+    dma_addr_t iova = dk_iova_take(space->iova, pages, limit);
+
+    /* What a lazy queue holds is nobody's any more. */
+    if (iova == DMA_MAPPING_ERROR && space->lazy && dk_lazy_queue_flush(space->lazy))
+        iova = dk_iova_take(space->iova, pages, limit);
+    return iova;
+}
+
+void dk_iommu_space_release(struct dk_iommu_space *space, dma_addr_t start, u64 pages)
+{
+    if (space->lazy) {
+        dk_lazy_queue_add(space->lazy, start, pages);
+        return;
+    }
+    dk_iommu_unmap(space->domain, start, pages << PAGE_SHIFT);
+    dk_iova_give(space->iova, start, pages);
+}

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Memory in pieces: dma_alloc_noncontiguous() and its kernel and user addresses.
+ */
+#include "base/alloc.h"
+#include "mapping/dispatch.h"
+
+#include <dmakit/vmalloc.h>
+
+/* One piece, where no IOMMU makes several one. */
+static struct sg_table *alloc_contiguous(struct device *dev, size_t size, enum dma_data_direction direction,
+                                         gfp_t gfp)
+{
+    struct sg_table *table = dk_allocate(1, sizeof(*table));
+    struct page *page;
+    dma_addr_t dma;
+
+    if (!table)
+        return NULL;
+    if (!dev->dma_ops->alloc_pages_op || sg_alloc_table(table, 1, gfp))
+        goto release;
+    page = dev->dma_ops->alloc_pages_op(dev, size, &dma, direction, gfp);
+    if (!page)
+        goto free_table;
+    sg_set_page(table->sgl, page, (unsigned)(PFN_UP(size) << PAGE_SHIFT), 0);
+    sg_dma_address(table->sgl) = dma;
+    sg_dma_len(table->sgl) = table->sgl->length;
+    return table;
+
+free_table:
+    sg_free_table(table);
+release:
+    dk_release(table);
+    return NULL;
+}
+
+static void free_contiguous(struct device *dev, size_t size, struct sg_table *table,
+                            enum dma_data_direction direction)
+{
+    dev->dma_ops->free_pages(dev, size, sg_page(table->sgl), sg_dma_address(table->sgl), direction);
+    sg_free_table(table);
+    dk_release(table);
+}
+
+struct sg_table *dk_alloc_noncontiguous(struct device *dev, size_t size, enum dma_data_direction direction,
+                                        gfp_t gfp, unsigned long attrs)
+{
+    const char *call = "dma_alloc_noncontiguous";
+    struct sg_table *table;
+
+    if (!dk_mapping_usable(dev, call, size, direction) || !dk_size_usable(dev, call, size))
+        return NULL;
+    if (attrs & ~(DMA_ATTR_ALLOC_SINGLE_PAGES | DMA_ATTR_NO_WARN) || gfp & (DK_ZONE_FLAGS | __GFP_COMP) ||
+        size > UINT_MAX - PAGE_SIZE) {
+        dk_device_log(dev, 0, "%s: attributes 0x%lx, gfp 0x%x or %zu bytes are not for this call", call,
+                      attrs, (unsigned)gfp, size);
+        return NULL;
+    }
+    dk_might_sleep_for(dev, gfp, call);
+    table = dev->dma_ops->alloc_noncontiguous
+                ? dev->dma_ops->alloc_noncontiguous(dev, size, direction, gfp, attrs)
+                : alloc_contiguous(dev, size, direction, gfp);
+    if (!table) {
+        if (!(attrs & DMA_ATTR_NO_WARN) && !(gfp & __GFP_NOWARN))
+            dk_device_log(dev, 1, "%s: no memory for %zu bytes", call, size);
+        return NULL;
+    }
+    if (dk_checked(dev)) {
+        struct dk_mapping mapping = {
+            .kind = DK_MAPPING_NONCONTIGUOUS,
+            .dma = sg_dma_address(table->sgl),
+            .phys = sg_phys(table->sgl),
+            .cpu = table,
+            .size = size,
+            .contiguous = table->sgl->length < size ? table->sgl->length : 0,
+            .direction = direction,
+            .attrs = attrs,
+        };
+
+        dk_check_mapped(dev, call, &mapping);
+    }
+    return table;
+}
+
+void dk_free_noncontiguous(struct device *dev, size_t size, struct sg_table *table,
+                           enum dma_data_direction direction)
+{
+    const char *call = "dma_free_noncontiguous";
+
+    if (!table || !dk_undo_usable(dev, call, size, direction))
+        return;
+    if (dk_checked(dev)) {
+        const struct dk_mapping asked = {
+            .kind = DK_MAPPING_NONCONTIGUOUS,
+            .dma = sg_dma_address(table->sgl),
+            .cpu = table,
+            .size = size,
+            .direction = direction,
+        };
+        struct dk_mapping found;
+
+        if (!dk_check_unmap(dev, call, &asked, &found))
+            return;
+        size = (size_t)found.size;
+        direction = found.direction;
+    }
+    if (dev->dma_ops->free_noncontiguous)
+        dev->dma_ops->free_noncontiguous(dev, size, table, direction);
+    else
+        free_contiguous(dev, size, table, direction);
+}
+
+/* Every page of @table, which holds @count of them; NULL: fewer, or out of memory. */
+static struct page **pages_of(struct dk_memory *memory, struct sg_table *table, size_t count)
+{
+    struct page **pages = dk_allocate(count, sizeof(struct page *));
+    struct scatterlist *sg;
+    size_t done = 0;
+    unsigned i;
+
+    if (!pages)
+        return NULL;
+    for_each_sgtable_sg (table, sg, i) {
+        phys_addr_t phys = sg_phys(sg), end = phys + sg->length;
+
+        for (; phys < end && done < count; phys += PAGE_SIZE)
+            pages[done++] = dk_page_at(memory, phys);
+    }
+    if (done == count)
+        return pages;
+    dk_release(pages);
+    return NULL;
+}
+
+void *dma_vmap_noncontiguous(struct device *dev, size_t size, struct sg_table *table)
+{
+    const char *call = "dma_vmap_noncontiguous";
+    struct page **pages;
+    void *cpu;
+
+    if (!table || !dk_device_usable(dev, call) || !dk_size_usable(dev, call, size))
+        return NULL;
+    dk_might_sleep_for(dev, GFP_KERNEL, call);
+    /* One piece has an address already. */
+    if (table->orig_nents == 1 && size <= table->sgl->length)
+        return page_address(sg_page(table->sgl));
+    pages = pages_of(dk_device_machine(dev)->memory, table, PFN_UP(size));
+    if (!pages) {
+        dk_device_log(dev, 1, "%s: the table has no %zu bytes, or no memory is left", call, size);
+        return NULL;
+    }
+    cpu = dk_vmap(dk_device_machine(dev)->memory, pages, PFN_UP(size), false);
+    dk_release(pages);
+    return cpu;
+}
+
+void dma_vunmap_noncontiguous(struct device *dev, void *cpu)
+{
+    if (cpu && dk_device_usable(dev, "dma_vunmap_noncontiguous") && is_vmalloc_addr(cpu))
+        vunmap(cpu);
+}
+
+int dma_mmap_noncontiguous(struct device *dev, struct vm_area_struct *vma, size_t size,
+                           struct sg_table *table)
+{
+    const char *call = "dma_mmap_noncontiguous";
+    struct scatterlist *sg;
+    unsigned long address, skip;
+    unsigned i;
+
+    if (!vma || !table || !dk_device_usable(dev, call) || !dk_size_usable(dev, call, size))
+        return -EINVAL;
+    if ((vma->vm_start | vma->vm_end) & (PAGE_SIZE - 1) || vma->vm_end <= vma->vm_start)
+        return -EINVAL;
+    if (vma->vm_pgoff >= PFN_UP(size) || vma_pages(vma) > PFN_UP(size) - vma->vm_pgoff)
+        return -ENXIO;
+    address = vma->vm_start;
+    skip = vma->vm_pgoff;
+    for_each_sgtable_sg (table, sg, i) {
+        unsigned long pages = PFN_UP(sg->length);
+        struct vm_area_struct piece = { .vm_start = address, .vm_pgoff = skip };
+        int error;
+
+        if (skip >= pages) {
+            skip -= pages;
+            continue;
+        }
+        if (address == vma->vm_end)
+            return 0;
+        piece.vm_end = vma->vm_end - address < (pages - skip) << PAGE_SHIFT
+                           ? vma->vm_end
+                           : address + ((pages - skip) << PAGE_SHIFT);
+        error = dk_vma_show(dk_device_machine(dev)->memory, &piece, sg_phys(sg), sg->length, false);
+        if (error)
+            return error;
+        address = piece.vm_end;
+        skip = 0;
+    }
+    return address == vma->vm_end ? 0 : -ENXIO;
+}
