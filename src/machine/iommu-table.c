@@ -39,24 +39,44 @@ static void store(u64 *entry, u64 value)
  * as written, and no loop of them becomes a call of memset(), which promises nothing.
  */
 typedef u64 pair __attribute__((vector_size(16), aligned(8), may_alias));
+#define PAIR_PAGES 2u
+#define LINE_PAIRS 4u
 
 void dk_iommu_fill(u64 *entries, u64 first, unsigned count)
 {
+    const pair step = { PAIR_PAGES * PAGE_SIZE, PAIR_PAGES * PAGE_SIZE };
+    volatile pair *at = (volatile pair *)entries;
     pair value = { first, first + PAGE_SIZE };
-    const pair step = { 2 * PAGE_SIZE, 2 * PAGE_SIZE };
 
-    for (; count >= 2; count -= 2, entries += 2, value += step)
-        *(volatile pair *)entries = value;
+    dk_fence(__ATOMIC_RELEASE);
+    for (; count >= LINE_PAIRS * PAIR_PAGES; count -= LINE_PAIRS * PAIR_PAGES, at += LINE_PAIRS) {
+        at[0] = value;
+        at[1] = value + step;
+        at[2] = value + 2 * step;
+        at[3] = value + 3 * step;
+        value += LINE_PAIRS * step;
+    }
+    for (; count >= PAIR_PAGES; count -= PAIR_PAGES, value += step)
+        *at++ = value;
     if (count)
-        store(entries, value[0]);
+        store((u64 *)(uintptr_t)at, value[0]);
 }
 
 void dk_iommu_clear(u64 *entries, unsigned count)
 {
-    for (; count >= 2; count -= 2, entries += 2)
-        *(volatile pair *)entries = (pair){ 0, 0 };
+    const pair none = { 0, 0 };
+    volatile pair *at = (volatile pair *)entries;
+
+    for (; count >= LINE_PAIRS * PAIR_PAGES; count -= LINE_PAIRS * PAIR_PAGES, at += LINE_PAIRS) {
+        at[0] = none;
+        at[1] = none;
+        at[2] = none;
+        at[3] = none;
+    }
+    for (; count >= PAIR_PAGES; count -= PAIR_PAGES)
+        *at++ = none;
     if (count)
-        store(entries, 0);
+        store((u64 *)(uintptr_t)at, 0);
 }
 #else
 void dk_iommu_fill(u64 *entries, u64 first, unsigned count)
