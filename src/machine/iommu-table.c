@@ -273,7 +273,9 @@ int dk_iommu_tables_map(struct dk_iommu_tables *tables, dma_addr_t iova, phys_ad
             return -ENOMEM;
     }
     for (done = 0; done < size; done += piece.size) {
-        make_piece(tables, iova + done, phys + done, size - done, &piece);
+        /* It does not: tables stay. */
+        if (make_piece(tables, iova + done, phys + done, size - done, &piece))
+            return -ENOMEM;
         if (piece.level) {
             store(&piece.branch->leaf[index_at(iova + done, piece.level)], (phys + done) | flags);
             continue;
