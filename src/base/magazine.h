@@ -58,10 +58,35 @@ void dk_magazines_destroy(struct dk_magazines *magazines);
 bool dk_magazine_take_slow(struct dk_magazines *magazines, unsigned class_index, u64 *item);
 bool dk_magazine_give_slow(struct dk_magazines *magazines, unsigned class_index, u64 item);
 
-/* This thread's magazines, a pair a class; NULL: it has none so far. */
+/* This thread's magazines, a pair a class, which stay while @magazines do; NULL: it has none so far. */
 static inline struct dk_magazine_pair *dk_magazines_here(struct dk_magazines *magazines)
 {
     return __atomic_load_n(&magazines->sets[dk_thread_number_here], __ATOMIC_RELAXED);
+}
+
+/* An item out of the loaded magazine of @pair, which is this thread's. False: it is empty. */
+static inline bool dk_magazine_pair_take(struct dk_magazine_pair *pair, u64 *item)
+{
+    unsigned count = __atomic_load_n(&pair->count, __ATOMIC_RELAXED);
+
+    if (__builtin_expect(!count, 0))
+        return false;
+    __atomic_store_n(&pair->count, count - 1, __ATOMIC_RELAXED);
+    *item = pair->items[count - 1];
+    return true;
+}
+
+/* Puts @item into the loaded magazine of @pair, which is this thread's: nobody else takes it from there.
+ * False: it is full. */
+static inline bool dk_magazine_pair_give(struct dk_magazine_pair *pair, u64 item)
+{
+    unsigned count = __atomic_load_n(&pair->count, __ATOMIC_RELAXED);
+
+    if (__builtin_expect(count == pair->capacity, 0))
+        return false;
+    pair->items[count] = item;
+    __atomic_store_n(&pair->count, count + 1, __ATOMIC_RELAXED);
+    return true;
 }
 
 /*
@@ -70,18 +95,11 @@ static inline struct dk_magazine_pair *dk_magazines_here(struct dk_magazines *ma
  */
 static inline bool dk_magazine_take(struct dk_magazines *magazines, unsigned class_index, u64 *item)
 {
-    struct dk_magazine_pair *pair = dk_magazines_here(magazines);
-    unsigned count;
+    struct dk_magazine_pair *pairs = dk_magazines_here(magazines);
 
-    if (__builtin_expect(!pair, 0))
-        return dk_magazine_take_slow(magazines, class_index, item);
-    pair += class_index;
-    count = __atomic_load_n(&pair->count, __ATOMIC_RELAXED);
-    if (__builtin_expect(!count, 0))
-        return dk_magazine_take_slow(magazines, class_index, item);
-    __atomic_store_n(&pair->count, count - 1, __ATOMIC_RELAXED);
-    *item = pair->items[count - 1];
-    return true;
+    if (__builtin_expect(pairs && dk_magazine_pair_take(&pairs[class_index], item), 1))
+        return true;
+    return dk_magazine_take_slow(magazines, class_index, item);
 }
 
 /*
@@ -90,18 +108,11 @@ static inline bool dk_magazine_take(struct dk_magazines *magazines, unsigned cla
  */
 static inline bool dk_magazine_give(struct dk_magazines *magazines, unsigned class_index, u64 item)
 {
-    struct dk_magazine_pair *pair = dk_magazines_here(magazines);
-    unsigned count;
+    struct dk_magazine_pair *pairs = dk_magazines_here(magazines);
 
-    if (__builtin_expect(!pair, 0))
-        return dk_magazine_give_slow(magazines, class_index, item);
-    pair += class_index;
-    count = __atomic_load_n(&pair->count, __ATOMIC_RELAXED);
-    if (__builtin_expect(count == pair->capacity, 0))
-        return dk_magazine_give_slow(magazines, class_index, item);
-    pair->items[count] = item;
-    __atomic_store_n(&pair->count, count + 1, __ATOMIC_RELAXED);
-    return true;
+    if (__builtin_expect(pairs && dk_magazine_pair_give(&pairs[class_index], item), 1))
+        return true;
+    return dk_magazine_give_slow(magazines, class_index, item);
 }
 
 /* Spills this thread's magazines and the depot: when the source ran out. Other threads keep theirs. */
