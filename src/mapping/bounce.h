@@ -28,13 +28,15 @@ struct dk_magazines;
 struct dk_bounce_pool {
     phys_addr_t base;
     u64 size;
-    char *view; /* the CPU's of @base; NULL: the pool lies in several sections */
-    struct dk_machine *machine;
+    char *view;       /* the CPU's of @base; NULL: the pool lies in several sections */
+    phys_addr_t last; /* byte */
+    struct dk_memory *memory;
+    struct dk_cache *cache; /* NULL: one view */
     const char *name;
     struct dk_bounce_slots *slots;
     struct dk_magazines *magazines;   /* of slot numbers, by order; NULL: the pool is too small for them */
     struct dk_bounce_record *records; /* by slot: of a buffer, at its run's first */
-    struct dk_bounce_thread *threads; /* by thread number, and one for all threads without */
+    struct dk_bounce_thread *threads; /* by thread number, and what stands for none */
     void *records_memory, *threads_memory;
     u64 quiet_until; /* ms; relaxed atomic: no line about failures before that */
     u64 left_out;    /* lines; relaxed atomic */

@@ -665,7 +665,8 @@ static void test_the_most_there_were(void **state)
         dk_bounce_usage(scene.pool, &slots, &used, &most);
         assert_int_equal(slots, LARGE / 2048);
         assert_int_equal(used, 0);
-        assert_int_equal(most, 10);
+        /* The thread keeps some for itself, which nobody else could have had. */
+        assert_in_range(most, 10, 10 + 32);
     }
     strike(&scene);
 }

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a bounce pool writes down of its buffers, for the files that read it.
+ */
+#ifndef DK_MAPPING_BOUNCE_PRIVATE_H
+#define DK_MAPPING_BOUNCE_PRIVATE_H
+
+#include "mapping/bounce.h"
+
+#define NOWHERE (~(phys_addr_t)0)
+#define NOINLINE __attribute__((noinline))
+#define LIKELY(condition) __builtin_expect(!!(condition), 1)
+#define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
+#define LOAD(place) __atomic_load_n(&(place), __ATOMIC_RELAXED)
+#define STORE(place, value) __atomic_store_n(&(place), value, __ATOMIC_RELAXED)
+
+/*
+ * On a line of its own: neighbours may be other threads'. Relaxed atomic. The short way writes as little as
+ * it can: where @shape has a block, the buffer begins with its run, and @cpu says what its original is.
+ */
+struct dk_bounce_record {
+    u64 shape; /* shape_of() the buffer; 0: there is none */
+    char *cpu; /* the CPU's view of the original; NULL: it lies in several sections, or there is none */
+    struct device *dev;
+    /* Without a block: */
+    phys_addr_t start;
+    phys_addr_t original; /* NOWHERE: pages of dk_bounce_alloc() */
+    unsigned slots;       /* of the run */
+    unsigned order;       /* of the magazine it came from, or NO_ORDER */
+} __attribute__((aligned(64)));
+
+/* A buffer's size, and its run if that is a block: its order and one, else 0. */
+static inline u64 shape_of(size_t size, unsigned block)
+{
+    return (u64)size | (u64)block << 32;
+}
+
+static inline size_t size_of(u64 shape)
+{
+    return (size_t)(shape & 0xffffffff);
+}
+
+static inline unsigned block_of(u64 shape)
+{
+    return (unsigned)(shape >> 32);
+}
+
+static inline unsigned slots_of(const struct dk_bounce_record *record, u64 shape)
+{
+    return block_of(shape) ? 1u << (block_of(shape) - 1) : LOAD(record->slots);
+}
+
+/* A thread's own, and not read by others. */
+struct dk_bounce_thread {
+    struct dk_magazine_pair *pairs; /* its magazines; NULL: the short ways are closed */
+    phys_addr_t section, end;       /* what @view shows; 0: nothing so far */
+    char *view;                     /* the CPU's of the section that was used last */
+} __attribute__((aligned(64)));
+
+/*
+ * Logs that @size bytes of @dev have no place, unless @attrs has DMA_ATTR_NO_WARN or a line was logged this
+ * second: there is none now, or @never. Returns NOWHERE.
+ */
+phys_addr_t dk_bounce_refuse(struct dk_bounce_pool *pool, const struct device *dev, size_t size, bool never,
+                             unsigned long attrs);
+/* Logs what is still in use, if anything is. */
+void dk_bounce_log_left(const struct dk_bounce_pool *pool);
+
+#endif
