@@ -52,6 +52,13 @@ static struct bench_figures summarize(double *samples)
     return (struct bench_figures){ .min = samples[0], .median = samples[BENCH_ROUNDS / 2] };
 }
 
+double dk_bench_goal(const struct bench_row *row, const struct bench_measure *measure)
+{
+    if (row->goal_over_ns > 0 || row->goal_over_percent > 0)
+        return measure->peer.min * (1 + row->goal_over_percent / 100) + row->goal_over_ns;
+    return row->goal;
+}
+
 void dk_bench_measure(const struct bench_row *row, struct bench_state *state, struct bench_measure *measure)
 {
     unsigned long count = calibrate(&row->subject, state);

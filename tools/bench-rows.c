@@ -160,7 +160,7 @@ static void tear_down_rings(struct bench_state *state)
     dk_bench_ring_destroy(state->ring);
 }
 
-const struct bench_row dk_bench_rows[] = {
+static const struct bench_row rows[] = {
     {
         .subject = { "map-identity", run_identity },
         .peer = { "empty call", run_empty_call },
@@ -207,13 +207,23 @@ const struct bench_row dk_bench_rows[] = {
     },
 };
 
-const size_t dk_bench_row_count = sizeof(dk_bench_rows) / sizeof(dk_bench_rows[0]);
+static const size_t count = sizeof(rows) / sizeof(rows[0]);
+
+size_t dk_bench_row_count(void)
+{
+    return count + dk_bench_bounce_row_count;
+}
+
+const struct bench_row *dk_bench_row_at(size_t index)
+{
+    return index < count ? &rows[index] : &dk_bench_bounce_rows[index - count];
+}
 
 const struct bench_row *dk_bench_row_find(const char *name)
 {
-    for (size_t i = 0; i < dk_bench_row_count; i++) {
-        if (!strcmp(dk_bench_rows[i].subject.name, name))
-            return &dk_bench_rows[i];
+    for (size_t i = 0; i < dk_bench_row_count(); i++) {
+        if (!strcmp(dk_bench_row_at(i)->subject.name, name))
+            return dk_bench_row_at(i);
     }
     return NULL;
 }

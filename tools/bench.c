@@ -97,8 +97,8 @@ static const char *unit(const struct bench_row *row)
 
 static int list_rows(const struct bench_request *request)
 {
-    for (size_t i = 0; i < dk_bench_row_count; i++) {
-        const struct bench_row *row = &dk_bench_rows[i];
+    for (size_t i = 0; i < dk_bench_row_count(); i++) {
+        const struct bench_row *row = dk_bench_row_at(i);
 
         if (!is_wanted(request, row->subject.name))
             continue;
@@ -109,7 +109,9 @@ static int list_rows(const struct bench_request *request)
 
 static bool is_met(const struct bench_outcome *outcome)
 {
-    return outcome->row->goal == 0 || outcome->measure.subject.min <= outcome->row->goal;
+    double goal = dk_bench_goal(outcome->row, &outcome->measure);
+
+    return goal == 0 || outcome->measure.subject.min <= goal;
 }
 
 /* The processor's name, without what JSON would have to escape. */
@@ -151,8 +153,8 @@ static void print_json(const struct bench_outcome *outcomes, size_t count)
 
         printf("%s\n  {\"row\": \"%s\", \"unit\": \"%s\", \"min\": %.3f, \"median\": %.3f, \"goal\": ",
                i ? "," : "", row->subject.name, unit(row), measure->subject.min, measure->subject.median);
-        if (row->goal > 0)
-            printf("%g", row->goal);
+        if (dk_bench_goal(row, measure) > 0)
+            printf("%g", dk_bench_goal(row, measure));
         else
             fputs("null", stdout);
         printf(", \"peers\": [{\"name\": \"%s\", \"unit\": \"ns\", \"min\": %.3f, \"median\": %.3f}]}",
@@ -171,14 +173,15 @@ static void print_text(const struct bench_outcome *outcomes, size_t count)
     for (size_t i = 0; i < count; i++) {
         const struct bench_row *row = outcomes[i].row;
         const struct bench_measure *measure = &outcomes[i].measure;
+        double most = dk_bench_goal(row, measure);
         char goal[16] = "-";
 
-        if (row->goal > 0)
-            snprintf(goal, sizeof(goal), "%g", row->goal);
+        if (most > 0)
+            snprintf(goal, sizeof(goal), "%.*g", most < 1000 ? 4 : 6, most);
         printf("%-20s %4s  %9.2f  %9.2f  %6s  %-6s  %s: %.2f, %.2f\n", row->subject.name, unit(row),
                measure->subject.min, measure->subject.median, goal,
-               row->goal > 0 ? is_met(&outcomes[i]) ? "yes" : "MISSED" : "-", row->peer.name,
-               measure->peer.min, measure->peer.median);
+               most > 0 ? is_met(&outcomes[i]) ? "yes" : "MISSED" : "-", row->peer.name, measure->peer.min,
+               measure->peer.median);
     }
 }
 
@@ -187,8 +190,8 @@ static int measure_rows(const struct bench_request *request, struct bench_outcom
 {
     bool shows_progress = isatty(STDERR_FILENO) == 1;
 
-    for (size_t i = 0; i < dk_bench_row_count; i++) {
-        const struct bench_row *row = &dk_bench_rows[i];
+    for (size_t i = 0; i < dk_bench_row_count(); i++) {
+        const struct bench_row *row = dk_bench_row_at(i);
         struct bench_state state;
         int error;
 
@@ -223,7 +226,7 @@ static int bench(int argc, char **argv)
         return code;
     if (request.list)
         return list_rows(&request);
-    outcomes = dk_allocate(dk_bench_row_count, sizeof(*outcomes));
+    outcomes = dk_allocate(dk_bench_row_count(), sizeof(*outcomes));
     if (!outcomes)
         return dk_command_refuse("bench", "out of memory");
     code = measure_rows(&request, outcomes, &count);

@@ -2,8 +2,8 @@
 /*
  * dmakit bench: rows of operations, each timed beside a floor or peer in the same process.
  *
- * bench.c reads the options and prints, bench-measure.c times, bench-rows.c has the rows, bench-ring.c the
- * program of the check-depth rows.
+ * bench.c reads the options and prints, bench-measure.c times, bench-rows.c has the rows but for bouncing's,
+ * which bench-bounce.c has, bench-ring.c the program of the check-depth rows.
  */
 #ifndef DK_TOOLS_BENCH_H
 #define DK_TOOLS_BENCH_H
@@ -14,6 +14,7 @@
 #define BENCH_BUFFER 256 /* bytes of a mapping */
 
 struct bench_ring;
+struct bench_bounce;
 
 /* What a row's functions work on. */
 struct bench_state {
@@ -23,6 +24,7 @@ struct bench_state {
     void *segments[BENCH_SEGMENTS]; /* what @sg points to, each of BENCH_BUFFER bytes */
     struct scatterlist sg[BENCH_SEGMENTS];
     struct bench_ring *ring;
+    struct bench_bounce *bounce;
     /* The same at depth 0, for the peer of a row about the checker; else NULL. */
     struct dk_machine *plain_machine;
     struct bench_ring *plain_ring;
@@ -37,16 +39,21 @@ struct bench_row {
     struct bench_subject subject; /* its name is the row's */
     struct bench_subject peer;    /* runs interleaved with it */
     const char *summary;
-    double goal;                                 /* on the minimum; 0: none */
+    double goal;                                 /* on the minimum; 0: none, or the next two say it */
+    double goal_over_ns, goal_over_percent;      /* of the peer's minimum, both on top of it; 0 and 0: none */
     bool ratio;                                  /* unit x: times the peer; else ns an operation */
     int depth;                                   /* of the machine */
     int (*setup)(struct bench_state *state);     /* after the machine is up; 0 or -errno */
     void (*teardown)(struct bench_state *state); /* also after a setup that failed */
 };
 
-extern const struct bench_row dk_bench_rows[];
-extern const size_t dk_bench_row_count;
+/* Bouncing's, in a file of their own. */
+extern const struct bench_row dk_bench_bounce_rows[];
+extern const size_t dk_bench_bounce_row_count;
 
+/* How many rows there are, and the one at @index. */
+size_t dk_bench_row_count(void);
+const struct bench_row *dk_bench_row_at(size_t index);
 /* The row called @name, or NULL. */
 const struct bench_row *dk_bench_row_find(const char *name);
 
@@ -79,6 +86,9 @@ struct bench_measure {
 #define BENCH_ROUNDS 31
 #define BENCH_ROUND_NS 2e6
 void dk_bench_measure(const struct bench_row *row, struct bench_state *state, struct bench_measure *measure);
+
+/* The most that the subject's minimum may be, in the row's unit; 0: there is no goal. */
+double dk_bench_goal(const struct bench_row *row, const struct bench_measure *measure);
 
 /* ---- The program of the check-depth rows ------------------------------------------------------------------
  */

@@ -23,8 +23,8 @@ static void each_allocation_fails(void **state)
 {
     (void)state;
     dk_log_set_sink(ignore_line, NULL);
-    for (size_t i = 0; i < dk_bench_row_count; i++) {
-        const struct bench_row *row = &dk_bench_rows[i];
+    for (size_t i = 0; i < dk_bench_row_count(); i++) {
+        const struct bench_row *row = dk_bench_row_at(i);
         unsigned long hits = 1;
         unsigned long n;
 
