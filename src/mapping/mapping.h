@@ -39,6 +39,7 @@ struct dk_mapping_state {
     struct cma *own_cma;                   /* cma='s; NULL: none */
     struct dk_coherent_pool *default_pool; /* one of @regions', or @own_pool; NULL: none */
     struct dk_coherent_pool *own_pool;     /* dma_init_global_coherent()'s */
+    struct dk_atomic_pools *atomic_pools;  /* atomic-pool.c's; NULL: none */
     struct dk_bounce_pool *bounce; /* the machine's; NULL: all devices reach all memory, or bounce_never */
     struct page *bounce_pages;     /* its memory */
     struct dk_bounce_pool *sa1111; /* what the masters of an SA-1111 share; NULL: none needed it */

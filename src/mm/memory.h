@@ -148,6 +148,12 @@ void dk_pages_give(struct dk_memory *memory, struct page *page, size_t count);
 /* alloc_pages() on a named memory. */
 struct page *dk_pages_allocate(struct dk_memory *memory, gfp_t gfp, unsigned order);
 
+/*
+ * The zone that @gfp names, by GFP_DMA, GFP_DMA32, __GFP_HIGHMEM or none of them: how many pages of RAM it
+ * has, and in *first to *last where they may be. 0: there is no such zone.
+ */
+u64 dk_memory_zone(const struct dk_memory *memory, gfp_t gfp, phys_addr_t *first, phys_addr_t *last);
+
 /* Free pages now; for tests and `top`. */
 u64 dk_memory_free_pages(struct dk_memory *memory);
 

@@ -75,6 +75,21 @@ struct dk_zone *dk_zone_of(struct dk_memory *memory, u64 pfn)
     return &memory->zones[i];
 }
 
+u64 dk_memory_zone(const struct dk_memory *memory, gfp_t gfp, phys_addr_t *first, phys_addr_t *last)
+{
+    enum dk_zone_kind kind = gfp & __GFP_DMA       ? DK_ZONE_DMA
+                             : gfp & __GFP_DMA32   ? DK_ZONE_DMA32
+                             : gfp & __GFP_HIGHMEM ? DK_ZONE_HIGHMEM
+                                                   : DK_ZONE_NORMAL;
+    const struct dk_zone *zone = &memory->zones[kind];
+
+    if (!zone->present)
+        return 0;
+    *first = zone->start << PAGE_SHIFT;
+    *last = (zone->end << PAGE_SHIFT) - 1;
+    return zone->present;
+}
+
 unsigned dk_zone_list(const struct dk_memory *memory, gfp_t gfp, enum dk_zone_kind *kinds)
 {
     gfp_t asked = gfp & (__GFP_DMA | __GFP_DMA32 | __GFP_HIGHMEM);

@@ -1,0 +1,426 @@
+/* SPDX-License-Identifier: MIT */
+#include "mapping/atomic-pool.h"
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "mapping/mapping.h"
+#include <string.h>
+
+#define POOLS 3
+/* A pool grows when less than this part of its first size is free. */
+#define LOW_PART 2
+
+/* What a page of a chunk is. */
+enum { FREE, FIRST, FOLLOWING };
+
+/* Pages that came from the page allocator together; a power of two, aligned to themselves. */
+struct chunk {
+    struct chunk *next;
+    struct page *page;
+    phys_addr_t phys;
+    size_t pages;
+    unsigned char state[]; /* one a page */
+};
+
+struct atomic_pool {
+    const char *name;
+    gfp_t gfp;
+    phys_addr_t first, last; /* of the zone */
+    struct chunk *chunks;
+    size_t start_pages; /* what it began with */
+    size_t pages, unused;
+    bool wanted; /* it is to grow */
+    bool failed; /* to grow, and that was logged */
+};
+
+struct dk_atomic_pools {
+    struct dk_machine *machine;
+    struct atomic_pool pools[POOLS]; /* those that are, the highest first */
+    unsigned count;
+    pthread_mutex_t lock;      /* guards all that changes; never held while the page allocator is asked */
+    pthread_cond_t work, idle; /* a pool is wanted to grow, or stopping; none is any more */
+    pthread_t worker;
+    bool worker_started, stopping;
+};
+
+static size_t power_below(size_t number)
+{
+    return (size_t)1 << (8 * sizeof(unsigned long) - 1 - (size_t)__builtin_clzl(number));
+}
+
+/* ---- Growing ---- */
+
+/* @pages pages of the pool's zone; NULL: there are none. May sleep. */
+static struct chunk *make_chunk(struct dk_machine *machine, const struct atomic_pool *pool, size_t pages)
+{
+    struct chunk *chunk = dk_allocate(1, sizeof(*chunk) + pages);
+
+    if (!chunk)
+        return NULL;
+    chunk->page =
+        dk_pages_take(machine->memory, pool->gfp | __GFP_NOWARN, pages, pages, pool->first, pool->last);
+    if (!chunk->page) {
+        dk_release(chunk);
+        return NULL;
+    }
+    chunk->phys = page_to_phys(chunk->page);
+    chunk->pages = pages;
+    dk_lines_flush(machine, chunk->phys, (u64)pages << PAGE_SHIFT);
+    return chunk;
+}
+
+static void free_chunk(struct dk_machine *machine, struct chunk *chunk)
+{
+    /* What the CPU wrote past its cache must not look like lines to write back to the pages' next user. */
+    dk_lines_flush(machine, chunk->phys, (u64)chunk->pages << PAGE_SHIFT);
+    dk_pages_give(machine->memory, chunk->page, chunk->pages);
+    dk_release(chunk);
+}
+
+/* Adds @pages pages, in the largest pieces that there are; returns how many there were. May sleep. */
+static size_t grow(struct dk_atomic_pools *pools, struct atomic_pool *pool, size_t pages)
+{
+    size_t piece = power_below(pages), added = 0;
+
+    if (piece > (size_t)1 << MAX_PAGE_ORDER)
+        piece = (size_t)1 << MAX_PAGE_ORDER;
+    while (piece && added < pages) {
+        struct chunk *chunk;
+
+        if (piece > pages - added)
+            piece = power_below(pages - added);
+        chunk = make_chunk(pools->machine, pool, piece);
+        if (!chunk) {
+            piece /= 2;
+            continue;
+        }
+        pthread_mutex_lock(&pools->lock);
+        chunk->next = pool->chunks;
+        pool->chunks = chunk;
+        pool->pages += piece;
+        pool->unused += piece;
+        pthread_mutex_unlock(&pools->lock);
+        added += piece;
+    }
+    return added;
+}
+
+/* The lowest-numbered pool that is to grow, or NULL. Under the lock. */
+static struct atomic_pool *find_wanted(struct dk_atomic_pools *pools)
+{
+    for (unsigned i = 0; i < pools->count; i++) {
+        if (pools->pools[i].wanted)
+            return &pools->pools[i];
+    }
+    return NULL;
+}
+
+static void *work(void *data)
+{
+    struct dk_atomic_pools *pools = data;
+    struct atomic_pool *pool;
+    size_t pages;
+
+    pthread_mutex_lock(&pools->lock);
+    while (!pools->stopping) {
+        pool = find_wanted(pools);
+        if (!pool) {
+            pthread_cond_broadcast(&pools->idle);
+            pthread_cond_wait(&pools->work, &pools->lock);
+            continue;
+        }
+        pages = pool->pages;
+        pthread_mutex_unlock(&pools->lock);
+        if (!grow(pools, pool, pages) && !pool->failed) {
+            pool->failed = true;
+            dk_log(DK_LOG_WARNING, "the atomic pool of %s, %zu KiB, cannot grow: no memory", pool->name,
+                   pages << (PAGE_SHIFT - 10));
+        }
+        pthread_mutex_lock(&pools->lock);
+        pool->wanted = false;
+    }
+    for (unsigned i = 0; i < pools->count; i++)
+        pools->pools[i].wanted = false;
+    pthread_cond_broadcast(&pools->idle);
+    pthread_mutex_unlock(&pools->lock);
+    return NULL;
+}
+
+/* Under the lock. */
+static void ask(struct dk_atomic_pools *pools, struct atomic_pool *pool)
+{
+    pool->wanted = true;
+    pthread_cond_signal(&pools->work);
+}
+
+/* ---- Blocks ---- */
+
+/* A free block of @pages pages up to @limit, aligned to @align pages, marked as used. Under the lock. */
+static bool claim_in_chunk(struct chunk *chunk, size_t pages, size_t align, u64 limit, size_t *at)
+{
+    size_t end = chunk->pages, i;
+
+    if (chunk->phys > limit)
+        return false;
+    if (limit - chunk->phys < ((u64)end << PAGE_SHIFT) - 1)
+        end = (size_t)((limit - chunk->phys + 1) >> PAGE_SHIFT);
+    for (*at = 0; *at + pages <= end; *at += align) {
+        for (i = 0; i < pages && chunk->state[*at + i] == FREE; i++)
+            ;
+        if (i < pages)
+            continue;
+        memset(chunk->state + *at, FOLLOWING, pages);
+        chunk->state[*at] = FIRST;
+        return true;
+    }
+    return false;
+}
+
+/* A block of @pool's: *phys; false: there is none. Where the pool is low it is asked to grow. */
+static bool claim(struct dk_atomic_pools *pools, struct atomic_pool *pool, size_t pages, u64 limit,
+                  phys_addr_t *phys)
+{
+    size_t align = (size_t)1 << get_order((unsigned long)pages << PAGE_SHIFT), at;
+    struct chunk *chunk;
+
+    pthread_mutex_lock(&pools->lock);
+    for (chunk = pool->chunks; chunk && !claim_in_chunk(chunk, pages, align, limit, &at); chunk = chunk->next)
+        ;
+    if (chunk) {
+        *phys = chunk->phys + ((phys_addr_t)at << PAGE_SHIFT);
+        pool->unused -= pages;
+    }
+    /* More memory is of no use where only the limit is in the way. */
+    if (pool->unused < pool->start_pages / LOW_PART ||
+        (!chunk && (pool->unused < pages || limit >= pool->last)))
+        ask(pools, pool);
+    pthread_mutex_unlock(&pools->lock);
+    return chunk;
+}
+
+/* The chunk of @pool that has @phys, or NULL. Under the lock. */
+static struct chunk *chunk_of(const struct atomic_pool *pool, phys_addr_t phys)
+{
+    struct chunk *chunk;
+
+    for (chunk = pool->chunks; chunk; chunk = chunk->next) {
+        if (phys - chunk->phys < (u64)chunk->pages << PAGE_SHIFT)
+            return chunk;
+    }
+    return NULL;
+}
+
+/* Whether a block of just @pages pages begins at page @at. Under the lock. */
+static bool is_block(const struct chunk *chunk, size_t at, size_t pages)
+{
+    size_t i;
+
+    if (pages > chunk->pages - at || chunk->state[at] != FIRST)
+        return false;
+    for (i = 1; i < pages && chunk->state[at + i] == FOLLOWING; i++)
+        ;
+    return i == pages && (at + pages == chunk->pages || chunk->state[at + pages] != FOLLOWING);
+}
+
+static bool unclaim(struct dk_atomic_pools *pools, phys_addr_t phys, size_t pages)
+{
+    bool found = false;
+
+    pthread_mutex_lock(&pools->lock);
+    for (unsigned i = 0; i < pools->count && !found; i++) {
+        struct chunk *chunk = chunk_of(&pools->pools[i], phys);
+        size_t at = chunk ? (size_t)((phys - chunk->phys) >> PAGE_SHIFT) : 0;
+
+        found = chunk && !(phys & (PAGE_SIZE - 1)) && is_block(chunk, at, pages);
+        if (!found)
+            continue;
+        memset(chunk->state + at, FREE, pages);
+        pools->pools[i].unused += pages;
+    }
+    pthread_mutex_unlock(&pools->lock);
+    return found;
+}
+
+struct page *dk_atomic_pool_take(struct dk_machine *machine, size_t size, u64 limit, void **cpu)
+{
+    struct dk_atomic_pools *pools = machine->mapping->atomic_pools;
+    size_t pages = (size_t)PFN_UP(size);
+    phys_addr_t phys = 0;
+    unsigned i;
+
+    if (!pools || !pages || pages > (size_t)1 << MAX_PAGE_ORDER || dk_fault_point())
+        return NULL;
+    for (i = 0; i < pools->count; i++) {
+        /* What lies beyond the limit as a whole need not grow for this. */
+        if (pools->pools[i].first <= limit && claim(pools, &pools->pools[i], pages, limit, &phys))
+            break;
+    }
+    if (i == pools->count)
+        return NULL;
+    *cpu = dk_memory_dram(machine->memory, phys);
+    memset(*cpu, 0, pages << PAGE_SHIFT);
+    return dk_page_at(machine->memory, phys);
+}
+
+bool dk_atomic_pool_give(struct dk_machine *machine, const void *cpu, size_t size)
+{
+    struct dk_atomic_pools *pools = machine->mapping->atomic_pools;
+    size_t pages = (size_t)PFN_UP(size);
+    struct dk_memory *memory;
+    phys_addr_t phys;
+
+    if (!pools || !pages)
+        return false;
+    switch (dk_address_find(cpu, &memory, &phys)) {
+    case DK_ADDRESS_UNCACHED:
+    case DK_ADDRESS_LINEAR: /* a machine with one view */
+        return memory == machine->memory && cpu == dk_memory_dram(memory, phys) &&
+               unclaim(pools, phys, pages);
+    default:
+        return false;
+    }
+}
+
+/* ---- Start and end ---- */
+
+/* The pools of the zones that have memory, still empty, and how much RAM there is. */
+static u64 find_zones(struct dk_atomic_pools *pools)
+{
+    static const struct {
+        const char *name;
+        gfp_t gfp;
+    } zones[POOLS] = { { "ZONE_NORMAL", GFP_KERNEL },
+                       { "ZONE_DMA32", GFP_KERNEL | GFP_DMA32 },
+                       { "ZONE_DMA", GFP_KERNEL | GFP_DMA } };
+    const struct dk_memory *memory = pools->machine->memory;
+    phys_addr_t first, last;
+    u64 pages = dk_memory_zone(memory, __GFP_HIGHMEM, &first, &last);
+
+    for (unsigned i = 0; i < POOLS; i++) {
+        struct atomic_pool *pool = &pools->pools[pools->count];
+        u64 present = dk_memory_zone(memory, zones[i].gfp, &pool->first, &pool->last);
+
+        if (!present)
+            continue;
+        pool->name = zones[i].name;
+        pool->gfp = zones[i].gfp;
+        pools->count++;
+        pages += present;
+    }
+    return pages << PAGE_SHIFT;
+}
+
+static u64 default_size(u64 ram)
+{
+    u64 size = ram / (1 << 30) * (128 << 10);
+
+    if (size < 128 << 10)
+        return 128 << 10;
+    return size < 4 << 20 ? size : 4 << 20;
+}
+
+static int fill_pools(struct dk_atomic_pools *pools, u64 size)
+{
+    for (unsigned i = 0; i < pools->count; i++) {
+        struct atomic_pool *pool = &pools->pools[i];
+
+        pool->start_pages = (size_t)PFN_UP(size);
+        if (!grow(pools, pool, pool->start_pages))
+            return -ENOMEM;
+    }
+    return 0;
+}
+
+int dk_atomic_pools_start(struct dk_machine *machine, u64 size)
+{
+    struct dk_atomic_pools *pools = dk_allocate(1, sizeof(*pools));
+    int error;
+    u64 ram;
+
+    if (!pools)
+        return -ENOMEM;
+    pools->machine = machine;
+    pthread_mutex_init(&pools->lock, NULL);
+    pthread_cond_init(&pools->work, NULL);
+    pthread_cond_init(&pools->idle, NULL);
+    machine->mapping->atomic_pools = pools;
+    ram = find_zones(pools);
+    if (size > ram)
+        size = ram;
+    error = fill_pools(pools, size ? size : default_size(ram));
+    if (error)
+        goto finish;
+    if (dk_fault_point() || pthread_create(&pools->worker, NULL, work, pools)) {
+        error = -EAGAIN;
+        goto finish;
+    }
+    pools->worker_started = true;
+    return 0;
+
+finish:
+    dk_atomic_pools_finish(machine);
+    return error;
+}
+
+static void stop_worker(struct dk_atomic_pools *pools)
+{
+    pthread_mutex_lock(&pools->lock);
+    pools->stopping = true;
+    pthread_cond_signal(&pools->work);
+    pthread_mutex_unlock(&pools->lock);
+    if (pools->worker_started)
+        pthread_join(pools->worker, NULL);
+}
+
+void dk_atomic_pools_finish(struct dk_machine *machine)
+{
+    struct dk_atomic_pools *pools = machine->mapping->atomic_pools;
+
+    if (!pools)
+        return;
+    machine->mapping->atomic_pools = NULL;
+    /* A child made by fork() has no such thread to wait for, and its pages are the parent's. */
+    if (dk_memory_forked(machine->memory))
+        return;
+    stop_worker(pools);
+    for (unsigned i = 0; i < pools->count; i++) {
+        struct chunk *chunk, *next;
+
+        for (chunk = pools->pools[i].chunks; chunk; chunk = next) {
+            next = chunk->next;
+            free_chunk(machine, chunk);
+        }
+    }
+    pthread_cond_destroy(&pools->idle);
+    pthread_cond_destroy(&pools->work);
+    pthread_mutex_destroy(&pools->lock);
+    dk_release(pools);
+}
+
+void dk_atomic_pools_settle(struct dk_machine *machine)
+{
+    struct dk_atomic_pools *pools = machine->mapping->atomic_pools;
+
+    if (!pools)
+        return;
+    pthread_mutex_lock(&pools->lock);
+    while (find_wanted(pools))
+        pthread_cond_wait(&pools->idle, &pools->lock);
+    pthread_mutex_unlock(&pools->lock);
+}
+
+void dk_atomic_pools_usage(struct dk_machine *machine, u64 *pages, u64 *unused)
+{
+    struct dk_atomic_pools *pools = machine->mapping->atomic_pools;
+
+    *pages = 0;
+    *unused = 0;
+    if (!pools)
+        return;
+    pthread_mutex_lock(&pools->lock);
+    for (unsigned i = 0; i < pools->count; i++) {
+        *pages += pools->pools[i].pages;
+        *unused += pools->pools[i].unused;
+    }
+    pthread_mutex_unlock(&pools->lock);
+}
