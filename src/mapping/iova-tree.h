@@ -4,13 +4,15 @@
  *
  * A node stands for an aligned power of two of pages, and has two halves once parts of it differ. It keeps
  * what fits below it, so that a search goes down one path, and one more where the limit runs through; halves
- * that become alike are put together again. Numbers are pages here. The caller locks.
+ * that become alike are put together again. The lowest nodes have a bit for each page. Numbers are pages
+ * here. The caller locks.
  */
 #ifndef DK_MAPPING_IOVA_TREE_H
 #define DK_MAPPING_IOVA_TREE_H
 
 #include <dmakit/types.h>
 
+struct dk_iova_cell;
 struct dk_iova_node;
 struct dk_iova_slab;
 
@@ -20,7 +22,7 @@ struct dk_iova_tree {
     u64 start;                  /* of the root */
     u64 first, last;            /* of the space, which the root may overlap */
     u64 free;                   /* pages; atomic access, since it is read without the lock */
-    struct dk_iova_node *spare; /* pairs, linked through their first node's halves */
+    struct dk_iova_cell *spare; /* memory for nodes */
     size_t spare_count;
     struct dk_iova_slab *slabs;
 };

@@ -494,6 +494,13 @@ static void windows_may_overlap_each_other_but_nothing_taken(void **state)
     assert_int_equal(dk_iova_free_pages(space), model_free);
     give_wrongly(BYTES(105), 1);
     give(page, 3);
+    /* One page of a large window. */
+    page = take(1, BYTES(800) - 1);
+    assert_int_equal(page, 799);
+    assert_int_equal(dk_iova_reserve(space, BYTES(768), BYTES(832) - 1), -EBUSY);
+    assert_int_equal(dk_iova_reserve(space, BYTES(512), BYTES(1024) - 1), -EBUSY);
+    assert_int_equal(dk_iova_free_pages(space), model_free);
+    give(page, 1);
     close_space();
     /* What magazines hold is not taken. */
     open_space(1, PAGES);
@@ -542,6 +549,32 @@ static void a_limit_holds_for_cached_ranges_too(void **state)
     close_space();
 }
 
+/* Blocks that a range consists of, and those that it would fall into, are not ranges of their own. */
+static void parts_of_a_range_cannot_be_given_back(void **state)
+{
+    static const u64 sizes[] = { 33, 64, 65, 128, 192, 200, 256, 448, 449, 512, 700, 960 };
+
+    (void)state;
+    open_space(1024, 1023);
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        u64 page = take(sizes[i], EVERYWHERE), size = sizes[i];
+
+        assert_true(page);
+        for (u64 start = 0; start < size; start += start % 32 == 1 ? 31 : 1) {
+            for (u64 end = start + 1; end <= size; end += end < size && end + 31 > size ? size - end : 31) {
+                if (start || end < size)
+                    give_wrongly(BYTES(page + start), end - start);
+            }
+            for (u64 length = 32; length < size; length *= 2)
+                give_wrongly(BYTES(page + start), length);
+        }
+        give_wrongly(BYTES(page - 1), size + 1);
+        give_wrongly(BYTES(page), size + 1);
+        give(page, size);
+    }
+    close_space();
+}
+
 static void halves_that_become_alike_need_no_memory(void **state)
 {
     size_t spare = 0;
@@ -557,23 +590,43 @@ static void halves_that_become_alike_need_no_memory(void **state)
         spare = space->tree.spare_count;
     }
     close_space();
+
+    /* What is reserved page by page needs no more than what is reserved at once. */
+    open_space(64, 1024);
+    reserve(64, 512);
+    spare = space->tree.spare_count;
+    close_space();
+    open_space(64, 1024);
+    for (u64 page = 64; page < 576; page++)
+        reserve(page, 1);
+    assert_int_equal(space->tree.spare_count, spare);
+    close_space();
+    open_space(64, 1024);
+    for (u64 page = 65; page < 576; page += 30)
+        reserve(page, 1);
+    reserve(64, 512);
+    assert_int_equal(space->tree.spare_count, spare);
+    close_space();
 }
 
 /* ---- Out of memory ---- */
 
-static void live(u64 pages)
+static void live(u64 size)
 {
     static u64 places[200];
+    u64 pages = size;
     unsigned missing = 0;
 
     assert_true(IS_ERR(space) ? PTR_ERR(space) == -ENOMEM && dk_fail_hits() : !dk_fail_hits());
     if (IS_ERR(space))
         return;
     for (unsigned i = 0; i < 20; i++) {
-        int error = dk_iova_reserve(space, BYTES(8 + 5 * i), BYTES(8 + 5 * i));
+        /* Each with both ends deep in the tree, far from the others. */
+        u64 page = 1 + size / 21 * i, length = size / 50 + i;
+        int error = dk_iova_reserve(space, BYTES(page), BYTES(page + length) - 1);
 
         assert_true(!error || (error == -ENOMEM && dk_fail_hits()));
-        pages -= !error;
+        pages -= error ? 0 : length;
         assert_int_equal(dk_iova_free_pages(space), pages);
     }
     for (unsigned i = 0; i < 200; i++) {
@@ -718,6 +771,7 @@ int main(void)
         cmocka_unit_test(windows_may_overlap_each_other_but_nothing_taken),
         cmocka_unit_test(a_cached_range_that_is_given_twice_is_noticed_in_the_end),
         cmocka_unit_test(a_limit_holds_for_cached_ranges_too),
+        cmocka_unit_test(parts_of_a_range_cannot_be_given_back),
         cmocka_unit_test(halves_that_become_alike_need_no_memory),
         cmocka_unit_test(small_spaces_can_be_used_to_the_last_page),
         cmocka_unit_test(random_operations_agree_with_the_model),
