@@ -108,6 +108,36 @@ static void run_ring_plain(struct bench_state *state, unsigned long count)
     dk_bench_ring_run_plain(state->plain_ring, count);
 }
 
+static void run_iova(struct bench_state *state, unsigned long count)
+{
+    dk_bench_iova_run(state->iova, count);
+}
+
+static void run_iova_fragmented(struct bench_state *state, unsigned long count)
+{
+    dk_bench_iova_run_fragmented(state->iova, count);
+}
+
+static void run_iova_choices(struct bench_state *state, unsigned long count)
+{
+    dk_bench_iova_run_choices(state->iova, count);
+}
+
+static int set_up_iova(struct bench_state *state)
+{
+    struct bench_iova *iova = dk_bench_iova_create();
+
+    if (IS_ERR(iova))
+        return PTR_ERR_OR_ZERO(iova);
+    state->iova = iova;
+    return 0;
+}
+
+static void tear_down_iova(struct bench_state *state)
+{
+    dk_bench_iova_destroy(state->iova);
+}
+
 static int set_up_sg(struct bench_state *state)
 {
     struct scatterlist *sg = state->sg;
@@ -185,6 +215,22 @@ static const struct bench_row rows[] = {
         .subject = { "coherent", run_coherent },
         .peer = { "calloc and free", run_calloc },
         .summary = "dma_alloc_coherent and dma_free_coherent of a page, checker off",
+    },
+    {
+        .subject = { "iova", run_iova },
+        .peer = { "empty call", run_empty_call },
+        .summary = "a page of a 48-bit address space taken and given back",
+        .goal = 4.2,
+        .setup = set_up_iova,
+        .teardown = tear_down_iova,
+    },
+    {
+        .subject = { "iova-fragmented", run_iova_fragmented },
+        .peer = { "the choice alone", run_iova_choices },
+        .summary = "one of 4096 ranges of 1 to 64 pages given back, another one taken",
+        .goal = 40,
+        .setup = set_up_iova,
+        .teardown = tear_down_iova,
     },
     {
         .subject = { "check-depth-0", run_ring },

@@ -3,7 +3,7 @@
  * dmakit bench: rows of operations, each timed beside a floor or peer in the same process.
  *
  * bench.c reads the options and prints, bench-measure.c times, bench-rows.c has the rows but for bouncing's,
- * which bench-bounce.c has, bench-ring.c the program of the check-depth rows.
+ * which bench-bounce.c has, bench-ring.c and bench-iova.c the programs of the check-depth and iova rows.
  */
 #ifndef DK_TOOLS_BENCH_H
 #define DK_TOOLS_BENCH_H
@@ -13,6 +13,7 @@
 #define BENCH_SEGMENTS 16
 #define BENCH_BUFFER 256 /* bytes of a mapping */
 
+struct bench_iova;
 struct bench_ring;
 struct bench_bounce;
 
@@ -23,6 +24,7 @@ struct bench_state {
     char *buffer;                   /* BENCH_BUFFER bytes of @machine */
     void *segments[BENCH_SEGMENTS]; /* what @sg points to, each of BENCH_BUFFER bytes */
     struct scatterlist sg[BENCH_SEGMENTS];
+    struct bench_iova *iova;
     struct bench_ring *ring;
     struct bench_bounce *bounce;
     /* The same at depth 0, for the peer of a row about the checker; else NULL. */
@@ -107,6 +109,20 @@ void dk_bench_ring_run_plain(struct bench_ring *ring, unsigned long count);
 
 /* How many packets came in so far; 0 when a sum was wrong. */
 unsigned long dk_bench_ring_received(const struct bench_ring *ring);
+
+/* ---- The program of the iova rows -------------------------------------------------------------------------
+ */
+
+/* An address space with 4096 ranges of 1 to 64 pages taken. Error pointer. */
+struct bench_iova *dk_bench_iova_create(void);
+/* NULL is fine. */
+void dk_bench_iova_destroy(struct bench_iova *bench);
+/* Takes and gives back a page @count times. */
+void dk_bench_iova_run(struct bench_iova *bench, unsigned long count);
+/* Gives back a random one of the ranges and takes one of another size, @count times. */
+void dk_bench_iova_run_fragmented(struct bench_iova *bench, unsigned long count);
+/* The floor of it: chooses the range and the size, and goes to an array for them. */
+void dk_bench_iova_run_choices(struct bench_iova *bench, unsigned long count);
 
 /* Does nothing, in a file of its own, so that it is called. */
 dma_addr_t dk_bench_nothing(struct device *dev, const void *cpu, size_t size,
