@@ -26,13 +26,16 @@ static u64 end_page(dma_addr_t last)
     return (last >> PAGE_SHIFT) + ((last & ~PAGE_MASK) == ~PAGE_MASK);
 }
 
-static void tree_give(struct dk_iova *space, dma_addr_t iova, u64 pages)
+/* Under the lock. False: that was not taken; log_refusal() is to follow, without the lock. */
+static bool tree_give(struct dk_iova *space, dma_addr_t iova, u64 pages)
 {
-    bool known = !(iova & ~PAGE_MASK) && dk_iova_tree_give(&space->tree, iova >> PAGE_SHIFT, pages);
+    return !(iova & ~PAGE_MASK) && dk_iova_tree_give(&space->tree, iova >> PAGE_SHIFT, pages);
+}
 
-    if (!known)
-        dk_log(DK_LOG_ERROR, "iova: %llu pages at 0x%llx are given back, but were not taken so: ignored",
-               pages, iova);
+static void log_refusal(dma_addr_t iova, u64 pages)
+{
+    dk_log(DK_LOG_ERROR, "iova: %llu pages at 0x%llx are given back, but were not taken so: ignored", pages,
+           iova);
 }
 
 /* The magazines' source: blocks of the class's order, wherever they lie; the highest is to be taken first. */
@@ -54,10 +57,16 @@ static size_t refill(void *owner, unsigned class_index, u64 *items, size_t count
 static void spill(void *owner, unsigned class_index, const u64 *items, size_t count)
 {
     struct dk_iova *space = owner;
+    u64 pages = 1ull << class_index;
 
     pthread_mutex_lock(&space->lock);
-    for (size_t i = 0; i < count; i++)
-        tree_give(space, items[i], 1ull << class_index);
+    for (size_t i = 0; i < count; i++) {
+        if (tree_give(space, items[i], pages))
+            continue;
+        pthread_mutex_unlock(&space->lock);
+        log_refusal(items[i], pages);
+        pthread_mutex_lock(&space->lock);
+    }
     pthread_mutex_unlock(&space->lock);
 }
 
@@ -83,9 +92,13 @@ dma_addr_t dk_iova_take_slow(struct dk_iova *space, u64 pages, dma_addr_t limit)
 
 void dk_iova_give_slow(struct dk_iova *space, dma_addr_t iova, u64 pages)
 {
+    bool given;
+
     pthread_mutex_lock(&space->lock);
-    tree_give(space, iova, pages_held(space, pages));
+    given = tree_give(space, iova, pages_held(space, pages));
     pthread_mutex_unlock(&space->lock);
+    if (!given)
+        log_refusal(iova, pages);
 }
 
 dma_addr_t dk_iova_take_lower(struct dk_iova *space, dma_addr_t iova, u64 pages, dma_addr_t limit)

@@ -51,8 +51,8 @@ dma_addr_t dk_iova_take_lower(struct dk_iova *space, dma_addr_t iova, u64 pages,
  * @pages (> 0) whose last byte is at most @limit. DMA_MAPPING_ERROR: none, or out of memory. Any context and
  * thread.
  *
- * What another thread's magazines hold is not found: at most about a thousandth of the space for each thread
- * and size.
+ * What another thread's magazines hold is not found: two magazines of a size, which are at most 1/512 of the
+ * space.
  */
 static inline dma_addr_t dk_iova_take(struct dk_iova *space, u64 pages, dma_addr_t limit)
 {
