@@ -30,6 +30,31 @@ static void run_empty_call(struct bench_state *state, unsigned long count)
         BENCH_USE(dk_bench_nothing(state->dev, state->buffer, BENCH_BUFFER, DMA_TO_DEVICE, 0));
 }
 
+static void run_iommu(struct bench_state *state, unsigned long count)
+{
+    for (unsigned long i = 0; i < count; i++) {
+        dma_addr_t dma =
+            dk_map_single(state->translated, state->long_buffer, state->long_size, DMA_TO_DEVICE, 0);
+
+        BENCH_USE(dma);
+        dk_unmap_single(state->translated, dma, state->long_size, DMA_TO_DEVICE, 0);
+    }
+}
+
+/* The floor of a page table: as many entries written, and cleared. */
+static void run_entries(struct bench_state *state, unsigned long count)
+{
+    static u64 entries[256];
+    size_t bytes = state->long_size / PAGE_SIZE * sizeof(u64);
+
+    for (unsigned long i = 0; i < count; i++) {
+        memset(entries, 1, bytes);
+        BENCH_WRITTEN(entries);
+        memset(entries, 0, bytes);
+        BENCH_WRITTEN(entries);
+    }
+}
+
 /* The forms behind the inline ones, as a module is linked that was built without them. */
 static void run_identity(struct bench_state *state, unsigned long count)
 {
@@ -190,6 +215,37 @@ static void tear_down_rings(struct bench_state *state)
     dk_bench_ring_destroy(state->ring);
 }
 
+/* A buffer behind the IOMMU, of so many pages. */
+static int set_up_iommu(struct bench_state *state, size_t pages)
+{
+    state->translated = dk_bench_device_on(state->machine, "iommu", "bench");
+    if (IS_ERR(state->translated))
+        return PTR_ERR_OR_ZERO(state->translated);
+    state->long_size = pages * PAGE_SIZE;
+    state->long_buffer = kmalloc(state->long_size, GFP_KERNEL);
+    return state->long_buffer ? 0 : -ENOMEM;
+}
+
+static int set_up_iommu_1(struct bench_state *state)
+{
+    return set_up_iommu(state, 1);
+}
+
+static int set_up_iommu_16(struct bench_state *state)
+{
+    return set_up_iommu(state, 16);
+}
+
+static int set_up_iommu_256(struct bench_state *state)
+{
+    return set_up_iommu(state, 256);
+}
+
+static void tear_down_iommu(struct bench_state *state)
+{
+    kfree(state->long_buffer);
+}
+
 static const struct bench_row rows[] = {
     {
         .subject = { "map-identity", run_identity },
@@ -231,6 +287,30 @@ static const struct bench_row rows[] = {
         .goal = 40,
         .setup = set_up_iova,
         .teardown = tear_down_iova,
+    },
+    {
+        .subject = { "iommu-1", run_iommu },
+        .peer = { "the entry written and cleared", run_entries },
+        .summary = "dma_map_single and dma_unmap_single of one page behind a strict IOMMU, checker off",
+        .goal = 10,
+        .setup = set_up_iommu_1,
+        .teardown = tear_down_iommu,
+    },
+    {
+        .subject = { "iommu-16", run_iommu },
+        .peer = { "16 entries written and cleared", run_entries },
+        .summary = "dma_map_single and dma_unmap_single of 16 pages behind a strict IOMMU, checker off",
+        .goal = 50,
+        .setup = set_up_iommu_16,
+        .teardown = tear_down_iommu,
+    },
+    {
+        .subject = { "iommu-256", run_iommu },
+        .peer = { "256 entries written and cleared", run_entries },
+        .summary = "dma_map_single and dma_unmap_single of 256 pages behind a strict IOMMU, checker off",
+        .goal = 100,
+        .setup = set_up_iommu_256,
+        .teardown = tear_down_iommu,
     },
     {
         .subject = { "check-depth-0", run_ring },
@@ -289,8 +369,13 @@ struct dk_machine *dk_bench_machine(int depth)
 
 struct device *dk_bench_device(struct dk_machine *machine, const char *name)
 {
+    return dk_bench_device_on(machine, NULL, name);
+}
+
+struct device *dk_bench_device_on(struct dk_machine *machine, const char *bus, const char *name)
+{
     struct dk_machine *before = dk_machine_enter(machine);
-    struct device *dev = dk_device_add(NULL, name);
+    struct device *dev = dk_device_add(bus ? dk_device_find(machine, bus) : NULL, name);
     int error;
 
     dk_machine_enter(before);

@@ -24,6 +24,9 @@ struct bench_state {
     char *buffer;                   /* BENCH_BUFFER bytes of @machine */
     void *segments[BENCH_SEGMENTS]; /* what @sg points to, each of BENCH_BUFFER bytes */
     struct scatterlist sg[BENCH_SEGMENTS];
+    struct device *translated; /* on @machine, behind an IOMMU */
+    char *long_buffer;         /* what it maps: @long_size bytes, whole pages */
+    size_t long_size;
     struct bench_iova *iova;
     struct bench_ring *ring;
     struct bench_bounce *bounce;
@@ -68,6 +71,8 @@ void dk_bench_close(const struct bench_row *row, struct bench_state *state);
 struct dk_machine *dk_bench_machine(int depth);
 /* A device called @name there, with a 64-bit mask. Error pointer. */
 struct device *dk_bench_device(struct dk_machine *machine, const char *name);
+/* The same below the bus with the alias @bus; NULL: the default one. */
+struct device *dk_bench_device_on(struct dk_machine *machine, const char *bus, const char *name);
 
 /* ---- Timing -----------------------------------------------------------------------------------------------
  */

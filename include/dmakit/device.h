@@ -65,7 +65,8 @@ struct device {
     /*
      * Private: the inline fast path. @fast_memory is not NULL only while mapping is the identity, coherent
      * and unchecked;
-     * @fast_limit is then the last DMA address the device's mask and bus allow.
+     * @fast_limit is the last DMA address that the device's mask and bus allow, there and on the IOMMU's
+     * short way.
      */
     struct dk_memory *fast_memory;
     u64 fast_limit;

@@ -40,8 +40,7 @@ void dk_grace_leave(struct dk_grace *grace, unsigned phase);
 void dk_grace_wait(struct dk_grace *grace);
 
 /*
- * Returns when nobody is inside who could have seen what the caller changed before. Any context; waits no
- * longer than those who are inside take.
+ * Whether somebody may be inside who could have seen what the caller changed before. Any context.
  *
  * Why that holds: the change is a store S, this check a load L after it; a user counts himself with C before
  * he looks up with U. If L does not see C, then U must see S. With fences between S and L and between C and U
@@ -52,18 +51,22 @@ void dk_grace_wait(struct dk_grace *grace);
  * from swapping them. Leaving is a release and L an acquire: what a user did inside comes before what the
  * caller does next.
  */
-static inline void dk_grace_check(struct dk_grace *grace)
+static inline bool dk_grace_busy(struct dk_grace *grace)
 {
 #ifdef DK_THREAD_CHECKED
     /* The checker knows no fences: S, L, C and U are all sequentially consistent there. */
-    u64 users = __atomic_load_n(&grace->users, __ATOMIC_SEQ_CST);
+    return __atomic_load_n(&grace->users, __ATOMIC_SEQ_CST);
 #else
-    u64 users;
-
     barrier();
-    users = __atomic_load_n(&grace->users, __ATOMIC_ACQUIRE);
+    return __atomic_load_n(&grace->users, __ATOMIC_ACQUIRE);
 #endif
-    if (__builtin_expect(users != 0, 0))
+}
+
+/* Returns when nobody is inside who could have seen what the caller changed before. Any context; waits no
+ * longer than those who are inside take. */
+static inline void dk_grace_check(struct dk_grace *grace)
+{
+    if (__builtin_expect(dk_grace_busy(grace), 0))
         dk_grace_wait(grace);
 }
 

@@ -73,9 +73,10 @@ struct dk_device {
     struct dk_coherent_pool *coherent_pool; /* src/mapping's */
     bool coherent_pool_own;                 /* declared by the driver, and freed with the device */
     struct cma *cma;                        /* the device's own area, or NULL: the default one */
-    struct dk_iommu_space *space;  /* src/mapping's: where its IOMMU addresses come from; NULL: none */
-    struct dk_bounce_pool *bounce; /* src/mapping's: what it bounces through; NULL: the machine's pool */
-    bool bounce_always;            /* it may touch @bounce only */
+    struct dk_iommu_space *space;      /* src/mapping's: where its IOMMU addresses come from; NULL: none */
+    struct dk_iommu_space *fast_space; /* @space while nothing but it has work to do: no cache, no checker */
+    struct dk_bounce_pool *bounce;     /* src/mapping's: what it bounces through; NULL: the machine's pool */
+    bool bounce_always;                /* it may touch @bounce only */
     int (*needs_bounce)(struct device *dev, dma_addr_t dma,
                         size_t size); /* NULL: what it reaches is mapped */
     struct page *bounce_pages;        /* the memory of @bounce, when its driver registered it */

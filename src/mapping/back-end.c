@@ -155,6 +155,7 @@ void dk_mapping_device_removed(struct device *dev)
     dev->fast_memory = NULL;
     if (dev->dk->space)
         dk_iommu_space_enter(dev, NULL);
+    dev->dk->fast_space = NULL;
     __atomic_store_n(&dev->dk->gone, true, __ATOMIC_RELAXED);
 }
 
@@ -187,6 +188,14 @@ static u64 identity_limit(const struct device *dev)
     return limit;
 }
 
+/* Whether each mapping of @dev has to be seen or to move cache lines. */
+static bool has_slow_ways(const struct device *dev)
+{
+    const struct dk_machine *machine = dk_device_machine(dev);
+
+    return machine->checker || machine->cache || !dev->dma_coherent;
+}
+
 void dk_mapping_refresh(struct device *dev)
 {
     struct dk_machine *machine = dk_device_machine(dev);
@@ -194,11 +203,15 @@ void dk_mapping_refresh(struct device *dev)
     u64 identity;
 
     dev->fast_memory = NULL;
-    if (machine->checker || machine->cache || !dev->dma_coherent || dev->dma_ops != &dk_direct_ops || !mask ||
-        !is_identity(dev) || dk_bounce_forced(dev))
+    dev->dk->fast_space = NULL;
+    if (has_slow_ways(dev) || !mask)
+        return;
+    dev->fast_limit = dk_dma_limit(dev, mask);
+    if (dev->dma_ops == &dk_iommu_ops && dev->dk->space && !dev->dk->space->lazy)
+        dev->dk->fast_space = dev->dk->space;
+    if (dev->dma_ops != &dk_direct_ops || !is_identity(dev) || dk_bounce_forced(dev))
         return;
     identity = identity_limit(dev);
-    dev->fast_limit = dk_dma_limit(dev, mask);
     if (identity < dev->fast_limit)
         dev->fast_limit = identity;
     /* Who may have to bounce has something to undo. */

@@ -32,7 +32,8 @@ static void give_chunks(struct device *dev, struct list_head *chunks)
 }
 
 /*
- * @count pages in as few chunks as there are to be had, not cleared. False, with nothing taken: there is no memory.
+ * @count pages in as few chunks as there are to be had, not cleared. False, with nothing taken: there is no
+ * memory.
  */
 static bool take_chunks(struct device *dev, size_t count, gfp_t gfp, unsigned long attrs,
                         struct list_head *chunks)
@@ -50,8 +51,8 @@ static bool take_chunks(struct device *dev, size_t count, gfp_t gfp, unsigned lo
         struct page *page = NULL;
 
         if (run <= count)
-            page = dk_pages_take(memory, order ? gfp | __GFP_NORETRY | __GFP_NOWARN : gfp, run, run, 0,
-                                 ~0ull);
+            page =
+                dk_pages_take(memory, order ? gfp | __GFP_NORETRY | __GFP_NOWARN : gfp, run, run, 0, ~0ull);
         if (page) {
             list_add_tail(&page->lru, chunks);
             count -= run;

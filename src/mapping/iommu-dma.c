@@ -61,13 +61,19 @@ full:
     return DMA_MAPPING_ERROR;
 }
 
+/* What is not mapped is left alone: the driver's arguments were wrong. */
 static void unmap_range(struct device *dev, dma_addr_t dma, size_t size)
 {
     struct dk_iommu_space *space = dev->dk->space;
     u64 offset = dma & (PAGE_SIZE - 1);
 
-    if (space)
+    if (!space)
+        return;
+    if (dk_iommu_find(space->domain, dma, 1, NULL, NULL, NULL) &&
+        dk_iommu_find(space->domain, dma + (size - 1), 1, NULL, NULL, NULL))
         dk_iommu_space_release(space, dma - offset, PFN_UP(offset + size));
+    else
+        dk_device_log(dev, 0, "unmapping %zu bytes at 0x%llx, where nothing is mapped", size, dma);
 }
 
 static dma_addr_t iommu_map_page(struct device *dev, struct page *page, unsigned long offset, size_t size,

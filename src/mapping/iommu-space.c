@@ -29,6 +29,7 @@ struct dk_iommu_space *dk_iommu_space_create(struct dk_machine *machine, dma_add
     if (!space)
         return ERR_PTR(-ENOMEM);
     space->machine = machine;
+    space->memory = machine->memory;
     space->iommu = -1;
     space->holders = 1;
     space->base = base;

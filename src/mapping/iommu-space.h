@@ -19,7 +19,8 @@ struct dk_iommu_space {
     u32 context;      /* the id there */
     unsigned holders; /* devices in it, and the driver that made it */
     /* Fixed: */
-    dma_addr_t base, last; /* addresses that are given out lie in here */
+    struct dk_memory *memory; /* the machine's */
+    dma_addr_t base, last;    /* addresses that are given out lie in here */
     struct dk_iommu_domain *domain;
     struct dk_iova *iova;
     struct dk_lazy_queue *lazy; /* NULL: strict */

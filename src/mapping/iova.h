@@ -11,6 +11,7 @@
 
 #include "base/magazine.h"
 #include "mapping/iova-tree.h"
+#include <dmakit/dma-mapping.h>
 #include <pthread.h>
 
 /* The largest size that magazines hold, in pages, and how many classes, of powers of two, that makes. */
@@ -76,6 +77,29 @@ static inline void dk_iova_give(struct dk_iova *space, dma_addr_t iova, u64 page
     if (__builtin_expect(pages - 1 >= DK_IOVA_CACHED_PAGES, 0) ||
         __builtin_expect(!dk_magazine_give(space->magazines, dk_iova_order(pages), iova), 0))
         dk_iova_give_slow(space, iova, pages);
+}
+
+/* The same out of this thread's loaded magazine and into it, without a call to anything: DMA_MAPPING_ERROR,
+ * or false, when that does not serve. @pages: a cached size. What was just taken can be given back. */
+static inline dma_addr_t dk_iova_take_here(struct dk_iova *space, u64 pages, dma_addr_t limit)
+{
+    struct dk_magazine_pair *pairs = dk_magazines_here(space->magazines);
+    struct dk_magazine_pair *pair = &pairs[dk_iova_order(pages)];
+    u64 iova;
+
+    if (__builtin_expect(!pairs || !dk_magazine_pair_take(pair, &iova), 0))
+        return DMA_MAPPING_ERROR;
+    if (__builtin_expect(iova + (pages << PAGE_SHIFT) - 1 > limit, 0)) {
+        dk_magazine_pair_give(pair, iova);
+        return DMA_MAPPING_ERROR;
+    }
+    return iova;
+}
+static inline bool dk_iova_give_here(struct dk_iova *space, dma_addr_t iova, u64 pages)
+{
+    struct dk_magazine_pair *pairs = dk_magazines_here(space->magazines);
+
+    return pairs && dk_magazine_pair_give(&pairs[dk_iova_order(pages)], iova);
 }
 
 /* Pages neither reserved nor given out (cached ones count as free). Exact when no other thread is inside. */
