@@ -3,6 +3,7 @@
  * Bounce buffers: what the device sees, what comes back, where they may lie, and what happens when there are
  * no more.
  */
+#include "base/thread-number.h"
 #include "machine/compose.h"
 #include "mapping/bounce.h"
 #include "mapping/mapping.h"
@@ -278,11 +279,13 @@ static void test_wrong_calls(void **state)
     assert_false(dk_bounce_original(scene.pool, copy, &found));
     dk_bounce_unmap(scene.pool, scene.dev, copy, 10, DMA_FROM_DEVICE, 0);
     assert_int_equal(log_lines(), 1);
-    copy = map(&scene, original, 10, 0);
-    memset(cached(&scene, copy), 'D', 20);
-    dk_bounce_unmap(scene.pool, scene.dev, copy, 20, DMA_FROM_DEVICE, 0);
-    assert_int_equal(cached(&scene, original)[9], 'D');
-    assert_int_equal(cached(&scene, original)[10], 'o');
+    for (unsigned i = 0; i < 3; i++) {
+        copy = map(&scene, original, 10, 0);
+        memset(cached(&scene, copy), 'D' + (int)i, 20);
+        dk_bounce_unmap(scene.pool, scene.dev, copy, 20, DMA_FROM_DEVICE, 0);
+        assert_int_equal(cached(&scene, original)[9], 'D' + i);
+        assert_int_equal(cached(&scene, original)[10], 'o');
+    }
     assert_true(dk_bounce_free(scene.pool, pages, 100));
     assert_false(dk_bounce_free(scene.pool, pages, 100));
     strike(&scene);
@@ -353,6 +356,11 @@ static void test_too_large(void **state)
     struct scene scene = set(true, LARGE);
 
     (void)state;
+    /* What comes after a few good ones goes other ways. */
+    for (size_t size = 1; size <= 256 * KIB; size *= 2) {
+        for (unsigned i = 0; i < 2; i++)
+            unmap(&scene, map(&scene, ORIGINALS, size, 0), size, DMA_TO_DEVICE, 0);
+    }
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
         scene.pool->quiet_until = 0;
         assert_true(map(&scene, ORIGINALS, wrong[i], 0) == NOWHERE);
@@ -499,6 +507,42 @@ static void test_across_sections(void **state)
         assert_memory_equal(dk_memory_cached(machine.memory, original), back, first);
         if (first < sizeof(bytes))
             assert_memory_equal(dk_memory_cached(machine.memory, end), back + first, sizeof(bytes) - first);
+    }
+    dk_bounce_destroy(pool);
+    dk_memory_destroy(machine.memory);
+    dispose(composed);
+}
+
+/* An original that crosses an edge, after others that lie on either side of it. */
+static void test_original_across_sections(void **state)
+{
+    struct composed *composed = compose(&(struct shape){ .coherent = true });
+    struct dk_machine machine = on_other_memory(0);
+    struct dk_bounce_pool *pool = dk_bounce_create(&machine, 16 * MIB, LARGE, "low");
+    const phys_addr_t originals[] = { GIB - 10000, GIB - 10000, GIB, GIB,
+                                      GIB - 3000,  GIB - 5000,  GIB, GIB - 4999 };
+    struct device *dev = add_device("card");
+    char bytes[5000], *parts[2];
+    phys_addr_t copy;
+
+    (void)state;
+    assert_false(IS_ERR(pool));
+    for (unsigned i = 0; i < sizeof(originals) / sizeof(originals[0]); i++) {
+        phys_addr_t original = originals[i];
+        size_t first = original < GIB && GIB - original < 5000 ? (size_t)(GIB - original) : 5000;
+
+        parts[0] = dk_memory_cached(machine.memory, original);
+        parts[1] = dk_memory_cached(machine.memory, original + first);
+        fill(bytes, sizeof(bytes), i + 1);
+        memcpy(parts[0], bytes, first);
+        memcpy(parts[1], bytes + first, 5000 - first);
+        copy = dk_bounce_map(pool, dev, original, 5000, 0);
+        assert_memory_equal(dk_memory_cached(machine.memory, copy), bytes, 5000);
+        fill(bytes, sizeof(bytes), i + 100);
+        memcpy(dk_memory_cached(machine.memory, copy), bytes, 5000);
+        dk_bounce_unmap(pool, dev, copy, 5000, DMA_FROM_DEVICE, 0);
+        assert_memory_equal(parts[0], bytes, first);
+        assert_memory_equal(parts[1], bytes + first, 5000 - first);
     }
     dk_bounce_destroy(pool);
     dk_memory_destroy(machine.memory);
@@ -958,6 +1002,59 @@ static void test_other_threads_buffers(void **state)
     strike(&scene);
 }
 
+/* More threads than have a number: some go without magazines. */
+#define CROWD (DK_THREAD_NUMBERS + 10)
+
+struct member {
+    pthread_t thread;
+    struct scene *scene;
+    pthread_barrier_t *barrier;
+    unsigned index;
+    bool numbered, wrong;
+};
+
+static void *map_in_a_crowd(void *data)
+{
+    struct member *member = data;
+    phys_addr_t original = ORIGINALS + member->index * 4096, copies[3];
+
+    member->numbered = dk_thread_number() < DK_THREAD_NUMBERS;
+    memset(cached(member->scene, original), (int)member->index, 4096);
+    for (unsigned i = 0; i < 3; i++)
+        copies[i] = dk_bounce_map(member->scene->pool, member->scene->dev, original, 1000, 0);
+    pthread_barrier_wait(member->barrier);
+    for (unsigned i = 0; i < 3; i++) {
+        member->wrong = member->wrong || copies[i] == NOWHERE ||
+                        !all_are(cached(member->scene, copies[i]), 1000, (char)member->index);
+        dk_bounce_unmap(member->scene->pool, member->scene->dev, copies[i], 1000, DMA_BIDIRECTIONAL, 0);
+    }
+    return NULL;
+}
+
+static void test_a_crowd(void **state)
+{
+    static struct member members[CROWD];
+    struct scene scene = set(true, LARGE);
+    pthread_barrier_t barrier;
+    unsigned without = 0;
+
+    (void)state;
+    pthread_barrier_init(&barrier, NULL, CROWD);
+    for (unsigned i = 0; i < CROWD; i++) {
+        members[i] = (struct member){ .scene = &scene, .barrier = &barrier, .index = i };
+        assert_int_equal(pthread_create(&members[i].thread, NULL, map_in_a_crowd, &members[i]), 0);
+    }
+    for (unsigned i = 0; i < CROWD; i++) {
+        pthread_join(members[i].thread, NULL);
+        assert_false(members[i].wrong);
+        without += !members[i].numbered;
+    }
+    assert_in_range(without, 10, CROWD - 1);
+    pthread_barrier_destroy(&barrier);
+    assert_int_equal(slots_used(&scene), 0);
+    strike(&scene);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -969,6 +1066,7 @@ int main(void)
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_windows_inside_the_pool),
         cmocka_unit_test(test_across_sections),
+        cmocka_unit_test(test_original_across_sections),
         cmocka_unit_test(test_highmem),
         cmocka_unit_test(test_pages),
         cmocka_unit_test(test_exhaustion),
@@ -980,6 +1078,7 @@ int main(void)
         cmocka_unit_test(test_random_buffers),
         cmocka_unit_test(test_threads),
         cmocka_unit_test(test_other_threads_buffers),
+        cmocka_unit_test(test_a_crowd),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
