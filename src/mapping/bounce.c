@@ -211,9 +211,10 @@ static bool copy(struct dk_bounce_pool *pool, const struct dk_bounce_record *rec
     u64 shape = LOAD(record->shape);
     phys_addr_t start = start_of(pool, record, shape) + offset, original;
     char *cpu = LOAD(record->cpu);
-    char *bounced = pool->view + (start - pool->base);
 
     if (cpu && pool->view) {
+        char *bounced = pool->view + (start - pool->base);
+
         memcpy(to_original ? cpu + offset : bounced, to_original ? bounced : cpu + offset, size);
         return true;
     }
