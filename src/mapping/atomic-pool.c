@@ -27,7 +27,7 @@ struct atomic_pool {
     gfp_t gfp;
     phys_addr_t first, last; /* of the zone */
     struct chunk *chunks;
-    size_t start_pages; /* what it began with */
+    size_t start_pages; /* what it began with; never changes after that */
     size_t pages, unused;
     bool wanted; /* it is to grow */
     bool failed; /* to grow, and that was logged */
@@ -324,8 +324,8 @@ static int fill_pools(struct dk_atomic_pools *pools, u64 size)
     for (unsigned i = 0; i < pools->count; i++) {
         struct atomic_pool *pool = &pools->pools[i];
 
-        pool->start_pages = (size_t)PFN_UP(size);
-        if (!grow(pools, pool, pool->start_pages))
+        pool->start_pages = grow(pools, pool, (size_t)PFN_UP(size));
+        if (!pool->start_pages)
             return -ENOMEM;
     }
     return 0;
