@@ -12,6 +12,8 @@ int main(void)
 
     if (IS_ERR(machine) || IS_ERR(dev) || !buffer)
         return 2;
+    if (dma_set_mask_and_coherent(dev, DMA_BIT_MASK(64)))
+        return 2;
     dma = dma_map_single(dev, buffer, 128, DMA_FROM_DEVICE);
     if (dma_mapping_error(dev, dma))
         return 2;

@@ -120,9 +120,15 @@ void dk_check_each_mapping(struct device *dev, void (*visit)(const struct dk_map
 void dk_check_finding(struct dk_machine *machine, const struct dk_finding *finding);
 
 /*
- * A bus master was refused at @fault->dma: says in the log what that probably means, with the line of
- * the mapping it has to do with. Not a report: what the device did is its own doing, or follows from an
- * address it was given.
+ * A bus master accessed [dma, dma + length) through a mapping that is gone, in the window of a lazy IOMMU:
+ * device-access-after-unmap.
+ */
+void dk_check_stale(struct device *dev, dma_addr_t dma, u64 length, bool write);
+
+/*
+ * A bus master was refused at @fault->dma. By its IOMMU: iommu-unmapped or iommu-permission, with the
+ * access's stack and that of the mapping it has to do with. By the bus, which knows no mappings: the log says
+ * what that probably means.
  */
 void dk_check_fault(struct device *dev, const struct dk_master_fault *fault);
 

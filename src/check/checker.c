@@ -109,6 +109,7 @@ void dk_draft_begin(struct dk_report_draft *draft, struct dk_checker *checker, e
     draft->severity = facts->severity;
     draft->advice = facts->advice;
     draft->device = dev && dev->dk->path ? dev->dk->path : "";
+    draft->access_kind = "call";
     draft->call = call;
     draft->access_stack = dk_stacks_capture(&checker->stacks);
     draft->mapping_stack = 0;

@@ -29,6 +29,9 @@ static const char *const names[DK_CLASS_COUNT + 1] = {
     [DK_CLASS_OVERLAPPING_LINES] = "overlapping-lines",
     [DK_CLASS_OVERLAP_OVERFLOW] = "overlap-overflow",
     [DK_CLASS_SLEEPS_IN_ATOMIC] = "sleeps-in-atomic",
+    [DK_CLASS_IOMMU_UNMAPPED] = "iommu-unmapped",
+    [DK_CLASS_IOMMU_PERMISSION] = "iommu-permission",
+    [DK_CLASS_DEVICE_ACCESS_AFTER_UNMAP] = "device-access-after-unmap",
     [DK_CLASS_COUNT] = NULL,
 };
 
@@ -152,6 +155,22 @@ static const struct dk_class_facts facts[DK_CLASS_COUNT] = {
     [DK_CLASS_SLEEPS_IN_ATOMIC] = {
         "a call that may sleep was made where sleeping is forbidden",
         "use GFP_ATOMIC there, or move the call out of the interrupt handler or from under the spinlock",
+        "error",
+    },
+    [DK_CLASS_IOMMU_UNMAPPED] = {
+        "the device accessed an address at which nothing is mapped in its IOMMU",
+        "give the device the address and length that the mapping has, and unmap only when it is done",
+        "error",
+    },
+    [DK_CLASS_IOMMU_PERMISSION] = {
+        "the device accessed memory against the direction of its mapping",
+        "map memory that the device writes DMA_FROM_DEVICE or DMA_BIDIRECTIONAL, and what it reads DMA_TO_DEVICE or "
+        "DMA_BIDIRECTIONAL",
+        "error",
+    },
+    [DK_CLASS_DEVICE_ACCESS_AFTER_UNMAP] = {
+        "the device accessed memory after its unmapping",
+        "stop the device, or wait until it is done, before unmapping; a lazy IOMMU only hides it for a while",
         "error",
     },
 };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The classes of bugs that depth 1 finds.
+ * The classes of bugs that are found.
  */
 #ifndef DK_CHECK_CLASSES_H
 #define DK_CHECK_CLASSES_H
@@ -30,6 +30,9 @@ enum dk_class {
     DK_CLASS_OVERLAPPING_LINES,
     DK_CLASS_OVERLAP_OVERFLOW,
     DK_CLASS_SLEEPS_IN_ATOMIC,
+    DK_CLASS_IOMMU_UNMAPPED,
+    DK_CLASS_IOMMU_PERMISSION,
+    DK_CLASS_DEVICE_ACCESS_AFTER_UNMAP,
     DK_CLASS_COUNT,
 };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a bus error probably means: a line for the log that leads from the address to the driver's mapping.
+ * What a bus master's stray access means: from the address to the driver's mapping. A report where an IOMMU
+ * saw it, a line for the log where only the bus did, which knows no mappings.
  */
 #include "check/checker.h"
 
@@ -69,10 +70,138 @@ static void describe_place(struct dk_checker *checker, u32 stack, char *text, si
                  frames.frames[0].function);
 }
 
-void dk_check_fault(struct device *dev, const struct dk_master_fault *fault)
+/* ---- What the IOMMU saw ---- */
+
+/* The live mapping that holds @dma. */
+static bool is_mapped(struct dk_mappings *mappings, dma_addr_t dma, struct lead *lead)
+{
+    const struct dk_record *record;
+
+    dk_lock_take(&mappings->lock);
+    record = dk_mappings_holding(mappings, dma, 1, DMA_BIDIRECTIONAL, 0);
+    if (record) {
+        lead->mapping = record->mapping;
+        lead->stack = record->stack;
+        lead->found = true;
+    }
+    dk_lock_give(&mappings->lock);
+    return lead->found;
+}
+
+/* The latest one that held it and is gone. */
+static bool is_past(struct dk_mappings *mappings, dma_addr_t dma, struct lead *lead)
+{
+    const struct dk_past_mapping *past;
+
+    dk_lock_take(&mappings->lock);
+    past = dk_mappings_past_holding(mappings, dma);
+    if (past) {
+        lead->mapping = past->mapping;
+        lead->stack = past->stack;
+        lead->found = true;
+    }
+    dk_lock_give(&mappings->lock);
+    return lead->found;
+}
+
+/* A live one that ends in the page before @dma's. */
+static bool ends_before(struct dk_mappings *mappings, dma_addr_t dma, struct lead *lead)
+{
+    dma_addr_t page = dma & ~((dma_addr_t)PAGE_SIZE - 1);
+
+    return page && (is_mapped(mappings, page - 1, lead) || is_mapped(mappings, page - PAGE_SIZE, lead));
+}
+
+static void begin(struct dk_report_draft *draft, struct dk_checker *checker, enum dk_class class_index,
+                  const struct device *dev, dma_addr_t dma, u64 length, bool write, const struct lead *lead)
+{
+    dk_draft_begin(draft, checker, class_index, dev, write ? "dk_master_write" : "dk_master_read");
+    draft->access_kind = write ? "device-write" : "device-read";
+    if (lead->found)
+        dk_draft_mapping(draft, &lead->mapping, lead->stack, dma - lead->mapping.dma, length);
+    draft->dma = dma;
+    draft->length = length;
+}
+
+static const char *did(bool write)
+{
+    return write ? "wrote" : "read";
+}
+
+static void report_permission(struct dk_checker *checker, struct dk_mappings *mappings, struct device *dev,
+                              const struct dk_master_fault *fault)
+{
+    struct lead lead = { .found = false };
+    struct dk_report_draft draft;
+
+    if (mappings)
+        is_mapped(mappings, fault->dma, &lead);
+    begin(&draft, checker, DK_CLASS_IOMMU_PERMISSION, dev, fault->dma, fault->length, fault->write, &lead);
+    dk_draft_what(&draft, "the device %s %llu bytes at 0x%llx of a mapping that is %s", did(fault->write),
+                  fault->length, fault->dma,
+                  lead.found ? dk_direction_name(lead.mapping.direction) : "not for that");
+    dk_report_make(checker, &draft);
+}
+
+static void report_unmapped(struct dk_checker *checker, struct dk_mappings *mappings, struct device *dev,
+                            const struct dk_master_fault *fault)
+{
+    struct lead lead = { .address = fault->dma };
+    struct dk_report_draft draft;
+    bool past = mappings && is_past(mappings, fault->dma, &lead);
+    bool beyond = !past && mappings && ends_before(mappings, fault->dma, &lead);
+    bool physical = !past && !beyond && mappings && is_physical_address(mappings, &lead);
+
+    begin(&draft, checker, DK_CLASS_IOMMU_UNMAPPED, dev, fault->dma, fault->length, fault->write, &lead);
+    if (past) {
+        dk_draft_what(
+            &draft, "the device %s %llu bytes at 0x%llx, %llu bytes into a mapping of %llu that is gone",
+            did(fault->write), fault->length, fault->dma, fault->dma - lead.mapping.dma, lead.mapping.size);
+    } else if (beyond) {
+        dk_draft_what(
+            &draft,
+            "the device %s %llu bytes at 0x%llx, %llu bytes past the end of a mapping of %llu at 0x%llx",
+            did(fault->write), fault->length, fault->dma, fault->dma - (lead.mapping.dma + lead.mapping.size),
+            lead.mapping.size, lead.mapping.dma);
+    } else if (physical) {
+        draft.offset = fault->dma - lead.mapping.phys;
+        draft.advice = "give the device the DMA address, not the physical or the CPU's";
+        dk_draft_what(
+            &draft,
+            "the device %s %llu bytes at 0x%llx, the physical address of a mapping whose DMA address is 0x%llx",
+            did(fault->write), fault->length, fault->dma, lead.mapping.dma);
+    } else {
+        dk_draft_what(&draft, "the device %s %llu bytes at 0x%llx, where nothing is mapped",
+                      did(fault->write), fault->length, fault->dma);
+    }
+    dk_report_make(checker, &draft);
+}
+
+void dk_check_stale(struct device *dev, dma_addr_t dma, u64 length, bool write)
 {
     struct dk_checker *checker = dk_checker_of(dev);
     struct dk_mappings *mappings = checker ? dk_checker_mappings(checker, dev, false) : NULL;
+    struct lead lead = { .found = false };
+    struct dk_report_draft draft;
+
+    if (!checker)
+        return;
+    if (mappings)
+        is_past(mappings, dma, &lead);
+    begin(&draft, checker, DK_CLASS_DEVICE_ACCESS_AFTER_UNMAP, dev, dma, length, write, &lead);
+    dk_draft_what(
+        &draft,
+        "the device %s %llu bytes at 0x%llx after their unmapping, in the window that a lazy IOMMU leaves "
+        "open; a strict one would have refused it",
+        did(write), length, dma);
+    dk_report_make(checker, &draft);
+}
+
+/* ---- What the bus saw ---- */
+
+static void log_bus_error(struct dk_checker *checker, struct dk_mappings *mappings, struct device *dev,
+                          const struct dk_master_fault *fault)
+{
     struct lead lead = { .address = fault->dma };
     char place[512] = "";
 
@@ -95,4 +224,17 @@ void dk_check_fault(struct device *dev, const struct dk_master_fault *fault)
         dk_device_log(dev, 1, "bus error: %s %llu bytes at 0x%llx: %s", fault->write ? "writes" : "reads",
                       fault->length, fault->dma, fault->reason);
     }
+}
+
+void dk_check_fault(struct device *dev, const struct dk_master_fault *fault)
+{
+    struct dk_checker *checker = dk_checker_of(dev);
+    struct dk_mappings *mappings = checker ? dk_checker_mappings(checker, dev, false) : NULL;
+
+    if (checker && fault->kind == DK_MASTER_FAULT_UNMAPPED)
+        report_unmapped(checker, mappings, dev, fault);
+    else if (checker && fault->kind == DK_MASTER_FAULT_PERMISSION)
+        report_permission(checker, mappings, dev, fault);
+    else
+        log_bus_error(checker, mappings, dev, fault);
 }

@@ -237,15 +237,28 @@ struct dk_record *dk_mappings_unchecked(const struct dk_mappings *mappings, dma_
     return newest;
 }
 
-const struct dk_past_mapping *dk_mappings_past(const struct dk_mappings *mappings, dma_addr_t dma)
+/* The latest past mapping of whose first @reach bytes @dma is one; @reach 0: of all its bytes. */
+static const struct dk_past_mapping *latest_past(const struct dk_mappings *mappings, dma_addr_t dma,
+                                                 u64 reach)
 {
     unsigned i;
 
     for (i = 1; i <= DK_PAST_MAPPINGS && i <= mappings->past_next; i++) {
         const struct dk_past_mapping *past = &mappings->past[(mappings->past_next - i) % DK_PAST_MAPPINGS];
+        u64 size = past->mapping.size && reach ? reach : past->mapping.size;
 
-        if (past->mapping.dma == dma && past->mapping.size)
+        if (dma - past->mapping.dma < size)
             return past;
     }
     return NULL;
+}
+
+const struct dk_past_mapping *dk_mappings_past(const struct dk_mappings *mappings, dma_addr_t dma)
+{
+    return latest_past(mappings, dma, 1);
+}
+
+const struct dk_past_mapping *dk_mappings_past_holding(const struct dk_mappings *mappings, dma_addr_t dma)
+{
+    return latest_past(mappings, dma, 0);
 }

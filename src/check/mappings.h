@@ -68,8 +68,9 @@ struct dk_record *dk_mappings_holding(const struct dk_mappings *mappings, dma_ad
                                       enum dma_data_direction direction, int sg_nents);
 /* The record with @dma whose error was not asked for yet: the newest. NULL: none. */
 struct dk_record *dk_mappings_unchecked(const struct dk_mappings *mappings, dma_addr_t dma);
-/* The latest that had @dma and is gone; NULL: none of the last few. */
+/* The latest that began at @dma, or held it, and is gone; NULL: none of the last few. */
 const struct dk_past_mapping *dk_mappings_past(const struct dk_mappings *mappings, dma_addr_t dma);
+const struct dk_past_mapping *dk_mappings_past_holding(const struct dk_mappings *mappings, dma_addr_t dma);
 
 /* Whether dma_mapping_error() is to be asked about mappings of @kind. */
 bool dk_mapping_needs_check(enum dk_mapping_kind kind);

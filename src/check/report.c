@@ -230,7 +230,7 @@ static void fill(struct dk_checker *checker, const struct dk_report_draft *draft
         dk_symbols_frames(&checker->symbols, dk_stacks_get(&checker->stacks, draft->mapping_stack),
                           &report->mapping.stack);
     }
-    report->access.kind = "call";
+    report->access.kind = draft->access_kind;
     report->access.name = draft->call;
     dk_symbols_frames(&checker->symbols, dk_stacks_get(&checker->stacks, draft->access_stack),
                       &report->access.stack);

@@ -18,6 +18,7 @@ struct dk_report_draft {
     const char *severity;
     const char *device;
     const char *advice;
+    const char *access_kind; /* as in struct dk_report */
     const char *call;
     u32 access_stack;
     u32 mapping_stack;

@@ -146,9 +146,18 @@ static void *work(void *data)
     return NULL;
 }
 
-/* Under the lock. */
+/* Under the lock. The first need starts the worker: most machines never have one. */
 static void ask(struct dk_atomic_pools *pools, struct atomic_pool *pool)
 {
+    if (!pools->worker_started)
+        pools->worker_started = !dk_fault_point() && !pthread_create(&pools->worker, NULL, work, pools);
+    if (!pools->worker_started) {
+        if (!pool->failed)
+            dk_log(DK_LOG_WARNING, "coherent_pool: no thread that would make the pool in %s grow",
+                   pool->name);
+        pool->failed = true;
+        return;
+    }
     pool->wanted = true;
     pthread_cond_signal(&pools->work);
 }
@@ -237,6 +246,22 @@ static bool unclaim(struct dk_atomic_pools *pools, phys_addr_t phys, size_t page
         memset(chunk->state + at, FREE, pages);
         pools->pools[i].unused += pages;
     }
+    pthread_mutex_unlock(&pools->lock);
+    return found;
+}
+
+bool dk_atomic_pool_holds(struct dk_machine *machine, const void *cpu)
+{
+    struct dk_atomic_pools *pools = machine->mapping->atomic_pools;
+    struct dk_memory *memory;
+    phys_addr_t phys;
+    bool found = false;
+
+    if (!pools || dk_address_find(cpu, &memory, &phys) != DK_ADDRESS_UNCACHED || memory != machine->memory)
+        return false;
+    pthread_mutex_lock(&pools->lock);
+    for (unsigned i = 0; i < pools->count && !found; i++)
+        found = chunk_of(&pools->pools[i], phys);
     pthread_mutex_unlock(&pools->lock);
     return found;
 }
@@ -349,16 +374,7 @@ int dk_atomic_pools_start(struct dk_machine *machine, u64 size)
         size = ram;
     error = fill_pools(pools, size ? size : default_size(ram));
     if (error)
-        goto finish;
-    if (dk_fault_point() || pthread_create(&pools->worker, NULL, work, pools)) {
-        error = -EAGAIN;
-        goto finish;
-    }
-    pools->worker_started = true;
-    return 0;
-
-finish:
-    dk_atomic_pools_finish(machine);
+        dk_atomic_pools_finish(machine);
     return error;
 }
 

@@ -17,7 +17,7 @@ struct dk_atomic_pools;
 /*
  * Makes the pools of @machine, each of @size bytes (coherent_pool=), rounded up to pages; 0: 128 KiB for each
  * GiB of RAM, at least 128 KiB and at most 4 MiB. A zone that has less gives what it has. After
- * machine->mapping is there. 0, -ENOMEM, or -EAGAIN: no thread.
+ * machine->mapping is there. 0 or -ENOMEM.
  */
 int dk_atomic_pools_start(struct dk_machine *machine, u64 size);
 /* Ends the worker and gives the pages back, used ones too. Nothing when there are no pools. May sleep. */
@@ -29,6 +29,8 @@ void dk_atomic_pools_finish(struct dk_machine *machine);
  * block now, or there are none. Any context; never sleeps, and takes nothing from the page allocator.
  */
 struct page *dk_atomic_pool_take(struct dk_machine *machine, size_t size, u64 limit, void **cpu);
+/* Whether @cpu, a DRAM view pointer, lies in a pool. Any context. */
+bool dk_atomic_pool_holds(struct dk_machine *machine, const void *cpu);
 /* Gives a block back. False: @cpu and @size are no block's, and nothing happens. Any context. */
 bool dk_atomic_pool_give(struct dk_machine *machine, const void *cpu, size_t size);
 

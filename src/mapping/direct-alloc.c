@@ -2,6 +2,7 @@
 /*
  * Coherent memory and pages of the direct back end.
  */
+#include "mapping/atomic-pool.h"
 #include "mapping/bounce.h"
 #include "mapping/mapping.h"
 
@@ -96,6 +97,43 @@ static bool can_uncache(const struct dk_machine *machine)
     return !machine->board->no_mmu;
 }
 
+/* The last physical address below one of the bus's windows that @dev puts out. */
+static u64 highest_reachable(const struct device *dev)
+{
+    u64 limit = dk_dma_limit(dev, dev->coherent_dma_mask), highest = 0;
+    unsigned i;
+
+    if (!dev->dk->window_count)
+        return limit;
+    for (i = 0; i < dev->dk->window_count; i++) {
+        const struct dk_window *window = &dev->dk->windows[i];
+        u64 length = window->size - 1;
+
+        if (window->dma > limit)
+            continue;
+        if (length > limit - window->dma)
+            length = limit - window->dma;
+        if (window->cpu + length > highest)
+            highest = window->cpu + length;
+    }
+    return highest;
+}
+
+/* Uncached memory for who must not sleep. */
+static void *take_atomic(struct device *dev, size_t size, dma_addr_t *dma)
+{
+    struct dk_machine *machine = dk_device_machine(dev);
+    void *cpu;
+    struct page *page = dk_atomic_pool_take(machine, size, highest_reachable(dev), &cpu);
+
+    if (!page)
+        return NULL;
+    if (reachable(dev, page_to_phys(page), (u64)page_count(size) << PAGE_SHIFT, dma))
+        return cpu;
+    dk_atomic_pool_give(machine, cpu, size);
+    return NULL;
+}
+
 void *dk_direct_alloc(struct device *dev, size_t size, dma_addr_t *dma, gfp_t gfp, unsigned long attrs)
 {
     struct dk_machine *machine = dk_device_machine(dev);
@@ -112,6 +150,8 @@ void *dk_direct_alloc(struct device *dev, size_t size, dma_addr_t *dma, gfp_t gf
             dk_device_log(dev, 1, "coherent memory needs a default pool (linux,dma-default) on this machine");
             return NULL;
         }
+        if (!gfpflags_allow_blocking(gfp) && !dev->dk->bounce_always)
+            return take_atomic(dev, size, dma);
     }
     phys = take_memory(dev, count, attrs & DMA_ATTR_NO_KERNEL_MAPPING ? gfp | __GFP_HIGHMEM : gfp);
     if (phys == NO_MEMORY)
@@ -148,6 +188,9 @@ void dk_direct_free(struct device *dev, size_t size, void *cpu, dma_addr_t dma, 
     (void)dma;
     if (machine->mapping->default_pool && !(attrs & DMA_ATTR_NO_KERNEL_MAPPING) &&
         dk_coherent_pool_give(machine->mapping->default_pool, cpu, get_order(size)))
+        return;
+    if (machine->mapping->atomic_pools && !(attrs & DMA_ATTR_NO_KERNEL_MAPPING) &&
+        dk_atomic_pool_give(machine, cpu, size))
         return;
     if (attrs & DMA_ATTR_NO_KERNEL_MAPPING) {
         phys = page_to_phys(cpu);

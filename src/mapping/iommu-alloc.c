@@ -8,6 +8,7 @@
  */
 #include "base/alloc.h"
 #include "base/log.h"
+#include "mapping/atomic-pool.h"
 #include "mapping/iommu-dma.h"
 #include "mapping/mapping.h"
 
@@ -174,6 +175,33 @@ static struct page *page_behind(struct device *dev, const void *cpu, size_t at)
     }
 }
 
+/* Uncached memory for who must not sleep. */
+static void *alloc_atomic(struct device *dev, size_t size, dma_addr_t *dma, unsigned long attrs)
+{
+    struct dk_machine *machine = dk_device_machine(dev);
+    void *cpu;
+    struct page *page = dk_atomic_pool_take(machine, size, ~0ull, &cpu);
+    struct dk_iommu_space *space = dk_iommu_space_of(dev, attrs);
+    size_t count = PFN_UP(size);
+    dma_addr_t limit = dk_dma_limit(dev, dev->coherent_dma_mask);
+
+    if (!page || !space)
+        goto give;
+    *dma = dk_iommu_space_take(space, count, limit);
+    if (*dma == DMA_MAPPING_ERROR)
+        goto full;
+    if (!dk_iommu_map_fresh(space->domain, *dma, page_to_phys(page), (u64)count << PAGE_SHIFT,
+                            DK_IOMMU_READ | DK_IOMMU_WRITE))
+        return cpu;
+    dk_iommu_space_release(space, *dma, count);
+full:
+    dk_iommu_out_of_space(dev, size, limit, attrs);
+give:
+    if (page)
+        dk_atomic_pool_give(machine, cpu, size);
+    return NULL;
+}
+
 void *dk_iommu_alloc(struct device *dev, size_t size, dma_addr_t *dma, gfp_t gfp, unsigned long attrs)
 {
     bool uncached = is_uncached(dev, attrs);
@@ -181,6 +209,8 @@ void *dk_iommu_alloc(struct device *dev, size_t size, dma_addr_t *dma, gfp_t gfp
     struct list_head chunks;
     void *cpu;
 
+    if (uncached && !gfpflags_allow_blocking(gfp))
+        return alloc_atomic(dev, size, dma, attrs);
     if (attrs & DMA_ATTR_FORCE_CONTIGUOUS && count > (size_t)1 << MAX_PAGE_ORDER)
         return NULL;
     if (attrs & DMA_ATTR_FORCE_CONTIGUOUS) {
@@ -236,6 +266,12 @@ void dk_iommu_free(struct device *dev, size_t size, void *cpu, dma_addr_t dma, u
     struct list_head chunks;
     struct page *page;
 
+    if (dk_atomic_pool_holds(dk_device_machine(dev), cpu)) {
+        if (dev->dk->space)
+            dk_iommu_space_release(dev->dk->space, dma, count);
+        dk_atomic_pool_give(dk_device_machine(dev), cpu, size);
+        return;
+    }
     if (!find_chunks(dev, cpu, count, &chunks))
         return;
     if (dev->dk->space)

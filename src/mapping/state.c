@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "mapping/atomic-pool.h"
 #include "mapping/bounce.h"
 #include "mm/cma.h"
 #include <string.h>
@@ -217,6 +218,9 @@ int dk_mapping_start(struct dk_machine *machine, const struct dk_mapping_config 
     error = make_own_area(machine);
     if (!error)
         error = make_bounce_pool(machine);
+    /* Where devices snoop there is nothing to remap. */
+    if (!error && machine->cache && !board->no_mmu)
+        error = dk_atomic_pools_start(machine, config->atomic_size);
     if (error)
         goto finish;
     return 0;
@@ -233,6 +237,7 @@ void dk_mapping_finish(struct dk_machine *machine)
 
     if (!state)
         return;
+    dk_atomic_pools_finish(machine);
     for (i = 0; state->regions && i < machine->board->reserved_count; i++) {
         dk_cma_destroy(state->regions[i].cma);
         dk_coherent_pool_destroy(state->regions[i].pool);

@@ -105,6 +105,12 @@ static void hook_master_fault(void *data, struct device *dev, const struct dk_ma
     dk_check_fault(dev, fault);
 }
 
+static void hook_master_stale(void *data, struct device *dev, dma_addr_t dma, u64 length, bool write)
+{
+    (void)data;
+    dk_check_stale(dev, dma, length, write);
+}
+
 /* ---- Memory ---- */
 
 /*
@@ -200,8 +206,10 @@ static int reserve_regions(struct dk_machine *machine)
 
 static void finish(struct dk_machine *machine)
 {
-    dk_devices_finish(machine);
+    /* What devices left in pools is named while the devices have names. */
+    dk_device_remove(machine->root);
     dk_mapping_finish(machine);
+    dk_devices_finish(machine);
     dk_interrupts_finish(machine);
     dk_registers_finish(machine);
     dk_checker_destroy(machine->checker);
@@ -314,6 +322,7 @@ static struct dk_machine *compose(const struct dk_board *board, const struct dk_
         .device_removed = hook_device_removed,
         .memory_taken = hook_memory_taken,
         .master_fault = hook_master_fault,
+        .master_stale = hook_master_stale,
     };
     INIT_LIST_HEAD(&machine->link);
     pthread_mutex_init(&machine->devices_lock, NULL);
@@ -360,7 +369,7 @@ unsigned long dk_machine_destroy(struct dk_machine *machine)
     if (!machine)
         return 0;
     /* Devices go first: what they leave is reported, and counts. */
-    dk_devices_finish(machine);
+    dk_device_remove(machine->root);
     count = dk_checker_count(machine->checker, NULL);
     finish(machine);
     return count;

@@ -376,10 +376,76 @@ static void sleeps_good(struct scene *scene)
     dma_free_coherent(scene->dev, 4096, cpu, dma);
 }
 
+/* ---- What an IOMMU sees ---- */
+
+static void unmapped_bad(struct scene *scene)
+{
+    dma_addr_t dma = map(scene, 64, DMA_TO_DEVICE);
+    char byte;
+
+    dma_unmap_single(scene->dev, dma, 64, DMA_TO_DEVICE);
+    assert_int_equal(AT(scene, dk_master_read(scene->dev, dma + 3, &byte, 1)), -EFAULT);
+}
+
+static void permission_bad(struct scene *scene)
+{
+    dma_addr_t dma = map(scene, 64, DMA_TO_DEVICE);
+
+    assert_int_equal(AT(scene, dk_master_write(scene->dev, dma + 3, "x", 1)), -EFAULT);
+    dma_unmap_single(scene->dev, dma, 64, DMA_TO_DEVICE);
+}
+
+static void after_unmap_bad(struct scene *scene)
+{
+    dma_addr_t dma = map(scene, 64, DMA_FROM_DEVICE);
+
+    dma_unmap_single(scene->dev, dma, 64, DMA_FROM_DEVICE);
+    assert_int_equal(AT(scene, dk_master_write(scene->dev, dma + 3, "x", 1)), 0);
+}
+
+static void access_good(struct scene *scene)
+{
+    dma_addr_t dma = map(scene, 64, DMA_TO_DEVICE);
+    char byte;
+
+    assert_int_equal(dk_master_read(scene->dev, dma + 63, &byte, 1), 0);
+    dma_unmap_single(scene->dev, dma, 64, DMA_TO_DEVICE);
+    dma = map(scene, 64, DMA_BIDIRECTIONAL);
+    assert_int_equal(dk_master_read(scene->dev, dma, &byte, 1), 0);
+    assert_int_equal(dk_master_write(scene->dev, dma, &byte, 1), 0);
+    dma_unmap_single(scene->dev, dma, 64, DMA_BIDIRECTIONAL);
+}
+
+/* Every back end: what a class needs of it, and what it has. */
+/* PLACE: a buffer's place in memory is its place for the device too. */
+enum { STRICT = 1, LAZY = 2, LINES = 4, PLACE = 8 };
+
+#define BEHIND_IOMMU(coherence)                                                                                            \
+    "/dts-v1/;\n/ { #address-cells = <1>; #size-cells = <1>; model = \"iommu\"; compatible = \"dmakit,iommu\"; " coherence \
+    " memory@40000000 { device_type = \"memory\"; reg = <0x40000000 0x4000000>; };"                                        \
+    " mmu: iommu@0 { compatible = \"dmakit,mmu\"; #iommu-cells = <1>; };"                                                  \
+    " nic@1 { compatible = \"dmakit,nic\"; iommus = <&mmu 7>; }; aliases { nic = \"/nic@1\"; }; };"
+
+static const struct {
+    const char *dts;
+    const char *arguments;
+    unsigned has;
+} boards[] = {
+    { COHERENT_BOARD, NULL, PLACE },
+    { NONCOHERENT_BOARD, NULL, PLACE | LINES },
+    { COHERENT_BOARD, "swiotlb=force", 0 },
+    { NONCOHERENT_BOARD, "swiotlb=force", LINES },
+    { BEHIND_IOMMU("dma-coherent;"), NULL, STRICT },
+    { BEHIND_IOMMU("dma-noncoherent;"), NULL, STRICT | LINES },
+    { BEHIND_IOMMU("dma-coherent;"), "iommu.strict=0", LAZY },
+    { BEHIND_IOMMU("dma-noncoherent;"), "iommu.strict=0", LAZY | LINES },
+};
+
 static const struct {
     const char *class_name;
     void (*bad)(struct scene *scene);
     void (*good)(struct scene *scene);
+    unsigned needs;
 } classes[] = {
     { "leak-at-remove", leak_bad, leak_good },
     { "free-invalid-address", invalid_free_bad, unmap_good },
@@ -401,11 +467,20 @@ static const struct {
     { "sync-writeonly-for-device", sync_writeonly_bad, sync_good },
     { "sync-wrong-sg-count", sync_sg_count_bad, sg_good },
     { "sg-segment-too-long", segment_bad, segment_good },
-    { "sg-crosses-boundary", boundary_bad, segment_good },
-    { "overlapping-lines", overlap_bad, overlap_good },
+    { "sg-crosses-boundary", boundary_bad, segment_good, PLACE },
+    /* On a coherent machine two owners of one line do no harm. */
+    { "overlapping-lines", overlap_bad, overlap_good, LINES },
     { "overlap-overflow", overflow_bad, overflow_good },
     { "sleeps-in-atomic", sleeps_bad, sleeps_good },
+    { "iommu-unmapped", unmapped_bad, access_good, STRICT },
+    { "iommu-permission", permission_bad, access_good, STRICT },
+    { "device-access-after-unmap", after_unmap_bad, access_good, LAZY },
 };
+
+static bool is_seen(size_t class_index, size_t board)
+{
+    return (classes[class_index].needs & boards[board].has) == classes[class_index].needs;
+}
 
 /* Classes whose report has no mapping: there is none, or the call never got that far. */
 static const char *const without_mapping[] = {
@@ -460,11 +535,11 @@ static void note(const struct dk_report *report, void *data)
 }
 
 /* Runs one side of one class on one board. */
-static struct seen play(void (*part)(struct scene *scene), const char *board, struct scene *scene)
+static struct seen play(void (*part)(struct scene *scene), size_t board, struct scene *scene)
 {
     struct seen seen = { 0 };
 
-    scene->machine = machine_on(board);
+    scene->machine = machine_with(boards[board].dts, boards[board].arguments, 0, 1);
     scene->dev = dk_device_find(scene->machine, "nic");
     scene->buffer = kmalloc(4096, GFP_KERNEL);
     assert_non_null(scene->buffer);
@@ -475,19 +550,17 @@ static struct seen play(void (*part)(struct scene *scene), const char *board, st
 
 static void each_mistake_is_reported_where_it_stands(void **state)
 {
-    static const char *const boards[] = { COHERENT_BOARD, NONCOHERENT_BOARD };
     size_t i, board;
 
     (void)state;
-    for (board = 0; board < 2; board++) {
+    for (board = 0; board < sizeof(boards) / sizeof(boards[0]); board++) {
         for (i = 0; i < sizeof(classes) / sizeof(classes[0]); i++) {
             struct scene scene = { 0 };
             struct seen seen;
 
-            /* On a coherent machine two owners of one line do no harm. */
-            if (board == 0 && !strcmp(classes[i].class_name, "overlapping-lines"))
+            if (!is_seen(i, board))
                 continue;
-            seen = play(classes[i].bad, boards[board], &scene);
+            seen = play(classes[i].bad, board, &scene);
             if (seen.reports != 1 || strcmp(seen.class_name, classes[i].class_name) ||
                 seen.line != scene.line)
                 print_error("%s on board %zu: %lu reports, %s at %s:%d, expected line %d\n",
@@ -507,14 +580,13 @@ static void each_mistake_is_reported_where_it_stands(void **state)
 
 static void each_correct_twin_is_silent(void **state)
 {
-    static const char *const boards[] = { COHERENT_BOARD, NONCOHERENT_BOARD };
     size_t i, board;
 
     (void)state;
-    for (board = 0; board < 2; board++) {
+    for (board = 0; board < sizeof(boards) / sizeof(boards[0]); board++) {
         for (i = 0; i < sizeof(classes) / sizeof(classes[0]); i++) {
             struct scene scene = { 0 };
-            struct seen seen = play(classes[i].good, boards[board], &scene);
+            struct seen seen = play(classes[i].good, board, &scene);
 
             if (seen.reports)
                 print_error("%s's twin on board %zu: %s at %s:%d\n", classes[i].class_name, board,
@@ -552,20 +624,19 @@ static void a_repeated_mistake_is_one_report(void **state)
 /* Depth 0 reports nothing, and a bad call still does no harm. */
 static void depth_zero_is_silent(void **state)
 {
-    static const char *const boards[] = { COHERENT_BOARD, NONCOHERENT_BOARD };
     size_t i, board;
 
     (void)state;
-    for (board = 0; board < 2; board++) {
+    for (board = 0; board < sizeof(boards) / sizeof(boards[0]); board++) {
         for (i = 0; i < sizeof(classes) / sizeof(classes[0]); i++) {
             struct scene scene = { 0 };
 
             /* Without the checker's records these free memory that is still in use, as they do in a kernel.
              */
-            if (!strcmp(classes[i].class_name, "free-wrong-function") ||
+            if (!is_seen(i, board) || !strcmp(classes[i].class_name, "free-wrong-function") ||
                 !strcmp(classes[i].class_name, "free-wrong-cpu-address"))
                 continue;
-            scene.machine = machine_with(boards[board], NULL, 0, 0);
+            scene.machine = machine_with(boards[board].dts, boards[board].arguments, 0, 0);
             scene.dev = dk_device_find(scene.machine, "nic");
             scene.buffer = kmalloc(4096, GFP_KERNEL);
             classes[i].bad(&scene);
