@@ -4,7 +4,8 @@
  * where the CPU is to see it in one piece, at consecutive kernel addresses.
  *
  * A chunk is one allocation of the page allocator. The struct page at its head says how long it is (run), and
- * is linked through its lru with the other chunks while they are put together or taken apart.
+ * is linked through its lru with the other chunks while they are put together or taken apart. Its private
+ * data says that it is one, so that a free of other memory is refused.
  */
 #include "base/alloc.h"
 #include "base/log.h"
@@ -22,12 +23,18 @@ static bool is_uncached(const struct device *dev, unsigned long attrs)
 
 /* ---- Chunks ---- */
 
+static unsigned long mark_of(const struct device *dev)
+{
+    return (unsigned long)(uintptr_t)dk_device_machine(dev)->mapping;
+}
+
 static void give_chunks(struct device *dev, struct list_head *chunks)
 {
     struct page *page, *following;
 
     list_for_each_entry_safe (page, following, chunks, lru) {
         list_del(&page->lru);
+        set_page_private(page, 0);
         dk_pages_give(dk_device_machine(dev)->memory, page, page->run);
     }
 }
@@ -55,6 +62,7 @@ static bool take_chunks(struct device *dev, size_t count, gfp_t gfp, unsigned lo
             page =
                 dk_pages_take(memory, order ? gfp | __GFP_NORETRY | __GFP_NOWARN : gfp, run, run, 0, ~0ull);
         if (page) {
+            set_page_private(page, mark_of(dev));
             list_add_tail(&page->lru, chunks);
             count -= run;
         } else if (order) {
@@ -218,6 +226,7 @@ void *dk_iommu_alloc(struct device *dev, size_t size, dma_addr_t *dma, gfp_t gfp
 
         if (!page)
             return NULL;
+        set_page_private(page, mark_of(dev));
         INIT_LIST_HEAD(&chunks);
         list_add(&page->lru, &chunks);
     } else if (!take_chunks(dev, count, gfp, attrs, &chunks)) {
@@ -241,23 +250,35 @@ give:
     return NULL;
 }
 
-/* Finds the chunks of the allocation at @cpu; false when some of it is none. */
+/* Finds the chunks of the allocation of @count pages at @cpu; false when it is none. */
 static bool find_chunks(struct device *dev, const void *cpu, size_t count, struct list_head *chunks)
 {
-    size_t at = 0;
+    size_t at = 0, shown = is_vmalloc_addr(cpu) ? dk_vmap_pages(cpu) : count;
 
     INIT_LIST_HEAD(chunks);
-    while (at < count) {
+    while (shown == count && at < count) {
         struct page *page = page_behind(dev, cpu, at << PAGE_SHIFT);
 
-        if (!page || !page->run || page->run > count - at) {
-            dk_device_log(dev, 0, "freeing coherent memory at %p, which is none", cpu);
-            return false;
-        }
+        if (!page || page_private(page) != mark_of(dev) || page->run > count - at ||
+            (page->run < count && !is_vmalloc_addr(cpu)))
+            break;
         list_add_tail(&page->lru, chunks);
         at += page->run;
     }
-    return true;
+    if (at == count)
+        return true;
+    dk_device_log(dev, 0, "freeing %zu pages of coherent memory at %p, which are none", count, cpu);
+    return false;
+}
+
+/* Whether @dma leads @dev to the memory at @cpu: an allocation is freed with the device and the address that
+ * it was made with. */
+static bool leads_to(const struct device *dev, dma_addr_t dma, struct page *page)
+{
+    phys_addr_t phys;
+
+    return page && dev->dk->space && dk_iommu_find(dev->dk->space->domain, dma, 1, &phys, NULL, NULL) &&
+           phys == page_to_phys(page);
 }
 
 void dk_iommu_free(struct device *dev, size_t size, void *cpu, dma_addr_t dma, unsigned long attrs)
@@ -266,16 +287,18 @@ void dk_iommu_free(struct device *dev, size_t size, void *cpu, dma_addr_t dma, u
     struct list_head chunks;
     struct page *page;
 
+    if (!leads_to(dev, dma, page_behind(dev, cpu, 0))) {
+        dk_device_log(dev, 0, "freeing coherent memory at %p, where 0x%llx does not lead", cpu, dma);
+        return;
+    }
     if (dk_atomic_pool_holds(dk_device_machine(dev), cpu)) {
-        if (dev->dk->space)
-            dk_iommu_space_release(dev->dk->space, dma, count);
+        dk_iommu_space_release(dev->dk->space, dma, count);
         dk_atomic_pool_give(dk_device_machine(dev), cpu, size);
         return;
     }
     if (!find_chunks(dev, cpu, count, &chunks))
         return;
-    if (dev->dk->space)
-        dk_iommu_space_release(dev->dk->space, dma, count);
+    dk_iommu_space_release(dev->dk->space, dma, count);
     if (is_vmalloc_addr(cpu))
         dk_vunmap(cpu);
     /* The pages' next user sees them cached: what the device wrote is DRAM's, and no line may hide it. */

@@ -170,5 +170,7 @@ void dk_might_sleep_gfp(struct dk_memory *memory, gfp_t gfp, const char *call);
 void *dk_vmap(struct dk_memory *memory, struct page **pages, size_t count, bool uncached);
 /* -EINVAL when @address is not the start of such an area. */
 int dk_vunmap(const void *address);
+/* How many pages dk_vmap() shows at @address; 0: it is not the start of such an area. */
+size_t dk_vmap_pages(const void *address);
 
 #endif

@@ -340,6 +340,21 @@ int dk_vunmap(const void *address)
     return dk_vmalloc_unmap(address, DK_AREA_VMAP) ? 0 : -EINVAL;
 }
 
+size_t dk_vmap_pages(const void *address)
+{
+    const struct dk_slot *slot = dk_slot_find(address);
+    const struct dk_area *area;
+    size_t count;
+
+    if (!slot || slot->kind != DK_SLOT_VMALLOC)
+        return 0;
+    pthread_mutex_lock(&slot->memory->vmalloc->lock);
+    area = area_around(slot->memory->vmalloc, address);
+    count = area && area->start == address && area->kind == DK_AREA_VMAP ? area->count : 0;
+    pthread_mutex_unlock(&slot->memory->vmalloc->lock);
+    return count;
+}
+
 /* ---- Linux's calls ---- */
 
 static void *allocate(unsigned long size, gfp_t extra, const char *call)
