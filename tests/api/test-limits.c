@@ -101,6 +101,29 @@ static void a_mapping_beyond_the_mask_fails(void **state)
     assert_int_equal(dk_machine_destroy(machine), 0);
 }
 
+/* RAM of 64 MiB at 0. The bus shows the first 16 MiB at their own addresses, and all of it elsewhere. */
+#define TWO_VIEWS                                                                                            \
+    "/dts-v1/;\n/ { #address-cells = <1>; #size-cells = <1>; dma-coherent; memory@0 { device_type = "        \
+    "\"memory\"; reg = <0 0x4000000>; }; bus: bus@0 { compatible = \"simple-bus\"; #address-cells = <1>; "   \
+    "#size-cells = <1>; ranges; dma-ranges = <0 0 0x1000000>, <0x80000000 0 0x4000000>; nic: nic@0 { }; }; " \
+    "aliases { nic = \"/bus@0/nic@0\"; }; };"
+
+/* The inline path ends where the window ends in which both addresses are one. */
+static void the_inline_path_ends_with_its_window(void **state)
+{
+    struct dk_machine *machine = machine_with(TWO_VIEWS, NULL, 0, 0);
+    struct device *dev = dk_device_find(machine, "nic");
+    struct page *page = alloc_page(GFP_KERNEL);
+    phys_addr_t phys = page_to_phys(page);
+
+    (void)state;
+    assert_non_null(dev->fast_memory);
+    assert_in_range(phys, 0x1000000, 0x3ffffff);
+    assert_int_equal(dma_map_single(dev, page_address(page), 100, DMA_TO_DEVICE), 0x80000000 + phys);
+    __free_page(page);
+    dk_machine_destroy(machine);
+}
+
 /* With the checker off the same limits hold in the inline path. */
 static void the_inline_path_keeps_every_limit(void **state)
 {
@@ -177,6 +200,7 @@ int main(void)
         cmocka_unit_test(a_mask_is_refused_where_it_reaches_nothing),
         cmocka_unit_test(a_mapping_beyond_the_mask_fails),
         cmocka_unit_test(the_inline_path_keeps_every_limit),
+        cmocka_unit_test(the_inline_path_ends_with_its_window),
         cmocka_unit_test(the_inline_path_is_closed_where_it_would_be_wrong),
         cmocka_unit_test(coherency_is_what_the_device_is_asked_for),
     };

@@ -149,6 +149,12 @@ static void test_load(void **state)
     tree_logged("truncated", path, "truncated");
     free(blob);
 
+    /* What went wrong before in this thread has nothing to do with it. */
+    errno = EINTR;
+    board = load("-whole.dts");
+    assert_false(IS_ERR(board));
+    dk_board_free(board);
+
     sprintf(link, "%s/none.dtb", folder);
     board = load(link);
     assert_int_equal(PTR_ERR(board), -ENOENT);
@@ -447,6 +453,89 @@ static void test_each_allocation_fails(void **state)
     assert_true(n > 20);
 }
 
+/* A tree whose every list is long enough to be an allocation of its own; for free(). */
+static void *wide_tree(size_t *size)
+{
+    enum { NODES = 600, REGIONS = 20, ROWS = 64, ENTRIES = 1100 };
+    char *source = NULL, *blob;
+    unsigned i, j;
+    FILE *out = open_memstream(&source, size);
+
+    fputs("/dts-v1/; / { #address-cells = <1>; #size-cells = <1>; compatible = \"c\"", out);
+    for (i = 0; i < NODES; i++)
+        fprintf(out, ", \"c%u\"", i);
+    fputs("; " MEMORY "reserved-memory { #address-cells = <1>; #size-cells = <1>; ranges; ", out);
+    for (i = 0; i < REGIONS; i++) {
+        fprintf(out, "r%u: r%u { size = <0x1000>; alloc-ranges = <0x40000000 0x1000000>", i, i);
+        for (j = 1; j < ROWS; j++)
+            fprintf(out, ", <0x%x 0x1000>", 0x50000000 + (i * ROWS + j) * 0x1000);
+        fputs("; }; ", out);
+    }
+    fputs("}; soc { #address-cells = <1>; #size-cells = <1>; dma-ranges = <0 0x40000000 0x1000>", out);
+    for (i = 1; i < ROWS; i++)
+        fprintf(out, ", <0x%x 0x%x 0x1000>", i * 0x2000, 0x40000000 + i * 0x1000);
+    fputs("; mmu: mmu { #iommu-cells = <1>; }; wide { memory-region = <&r0>", out);
+    for (i = 1; i < ENTRIES; i++)
+        fprintf(out, ", <&r%u>", i % REGIONS);
+    fputs("; memory-region-names = \"m\"", out);
+    for (i = 1; i < ENTRIES; i++)
+        fprintf(out, ", \"m%u\"", i);
+    fputs(
+        "; }; pcie { device_type = \"pci\"; #address-cells = <3>; #size-cells = <2>; iommu-map = <0 &mmu 0 1>",
+        out);
+    for (i = 1; i < ROWS; i++)
+        fprintf(out, ", <%u &mmu %u 1>", i, i);
+    fputs("; }; ", out);
+    for (i = 0; i < NODES; i++)
+        fprintf(out, "n%u: n%u { iommus = <&mmu %u>; }; ", i, i, i);
+    fputs("}; aliases { ", out);
+    for (i = 0; i < NODES; i++)
+        fprintf(out, "a%u = \"/soc/n%u\"; ", i, i);
+    fputs("}; };", out);
+    fclose(out);
+    blob = tree_compile(source, size);
+    free(source);
+    return blob;
+}
+
+/* The same for a tree with long lists: where one of them fails, nothing half-read is taken for the whole. */
+static void test_each_long_list_fails(void **state)
+{
+    struct dk_board *board;
+    size_t size;
+    void *blob = wide_tree(&size);
+    unsigned long n, reached;
+    char *whole, *json;
+
+    (void)state;
+    tree_log_start();
+    board = dk_board_parse(blob, size);
+    assert_false(IS_ERR(board));
+    whole = dk_board_json(board);
+    assert_non_null(whole);
+    dk_board_free(board);
+    for (n = 1;; n++) {
+        dk_fail_nth(n);
+        board = dk_board_parse(blob, size);
+        reached = dk_fail_hits();
+        dk_fail_nth(0);
+        if (reached) {
+            if (PTR_ERR_OR_ZERO(board) != -ENOMEM)
+                fail_msg("allocation %lu failed: %d", n, PTR_ERR_OR_ZERO(board));
+            continue;
+        }
+        assert_false(IS_ERR(board));
+        json = dk_board_json(board);
+        assert_string_equal(json, whole);
+        free(json);
+        dk_board_free(board);
+        break;
+    }
+    assert_true(n > 20);
+    free(whole);
+    free(blob);
+}
+
 static double seconds(void)
 {
     struct timespec now;
@@ -571,6 +660,7 @@ int main(int count, char **arguments)
         cmocka_unit_test(test_structure),
         cmocka_unit_test(test_damage),
         cmocka_unit_test(test_each_allocation_fails),
+        cmocka_unit_test(test_each_long_list_fails),
         cmocka_unit_test(test_crowded_tree),
         cmocka_unit_test(test_region_limit),
     };

@@ -449,6 +449,38 @@ static void test_with_memory(void **state)
     dk_board_free(board);
 }
 
+/* As many ranges as there may be, and one more. */
+static void test_long_specification(void **state)
+{
+    struct dk_board *board = tree_board(TREE(""));
+    unsigned count, i;
+
+    (void)state;
+    assert_false(IS_ERR(board));
+    for (count = 1024; count <= 1025; count++) {
+        struct dk_board *other;
+        char *spec = NULL;
+        size_t size;
+        FILE *out = open_memstream(&spec, &size);
+
+        for (i = 0; i < count; i++)
+            fprintf(out, "%s0x1000@0x%x", i ? "," : "", i * 0x2000);
+        fclose(out);
+        tree_log_start();
+        other = dk_board_with_memory(board, spec);
+        free(spec);
+        if (count == 1025) {
+            assert_int_equal(PTR_ERR(other), -EINVAL);
+            assert_non_null(strstr(tree_log(), "too many ranges"));
+            continue;
+        }
+        assert_false(IS_ERR(other));
+        assert_int_equal(other->memory_count, count);
+        dk_board_free(other);
+    }
+    dk_board_free(board);
+}
+
 static void test_read_size(void **state)
 {
     static const struct {
@@ -497,9 +529,13 @@ static void test_read_size(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_regions),        cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_device_regions), cmocka_unit_test(test_memory),
-        cmocka_unit_test(test_assumed_memory), cmocka_unit_test(test_with_memory),
+        cmocka_unit_test(test_regions),
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_device_regions),
+        cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_assumed_memory),
+        cmocka_unit_test(test_with_memory),
+        cmocka_unit_test(test_long_specification),
         cmocka_unit_test(test_read_size),
     };
 

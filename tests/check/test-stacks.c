@@ -292,6 +292,28 @@ static void test_depot(void **state)
     assert_int_equal(dk_stacks_get(stacks, 78)->addresses[1], 77);
 }
 
+/* However many stacks there are, each is found after a few others: they differ in every word or in one only.
+ */
+static void test_depot_is_quick(void **state)
+{
+    enum { COUNT = 5000 };
+    struct dk_stacks *stacks = &fake_checker(&fake)->stacks;
+    unsigned *steps = test_calloc(COUNT + 1, sizeof(*steps)), most = 0;
+    uintptr_t addresses[3] = { 0x10, 0x20, 0x30 };
+    u32 i;
+
+    (void)state;
+    for (i = 1; i <= COUNT; i++) {
+        addresses[i % 3] += i * 16;
+        assert_int_equal(dk_stacks_intern(stacks, addresses, 3), i);
+        steps[i] = steps[dk_stacks_get(stacks, i)->next] + 1;
+        if (steps[i] > most)
+            most = steps[i];
+    }
+    assert_in_range(most, 1, 40);
+    test_free(steps);
+}
+
 static void test_address_of_nothing(void **state)
 {
     struct dk_checker *checker = fake_checker(&fake);
@@ -336,6 +358,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_another_checker_is_not_confused, start, finish),
         cmocka_unit_test_setup_teardown(test_threads, start, finish),
         cmocka_unit_test_setup_teardown(test_depot, start, finish),
+        cmocka_unit_test_setup_teardown(test_depot_is_quick, start, finish),
         cmocka_unit_test_setup_teardown(test_address_of_nothing, start, finish),
         cmocka_unit_test_setup_teardown(test_symbol_without_lines, start, finish),
     };

@@ -83,6 +83,19 @@ static void test_what_is_atomic(void **state)
     assert_int_equal(depth(), 0);
 }
 
+/* All that the word of a reader-writer lock can count may read at once. */
+static void test_many_readers(void **state)
+{
+    rwlock_t rw = { .state = ~0u - 2 };
+
+    (void)state;
+    read_lock(&rw);
+    assert_int_equal(rw.state, ~0u - 1);
+    read_unlock(&rw);
+    assert_int_equal(rw.state, ~0u - 2);
+    assert_int_equal(depth(), 0);
+}
+
 static void test_misuse_is_survived(void **state)
 {
     DEFINE_SPINLOCK(lock);
@@ -435,6 +448,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_is_atomic),
+        cmocka_unit_test(test_many_readers),
         cmocka_unit_test(test_misuse_is_survived),
         cmocka_unit_test(test_contention),
         cmocka_unit_test(test_mutexes),

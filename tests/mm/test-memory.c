@@ -6,12 +6,16 @@
 #include <dirent.h>
 #include <dmakit/slab.h>
 #include <dmakit/vmalloc.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -597,6 +601,72 @@ static void test_file_limit(void **state)
     assert_int_equal(WEXITSTATUS(status), 0);
 }
 
+/* A program without descriptors to spare is told so, and not that memory is out. */
+static void test_descriptor_limit(void **state)
+{
+    const struct dk_memory_range range = { 0, 4 * GIB };
+    struct dk_memory_config config = small_config(&range);
+    struct rlimit limit;
+    int status, spare;
+    pid_t pid;
+
+    (void)state;
+    config.two_views = true; /* two files */
+    fflush(NULL);
+    for (spare = 0; spare < 2; spare++) {
+        pid = fork();
+        assert_true(pid >= 0);
+        if (!pid) {
+            struct dk_memory *memory;
+            int next = dup(0);
+
+            getrlimit(RLIMIT_NOFILE, &limit);
+            limit.rlim_cur = (rlim_t)(next + spare);
+            close(next);
+            setrlimit(RLIMIT_NOFILE, &limit);
+            memory = dk_memory_create(&config);
+            /* Nor is the one that it could have left open. */
+            _exit(PTR_ERR_OR_ZERO(memory) != -EMFILE || (spare && dup(0) != next));
+        }
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_true(WIFEXITED(status));
+        assert_int_equal(WEXITSTATUS(status), 0);
+    }
+}
+
+#ifdef __x86_64__
+/* A sandbox that does not know the call that makes memory files is out of memory, and no success. */
+static void test_sandbox(void **state)
+{
+    struct sock_filter rules[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_memfd_create, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    const struct sock_fprog program = { sizeof(rules) / sizeof(rules[0]), rules };
+    const struct dk_memory_range range = { 0, 4 * GIB };
+    const struct dk_memory_config config = small_config(&range);
+    int status;
+    pid_t pid;
+
+    (void)state;
+    fflush(NULL);
+    pid = fork();
+    assert_true(pid >= 0);
+    if (!pid) {
+        if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
+            _exit(77);
+        _exit(PTR_ERR_OR_ZERO(dk_memory_create(&config)) != -ENOMEM);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    if (WEXITSTATUS(status) == 77)
+        skip(); /* no filters here */
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+#endif
+
 /* What a process has of the host. */
 struct holdings {
     size_t heap;
@@ -740,6 +810,10 @@ int main(void)
         cmocka_unit_test(test_many_in_threads),
         cmocka_unit_test(test_fork),
         cmocka_unit_test(test_file_limit),
+        cmocka_unit_test(test_descriptor_limit),
+#ifdef __x86_64__
+        cmocka_unit_test(test_sandbox),
+#endif
         cmocka_unit_test(test_nothing_is_left),
         cmocka_unit_test(test_sleeping),
     };

@@ -233,6 +233,30 @@ static void test_gaps(void **state)
     unmake(memory, GIB / PAGE_SIZE);
 }
 
+/* Every page of every area is found, however many areas there are: the table of them is full at 16 and 32. */
+static void test_many_areas(void **state)
+{
+    enum { COUNT = 33 };
+    struct dk_memory *memory = make_plain(false);
+    struct page *page = alloc_page(GFP_KERNEL);
+    char *areas[COUNT];
+    unsigned i, j;
+
+    (void)state;
+    for (i = 0; i < COUNT; i++) {
+        areas[i] = vmap(&page, 1, 0, PAGE_KERNEL);
+        for (j = 0; j <= i; j++) {
+            assert_ptr_equal(vmalloc_to_page(areas[j] + PAGE_SIZE - 1), page);
+            assert_null(vmalloc_to_page(areas[j] + PAGE_SIZE)); /* the guard */
+        }
+    }
+    for (i = 0; i < COUNT; i++)
+        vunmap(areas[(i * 7) % COUNT]);
+    assert_true(silent());
+    __free_page(page);
+    unmake(memory, PAGES);
+}
+
 static void test_guard_faults(void **state)
 {
     struct dk_memory *memory = make_plain(false);
@@ -328,6 +352,7 @@ int main(void)
         cmocka_unit_test(test_vmap),           cmocka_unit_test(test_more_than_a_slot),
         cmocka_unit_test(test_gaps),           cmocka_unit_test(test_guard_faults),
         cmocka_unit_test(test_atomic_context), cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_many_areas),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
