@@ -63,11 +63,7 @@ bool dk_linear_phys(const struct device *dev, const void *cpu, u64 size, phys_ad
     /* Nearly every slot is RAM in one piece; the rest takes the long way. */
     if (at >= slot->linear_start && size <= slot->linear && at - slot->linear_start <= slot->linear - size)
         return true;
-    if (size > DK_SLOT_SIZE - at || dk_address_find(cpu, &memory, phys) != DK_ADDRESS_LINEAR ||
-        !dk_memory_is_ram(memory, *phys, size))
-        return false;
-    return dk_address_find((const char *)cpu + (size - 1), &memory, phys) == DK_ADDRESS_LINEAR &&
-           dk_address_find(cpu, &memory, phys) == DK_ADDRESS_LINEAR;
+    return size <= DK_SLOT_SIZE - at && dk_memory_is_linear(memory, *phys, size);
 }
 
 /* Maps through the back end and tells the checker. @cpu: what the driver gave, or NULL. */

@@ -68,6 +68,8 @@ bool dk_memory_forked(const struct dk_memory *memory);
 
 /* Whether [phys, phys + size) is RAM, reserved or not. */
 bool dk_memory_is_ram(const struct dk_memory *memory, phys_addr_t phys, u64 size);
+/* The same, and every page of it has a kernel address. */
+bool dk_memory_is_linear(const struct dk_memory *memory, phys_addr_t phys, u64 size);
 
 /*
  * Takes [base, base + size) from the page allocator for good: reserved memory, before anything was allocated

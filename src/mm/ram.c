@@ -93,7 +93,8 @@ const struct dk_ram *dk_ram_find(const struct dk_memory *memory, phys_addr_t phy
     return range && range->base <= phys ? range : NULL;
 }
 
-bool dk_memory_is_ram(const struct dk_memory *memory, phys_addr_t phys, u64 size)
+/* Whether [phys, phys + size) is RAM, all of it without the flags @without. */
+static bool is_all(const struct dk_memory *memory, phys_addr_t phys, u64 size, unsigned without)
 {
     const struct dk_ram_map *map = dk_ram_map(memory);
     const struct dk_ram *range = dk_ram_at_or_above(map, phys);
@@ -103,10 +104,20 @@ bool dk_memory_is_ram(const struct dk_memory *memory, phys_addr_t phys, u64 size
     if (!range || range->base > phys || end < phys)
         return false;
     /* Pieces that touch differ in what is special about them alone. */
-    while (range->end < end) {
+    while (!(range->flags & without) && range->end < end) {
         if (range + 1 == past || range[1].base != range->end)
             return false;
         range++;
     }
-    return true;
+    return !(range->flags & without);
+}
+
+bool dk_memory_is_ram(const struct dk_memory *memory, phys_addr_t phys, u64 size)
+{
+    return is_all(memory, phys, size, 0);
+}
+
+bool dk_memory_is_linear(const struct dk_memory *memory, phys_addr_t phys, u64 size)
+{
+    return is_all(memory, phys, size, DK_RAM_NO_MAP | DK_RAM_HIGHMEM);
 }

@@ -124,6 +124,45 @@ static void the_inline_path_ends_with_its_window(void **state)
     dk_machine_destroy(machine);
 }
 
+/* 16 MiB of RAM at 1 GiB, of which the second 4 MiB are no memory of the kernel's, and 16 MiB behind a hole.
+ */
+#define PIECES                                                                                               \
+    "/dts-v1/;\n/ { #address-cells = <1>; #size-cells = <1>; dma-coherent; memory@40000000 { device_type = " \
+    "\"memory\"; reg = <0x40000000 0x1000000>, <0x42000000 0x1000000>; }; reserved-memory { "                \
+    "#address-cells = <1>; #size-cells = <1>; ranges; none { no-map; reg = <0x40400000 0x400000>; }; }; "    \
+    "nic: nic@0 { }; };"
+
+/* A buffer that begins and ends in memory, and is not memory all along, is refused. */
+static void a_buffer_is_memory_all_along(void **state)
+{
+    static const struct {
+        phys_addr_t phys;
+        size_t size;
+        bool good;
+    } cases[] = {
+        { 0x403ff000, 0x1000, true },  { 0x403ff000, 0x1001, false },   { 0x403ff000, 0x401001, false },
+        { 0x40800000, 0x1000, true },  { 0x407fffff, 0x1000, false },   { 0x40400000, 0x1000, false },
+        { 0x40fff000, 0x1000, true },  { 0x40fff000, 0x1001, false },   { 0x40fff000, 0x1001001, false },
+        { 0x42000000, 64, true },      { 0x41ffffff, 2, false },        { 0x42fff001, 0xfff, true },
+        { 0x42fff001, 0x1000, false }, { 0x42fff001, SIZE_MAX, false },
+    };
+    struct dk_machine *machine = machine_with(PIECES, NULL, 0, 0);
+    struct device *dev = dk_device_find(machine, "/nic@0");
+    char *start = phys_to_virt(0x40000000);
+    size_t i;
+
+    (void)state;
+    assert_non_null(start);
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        dma_addr_t dma =
+            dma_map_single(dev, start + (cases[i].phys - 0x40000000), cases[i].size, DMA_TO_DEVICE);
+
+        if (dma != (cases[i].good ? cases[i].phys : DMA_MAPPING_ERROR))
+            fail_msg("case %zu: 0x%llx", i, (unsigned long long)dma);
+    }
+    dk_machine_destroy(machine);
+}
+
 /* With the checker off the same limits hold in the inline path. */
 static void the_inline_path_keeps_every_limit(void **state)
 {
@@ -201,6 +240,7 @@ int main(void)
         cmocka_unit_test(a_mapping_beyond_the_mask_fails),
         cmocka_unit_test(the_inline_path_keeps_every_limit),
         cmocka_unit_test(the_inline_path_ends_with_its_window),
+        cmocka_unit_test(a_buffer_is_memory_all_along),
         cmocka_unit_test(the_inline_path_is_closed_where_it_would_be_wrong),
         cmocka_unit_test(coherency_is_what_the_device_is_asked_for),
     };

@@ -256,6 +256,39 @@ static void test_best_fit(void **state)
     assert_null(dk_mappings_find(mappings, &asked));
 }
 
+/* Two lists at one place, of which the younger is asked for: each thing that tells them apart does. */
+static void test_each_detail_counts(void **state)
+{
+    static char bytes[2];
+    const struct dk_mapping first = { .kind = DK_MAPPING_SG,
+                                      .dma = 0x1000,
+                                      .cpu = &bytes[0],
+                                      .size = 100,
+                                      .direction = DMA_TO_DEVICE,
+                                      .sg_nents = 3 };
+    struct dk_mapping others[] = { first, first, first, first };
+    size_t i;
+
+    (void)state;
+    others[0].cpu = &bytes[1];
+    others[1].sg_nents = 2;
+    others[2].size = 99;
+    others[3].direction = DMA_FROM_DEVICE;
+    for (i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        struct dk_record *older = enter(1, 0x1000, first.size, first.kind, first.direction);
+        struct dk_record *younger = enter(2, 0x1000, others[i].size, others[i].kind, others[i].direction);
+
+        older->mapping.cpu = first.cpu;
+        older->mapping.sg_nents = first.sg_nents;
+        younger->mapping.cpu = others[i].cpu;
+        younger->mapping.sg_nents = others[i].sg_nents;
+        if (dk_mappings_find(mappings, &first) != older || dk_mappings_find(mappings, &others[i]) != younger)
+            fail_msg("detail %zu does not count", i);
+        leave(older);
+        leave(younger);
+    }
+}
+
 static void test_equal_ones_checked_first(void **state)
 {
     struct dk_record *one = enter(1, 0x1000, 64, DK_MAPPING_SINGLE, DMA_TO_DEVICE);
@@ -331,6 +364,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_model, start, finish),
         cmocka_unit_test_setup_teardown(test_edges, start, finish),
         cmocka_unit_test_setup_teardown(test_best_fit, start, finish),
+        cmocka_unit_test_setup_teardown(test_each_detail_counts, start, finish),
         cmocka_unit_test_setup_teardown(test_equal_ones_checked_first, start, finish),
         cmocka_unit_test_setup_teardown(test_holding_prefers, start, finish),
         cmocka_unit_test_setup_teardown(test_past, start, finish),

@@ -4,6 +4,7 @@
  */
 #include "compose.h"
 
+#include <dmakit/fail.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -20,6 +21,34 @@ static struct device *find(struct composed *c, const char *path)
 
     assert_non_null(dev);
     return dev;
+}
+
+/* Memory that nobody has touched is mapped for the device, and when that fails, it is told so. */
+static void test_memory_that_cannot_be_mapped(void **state)
+{
+    unsigned coherent, write;
+
+    (void)state;
+    for (coherent = 0; coherent < 2; coherent++) {
+        for (write = 0; write < 2; write++) {
+            struct composed *c = compose(&(struct shape){ .coherent = coherent });
+            struct device *dev = find(c, "dma0");
+            struct dk_master_fault fault;
+            char bytes[100] = { 0 };
+
+            log_lines();
+            dk_fail_nth(1);
+            assert_int_equal(write ? dk_master_write(dev, 0xc0000000, bytes, sizeof(bytes))
+                                   : dk_master_read(dev, 0xc0000000, bytes, sizeof(bytes)),
+                             -EFAULT);
+            assert_int_equal(dk_fail_hits(), 1);
+            dk_fail_nth(0);
+            assert_true(dk_master_last_fault(dev, &fault));
+            assert_non_null(strstr(fault.reason, "no memory left"));
+            assert_int_equal(dk_master_write(dev, 0xc0000000, bytes, sizeof(bytes)), 0);
+            dispose(c);
+        }
+    }
 }
 
 static void test_translation(void **state)
@@ -280,9 +309,13 @@ static void test_single_copy_atomicity(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_translation), cmocka_unit_test(test_bus_addresses),
-        cmocka_unit_test(test_moves_bytes), cmocka_unit_test(test_faults),
-        cmocka_unit_test(test_coherency),   cmocka_unit_test(test_single_copy_atomicity),
+        cmocka_unit_test(test_translation),
+        cmocka_unit_test(test_memory_that_cannot_be_mapped),
+        cmocka_unit_test(test_bus_addresses),
+        cmocka_unit_test(test_moves_bytes),
+        cmocka_unit_test(test_faults),
+        cmocka_unit_test(test_coherency),
+        cmocka_unit_test(test_single_copy_atomicity),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
