@@ -44,6 +44,13 @@ static void what_is_set_is_what_is_got(void **state)
     assert_int_equal(dev->coherent_dma_mask, DMA_BIT_MASK(32));
     assert_int_equal(dma_set_mask_and_coherent(dev, DMA_BIT_MASK(64)), 0);
     assert_int_equal(dev->coherent_dma_mask, DMA_BIT_MASK(64));
+    assert_int_equal(dma_set_max_seg_size(dev, 0), 0);
+    assert_int_equal(dma_get_max_seg_size(dev), 65536);
+    assert_int_equal(dma_set_seg_boundary(dev, 0), 0);
+    assert_int_equal(dma_get_seg_boundary(dev), 0xffffffff);
+    assert_int_equal(dma_get_max_seg_size(NULL), 65536);
+    assert_int_equal(dma_get_seg_boundary(NULL), 0xffffffff);
+    assert_int_equal(dma_get_min_align_mask(NULL), 0);
     assert_int_equal(dma_set_max_seg_size(NULL, 1), -EIO);
     assert_int_equal(dma_set_seg_boundary(NULL, 1), -EIO);
     assert_int_equal(dma_set_min_align_mask(NULL, 1), -EIO);
@@ -85,6 +92,7 @@ static void a_mapping_beyond_the_mask_fails(void **state)
     struct device *dev = dk_device_find(machine, "nic");
     struct page *page = alloc_page(GFP_KERNEL);
     phys_addr_t phys = page_to_phys(page);
+    struct log_lines lines;
     dma_addr_t dma;
 
     (void)state;
@@ -94,7 +102,13 @@ static void a_mapping_beyond_the_mask_fails(void **state)
     assert_int_equal(dma_mapping_error(dev, dma), 0);
     assert_int_equal(dma, phys);
     dma_unmap_page(dev, dma, 100, DMA_TO_DEVICE);
+    keep_log(&lines);
     assert_int_equal(dma_map_page(dev, page, 0, 101, DMA_TO_DEVICE), DMA_MAPPING_ERROR);
+    drop_log();
+    /* A warning: a driver may go on with another buffer. */
+    assert_int_equal(lines.count, 1);
+    assert_int_equal(lines.text[0], '1');
+    assert_non_null(strstr(lines.text, "beyond the device's limit"));
     assert_int_equal(dma_mapping_error(dev, DMA_MAPPING_ERROR), -ENOMEM);
     assert_true(dma_addressing_limited(dev));
     __free_page(page);

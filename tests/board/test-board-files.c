@@ -224,8 +224,10 @@ static void test_wild_dtc(void **state)
 {
     static const char flood[] = "#!/bin/sh\nexec cat /dev/zero\n";
     static const char chatter[] = "#!/bin/sh\nhead -c 300000 /dev/zero >&2\necho >&2\nexit 1\n";
-    char path[512], script[512], *kept = kept_path(), *with = NULL;
+    char path[512], script[512], first[512], *kept = kept_path(), *with = NULL, *late = NULL;
     struct dk_board *board;
+    size_t size;
+    void *blob;
 
     (void)state;
     write_file("d.dts", "/dts-v1/; / { };", 16, path);
@@ -236,6 +238,18 @@ static void test_wild_dtc(void **state)
     board = load(path);
     assert_int_equal(PTR_ERR(board), -EINVAL);
     tree_logged("flood", path, "more than 64 MiB");
+    /* Also when what comes first is a board. */
+    blob = tree_compile(TREE(""), &size);
+    write_file("first.dtb", blob, size, first);
+    free(blob);
+    assert_true(asprintf(&late, "#!/bin/sh\ncat %s\nexec cat /dev/zero\n", first) > 0);
+    write_file("dtc", late, strlen(late), script);
+    free(late);
+    board = load(path);
+    assert_int_equal(PTR_ERR(board), -EINVAL);
+    tree_logged("late flood", path, "more than 64 MiB");
+    /* What there was of it is not read. */
+    assert_string_equal(strchr(tree_log(), '\n'), "\n");
     write_file("dtc", chatter, sizeof(chatter) - 1, script);
     board = load(path);
     assert_int_equal(PTR_ERR(board), -EINVAL);

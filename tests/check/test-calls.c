@@ -512,6 +512,7 @@ static void test_leaks(void **state)
     assert_int_equal(dk_check_count(&fake.machine, "leak-at-remove"), 3);
     assert_string_equal(last.mapping.stack.frames[0].function, "make");
     assert_string_equal(last.access.name, "dk_device_remove");
+    assert_non_null(strstr(last_what, "never asked about with dma_mapping_error()"));
     dk_check_device_removed(dev);
     assert_int_equal(dk_check_count(&fake.machine, NULL), 4);
     /* Their lines are free again. */
