@@ -439,6 +439,45 @@ static void test_seed_keeps_the_rules(void **state)
     unmake(memory, PC_PAGES);
 }
 
+/*
+ * Every place that fits is some seed's, in memory that was never cut and in a free block: in 2 GiB the four
+ * of half a GiB, two of which end where a section does, and in 32 KiB the eight pages.
+ */
+static void test_seeds_reach_every_place(void **state)
+{
+    const struct dk_memory_range wide = { 0, 2 * GIB }, narrow = { 0, 16 * PAGE_SIZE };
+    const size_t half = GIB / 2 / PAGE_SIZE;
+    unsigned quarters = 0, pages = 0;
+    u64 seed;
+
+    (void)state;
+    for (seed = 1; seed <= 200; seed++) {
+        struct dk_memory_config config = small_config(&wide);
+        struct dk_memory *memory;
+        struct page *page, *block;
+
+        config.seed = seed;
+        memory = make(&config);
+        page = dk_pages_take(memory, GFP_KERNEL, half, half, 0, ~0ull);
+        quarters |= 1u << (page_to_phys(page) / (GIB / 2));
+        dk_pages_give(memory, page, half);
+        unmake(memory, 2 * GIB / PAGE_SIZE);
+
+        config.ranges = &narrow;
+        memory = make(&config);
+        block = dk_pages_take(memory, GFP_KERNEL, 16, 1, 0, ~0ull);
+        dk_pages_give(memory, block, 16);
+        block = dk_pages_take(memory, GFP_KERNEL, 8, 8, 0, 8 * PAGE_SIZE - 1);
+        page = dk_pages_take(memory, GFP_KERNEL, 1, 1, 0, ~0ull);
+        pages |= 1u << (page_to_phys(page) / PAGE_SIZE);
+        dk_pages_give(memory, page, 1);
+        dk_pages_give(memory, block, 8);
+        unmake(memory, 16);
+    }
+    assert_int_equal(quarters, 0xf);
+    assert_int_equal(pages, 0xff00);
+}
+
 static void test_highmem(void **state)
 {
     const struct dk_memory_range ranges[] = { { 0, 8 * MIB }, { 16 * MIB, 8 * MIB } };
@@ -546,13 +585,21 @@ static void test_others_pages(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_zones),      cmocka_unit_test(test_zones_without_memory),
-        cmocka_unit_test(test_zone_order), cmocka_unit_test(test_refused_requests),
-        cmocka_unit_test(test_ranges),     cmocka_unit_test(test_runs_stay_in_a_section),
-        cmocka_unit_test(test_merging),    cmocka_unit_test(test_refused_frees),
-        cmocka_unit_test(test_references), cmocka_unit_test(test_exact),
-        cmocka_unit_test(test_seeds),      cmocka_unit_test(test_seed_keeps_the_rules),
-        cmocka_unit_test(test_highmem),    cmocka_unit_test(test_others_pages),
+        cmocka_unit_test(test_zones),
+        cmocka_unit_test(test_zones_without_memory),
+        cmocka_unit_test(test_zone_order),
+        cmocka_unit_test(test_refused_requests),
+        cmocka_unit_test(test_ranges),
+        cmocka_unit_test(test_runs_stay_in_a_section),
+        cmocka_unit_test(test_merging),
+        cmocka_unit_test(test_refused_frees),
+        cmocka_unit_test(test_references),
+        cmocka_unit_test(test_exact),
+        cmocka_unit_test(test_seeds),
+        cmocka_unit_test(test_seeds_reach_every_place),
+        cmocka_unit_test(test_seed_keeps_the_rules),
+        cmocka_unit_test(test_highmem),
+        cmocka_unit_test(test_others_pages),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
