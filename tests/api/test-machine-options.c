@@ -154,6 +154,9 @@ static void the_environment_speaks_where_the_caller_does_not(void **state)
     assert_int_equal(create_machine(COHERENT_BOARD, NULL, &machine), -EINVAL);
     assert_int_equal(create_machine(COHERENT_BOARD, &deep, &machine), 0);
     dk_machine_destroy(machine);
+    /* Nobody would see the reports that the user asked for. */
+    setenv("DMAKIT_OPTIONS", "report_path=/no/such/folder/reports", 1);
+    assert_int_equal(create_machine(COHERENT_BOARD, NULL, &machine), -ENOENT);
     setenv("DMAKIT_OPTIONS", "depth=9", 1);
     keep_log(&lines);
     assert_int_equal(create_machine(COHERENT_BOARD, &deep, &machine), -EINVAL);
