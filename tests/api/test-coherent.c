@@ -123,6 +123,9 @@ static void a_declared_pool_is_the_device_s_own(void **state)
     assert_non_null(marked);
     assert_int_equal(dma, 0x4000);
     dma_free_coherent(dev, 4096, marked, dma);
+    /* The last byte of the last page. */
+    assert_ptr_equal(dma_mark_declared_memory_occupied(dev, 0x4fff, 1), cpu + 0x3fff);
+    assert_null(dma_alloc_coherent(dev, 4096, &dma, GFP_KERNEL));
     dma_free_coherent(dev, 4096, cpu, 0x1000);
     dma_release_coherent_memory(dev);
     dma_release_coherent_memory(dev);
