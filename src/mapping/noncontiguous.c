@@ -7,6 +7,12 @@
 
 #include <dmakit/vmalloc.h>
 
+/* What an allocation of @size bytes is: its table says so too, and that is what a driver syncs. */
+static u64 whole_pages(size_t size)
+{
+    return (u64)PFN_UP(size) << PAGE_SHIFT;
+}
+
 /* One piece, where no IOMMU makes several one. */
 static struct sg_table *alloc_contiguous(struct device *dev, size_t size, enum dma_data_direction direction,
                                          gfp_t gfp)
@@ -22,7 +28,7 @@ static struct sg_table *alloc_contiguous(struct device *dev, size_t size, enum d
     page = dev->dma_ops->alloc_pages_op(dev, size, &dma, direction, gfp);
     if (!page)
         goto free_table;
-    sg_set_page(table->sgl, page, (unsigned)(PFN_UP(size) << PAGE_SHIFT), 0);
+    sg_set_page(table->sgl, page, (unsigned)whole_pages(size), 0);
     sg_dma_address(table->sgl) = dma;
     sg_dma_len(table->sgl) = table->sgl->length;
     return table;
@@ -66,13 +72,14 @@ struct sg_table *dk_alloc_noncontiguous(struct device *dev, size_t size, enum dm
         return NULL;
     }
     if (dk_checked(dev)) {
+        u64 whole = whole_pages(size);
         struct dk_mapping mapping = {
             .kind = DK_MAPPING_NONCONTIGUOUS,
             .dma = sg_dma_address(table->sgl),
             .phys = sg_phys(table->sgl),
             .cpu = table,
-            .size = size,
-            .contiguous = table->sgl->length < size ? table->sgl->length : 0,
+            .size = whole,
+            .contiguous = table->sgl->length < whole ? table->sgl->length : 0,
             .direction = direction,
             .attrs = attrs,
         };
@@ -94,7 +101,7 @@ void dk_free_noncontiguous(struct device *dev, size_t size, struct sg_table *tab
             .kind = DK_MAPPING_NONCONTIGUOUS,
             .dma = sg_dma_address(table->sgl),
             .cpu = table,
-            .size = size,
+            .size = whole_pages(size),
             .direction = direction,
         };
         struct dk_mapping found;

@@ -2,16 +2,7 @@
 /*
  * Every kind of mapping, on every kind of bus, under every mask, moves bytes both ways through a bus master.
  */
-#include "api.h"
-
-/* A bus, and what its windows leave each mask: the smallest mask that dma_set_mask() takes. */
-struct bus {
-    const char *name;
-    const char *board;
-    unsigned smallest_mask; /* bits */
-    bool coherent;
-    bool pool; /* the device takes its reserved memory first */
-};
+#include "transfer.h"
 
 /* RAM from 0 to 64 MiB and from 4 GiB to 4 GiB + 64 MiB. */
 #define HIGH_AND_LOW(coherence, bus)                                                                                             \
@@ -46,13 +37,13 @@ struct bus {
 #define OFFSET "ranges; dma-ranges = <0 0xc0000000 0 0 0 0x4000000>;"
 #define TWO_WINDOWS "ranges; dma-ranges = <0 0x20000000 0 0 0 0x4000000>, <0 0x80000000 1 0 0 0x4000000>;"
 
-static const struct bus buses[] = {
+static const struct transfer_row buses[] = {
     { "identity, coherent", HIGH_AND_LOW("dma-coherent;", IDENTITY), 30, true },
     { "identity, non-coherent", HIGH_AND_LOW("dma-noncoherent;", IDENTITY), 30, false },
-    { "16 MiB, coherent", HIGH_AND_LOW("dma-coherent;", ISA), 24, true },
-    { "16 MiB, non-coherent", HIGH_AND_LOW("dma-noncoherent;", ISA), 24, false },
-    { "offset, coherent", HIGH_AND_LOW("dma-coherent;", OFFSET), 32, true },
-    { "offset, non-coherent", HIGH_AND_LOW("dma-noncoherent;", OFFSET), 32, false },
+    { "16 MiB, coherent", HIGH_AND_LOW("dma-coherent;", ISA), 24, true, false, TRANSFER_LOW },
+    { "16 MiB, non-coherent", HIGH_AND_LOW("dma-noncoherent;", ISA), 24, false, false, TRANSFER_LOW },
+    { "offset, coherent", HIGH_AND_LOW("dma-coherent;", OFFSET), 32, true, false, TRANSFER_LOW },
+    { "offset, non-coherent", HIGH_AND_LOW("dma-noncoherent;", OFFSET), 32, false, false, TRANSFER_LOW },
     { "two windows, coherent", HIGH_AND_LOW("dma-coherent;", TWO_WINDOWS), 30, true },
     { "two windows, non-coherent", HIGH_AND_LOW("dma-noncoherent;", TWO_WINDOWS), 30, false },
     { "device pool, coherent", WITH_REGION("dma-coherent;", "no-map;"), 32, true, true },
@@ -68,219 +59,10 @@ static const struct bus buses[] = {
     { "uncached alias", ALIAS, 32, false },
 };
 
-static const unsigned masks[] = { 24, 30, 32, 64 };
-
-/* Memory that @dev reaches by streaming: the zone of its mask. */
-static gfp_t zone_of(unsigned mask)
-{
-    return mask < 64 ? GFP_KERNEL | GFP_DMA : GFP_KERNEL;
-}
-
-/* The device reads what the CPU wrote, and the CPU what the device wrote. Each returns whether the bytes were
- * right. */
-static bool to_device(struct device *dev, dma_addr_t dma, size_t size, unsigned tag)
-{
-    unsigned char seen[8192];
-
-    return dk_master_read(dev, dma, seen, size) == 0 && filled(seen, size, tag);
-}
-
-static void from_device(struct device *dev, dma_addr_t dma, size_t size, unsigned tag)
-{
-    unsigned char bytes[8192];
-
-    fill(bytes, size, tag);
-    assert_int_equal(dk_master_write(dev, dma, bytes, size), 0);
-}
-
-static void move_single(struct device *dev, gfp_t gfp)
-{
-    size_t size = 3000;
-    char *buffer = kmalloc(size, gfp);
-    dma_addr_t dma;
-
-    assert_non_null(buffer);
-    fill(buffer, size, 1);
-    dma = dma_map_single(dev, buffer, size, DMA_TO_DEVICE);
-    assert_int_equal(dma_mapping_error(dev, dma), 0);
-    assert_true(to_device(dev, dma, size, 1));
-    dma_unmap_single(dev, dma, size, DMA_TO_DEVICE);
-
-    dma = dma_map_single(dev, buffer, size, DMA_FROM_DEVICE);
-    assert_int_equal(dma_mapping_error(dev, dma), 0);
-    from_device(dev, dma, size, 2);
-    dma_unmap_single(dev, dma, size, DMA_FROM_DEVICE);
-    assert_true(filled(buffer, size, 2));
-    kfree(buffer);
-}
-
-static void move_page(struct device *dev, gfp_t gfp)
-{
-    struct page *page = alloc_pages(gfp, 1);
-    size_t offset = 3072, size = 2048;
-    char *buffer;
-    dma_addr_t dma;
-
-    assert_non_null(page);
-    buffer = (char *)page_address(page) + offset;
-    fill(buffer, size, 3);
-    dma = dma_map_page(dev, page, offset, size, DMA_BIDIRECTIONAL);
-    assert_int_equal(dma_mapping_error(dev, dma), 0);
-    assert_true(to_device(dev, dma, size, 3));
-    from_device(dev, dma, size, 4);
-    dma_unmap_page(dev, dma, size, DMA_BIDIRECTIONAL);
-    assert_true(filled(buffer, size, 4));
-    __free_pages(page, 1);
-}
-
-static void move_sg(struct device *dev, gfp_t gfp)
-{
-    static const unsigned sizes[] = { 4096, 512, 1536 };
-    struct scatterlist list[3], *sg;
-    char *buffers[3];
-    unsigned int mapped;
-    int i;
-
-    sg_init_table(list, 3);
-    for (i = 0; i < 3; i++) {
-        buffers[i] = kmalloc(sizes[i], gfp);
-        assert_non_null(buffers[i]);
-        fill(buffers[i], sizes[i], 5 + (unsigned)i);
-        sg_set_buf(&list[i], buffers[i], sizes[i]);
-    }
-    mapped = dma_map_sg(dev, list, 3, DMA_BIDIRECTIONAL);
-    assert_int_equal(mapped, 3);
-    for_each_sg (list, sg, (int)mapped, i) {
-        assert_int_equal(sg_dma_len(sg), sizes[i]);
-        assert_true(to_device(dev, sg_dma_address(sg), sg_dma_len(sg), 5 + (unsigned)i));
-        from_device(dev, sg_dma_address(sg), sg_dma_len(sg), 8 + (unsigned)i);
-    }
-    dma_unmap_sg(dev, list, 3, DMA_BIDIRECTIONAL);
-    for (i = 0; i < 3; i++) {
-        assert_true(filled(buffers[i], sizes[i], 8 + (unsigned)i));
-        kfree(buffers[i]);
-    }
-}
-
-static void move_coherent(struct device *dev, gfp_t gfp)
-{
-    size_t size = 6000;
-    dma_addr_t dma;
-    char *cpu = dma_alloc_coherent(dev, size, &dma, GFP_KERNEL);
-    size_t i;
-
-    (void)gfp;
-    assert_non_null(cpu);
-    assert_true(dma + size - 1 <= dev->coherent_dma_mask);
-    for (i = 0; i < size; i++)
-        assert_int_equal(cpu[i], 0);
-    fill(cpu, size, 11);
-    assert_true(to_device(dev, dma, size, 11));
-    from_device(dev, dma, size, 12);
-    assert_true(filled(cpu, size, 12));
-    dma_free_coherent(dev, size, cpu, dma);
-}
-
-static void move_pages(struct device *dev, gfp_t gfp)
-{
-    size_t size = 8192;
-    dma_addr_t dma;
-    struct page *page = dma_alloc_pages(dev, size, &dma, DMA_BIDIRECTIONAL, GFP_KERNEL);
-    char *cpu;
-
-    (void)gfp;
-    assert_non_null(page);
-    cpu = page_address(page);
-    fill(cpu, size, 13);
-    dma_sync_single_for_device(dev, dma, size, DMA_BIDIRECTIONAL);
-    assert_true(to_device(dev, dma, size, 13));
-    from_device(dev, dma, size, 14);
-    dma_sync_single_for_cpu(dev, dma, size, DMA_BIDIRECTIONAL);
-    assert_true(filled(cpu, size, 14));
-    dma_free_pages(dev, size, page, dma, DMA_BIDIRECTIONAL);
-}
-
-/* One mapping, many handovers: whole, in part, and as a list. */
-static void move_sync(struct device *dev, gfp_t gfp)
-{
-    size_t size = 4096, offset = 1024, part = 512;
-    char *buffer = kmalloc(size, gfp);
-    struct scatterlist sg;
-    dma_addr_t dma;
-
-    assert_non_null(buffer);
-    fill(buffer, size, 15);
-    dma = dma_map_single(dev, buffer, size, DMA_BIDIRECTIONAL);
-    assert_int_equal(dma_mapping_error(dev, dma), 0);
-    assert_true(to_device(dev, dma, size, 15));
-    from_device(dev, dma, size, 16);
-    dma_sync_single_for_cpu(dev, dma, size, DMA_FROM_DEVICE);
-    assert_true(filled(buffer, size, 16));
-    fill(buffer + offset, part, 17);
-    dma_sync_single_range_for_device(dev, dma, offset, part, DMA_TO_DEVICE);
-    assert_true(to_device(dev, dma + offset, part, 17));
-    from_device(dev, dma + offset, part, 18);
-    dma_sync_single_range_for_cpu(dev, dma, offset, part, DMA_FROM_DEVICE);
-    assert_true(filled(buffer + offset, part, 18));
-    dma_unmap_single(dev, dma, size, DMA_BIDIRECTIONAL);
-
-    sg_init_one(&sg, buffer, (unsigned)size);
-    assert_int_equal(dma_map_sg(dev, &sg, 1, DMA_BIDIRECTIONAL), 1);
-    fill(buffer, size, 19);
-    dma_sync_sg_for_device(dev, &sg, 1, DMA_TO_DEVICE);
-    assert_true(to_device(dev, sg_dma_address(&sg), size, 19));
-    from_device(dev, sg_dma_address(&sg), size, 20);
-    dma_sync_sg_for_cpu(dev, &sg, 1, DMA_FROM_DEVICE);
-    assert_true(filled(buffer, size, 20));
-    dma_unmap_sg(dev, &sg, 1, DMA_BIDIRECTIONAL);
-    kfree(buffer);
-}
-
-static void (*const ways[])(struct device *dev, gfp_t gfp) = {
-    move_single, move_page, move_sg, move_coherent, move_pages, move_sync,
-};
-
-/* One cell of the table: a bus, a mask, a seed. All six ways, and not one report. */
-static void cell(const struct bus *bus, unsigned mask, uint64_t seed)
-{
-    struct dk_machine *machine = machine_with(bus->board, NULL, seed, 1);
-    struct device *dev = dk_device_find(machine, "nic");
-    size_t i;
-
-    assert_non_null(dev);
-    assert_int_equal(dev->dma_coherent, bus->coherent);
-    if (bus->pool)
-        assert_int_equal(of_reserved_mem_device_init(dev), 0);
-    if (mask < bus->smallest_mask) {
-        u64 before = dma_get_mask(dev);
-
-        assert_int_equal(dma_set_mask(dev, DMA_BIT_MASK(mask)), -EIO);
-        assert_int_equal(dma_set_coherent_mask(dev, DMA_BIT_MASK(mask)), -EIO);
-        assert_int_equal(dma_get_mask(dev), before);
-    } else {
-        assert_int_equal(dma_set_mask_and_coherent(dev, DMA_BIT_MASK(mask)), 0);
-        for (i = 0; i < sizeof(ways) / sizeof(ways[0]); i++)
-            ways[i](dev, strstr(bus->name, "16 MiB") || strstr(bus->name, "offset") ? GFP_KERNEL | GFP_DMA
-                                                                                    : zone_of(mask));
-        assert_true(dma_get_mask(dev) == DMA_BIT_MASK(mask));
-    }
-    if (dk_check_count(machine, NULL))
-        print_error("%s, mask %u, seed %llu\n", bus->name, mask, (unsigned long long)seed);
-    assert_int_equal(dk_machine_destroy(machine), 0);
-}
-
 static void every_cell_moves_bytes_both_ways(void **state)
 {
-    size_t bus, mask;
-    uint64_t seed;
-
     (void)state;
-    for (bus = 0; bus < sizeof(buses) / sizeof(buses[0]); bus++) {
-        for (mask = 0; mask < sizeof(masks) / sizeof(masks[0]); mask++) {
-            for (seed = 0; seed < 4; seed++)
-                cell(&buses[bus], masks[mask], seed);
-        }
-    }
+    transfer_table(buses, sizeof(buses) / sizeof(buses[0]));
 }
 
 /* Just inside and just outside of each window's ends; a transfer that runs out moves nothing past the end. */
