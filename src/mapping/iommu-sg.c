@@ -17,7 +17,7 @@ static u64 boundary_of(struct device *dev)
 {
     u64 mask = dma_get_seg_boundary(dev);
 
-    /* A boundary within a page cannot be kept by moving pages. */
+    /* A boundary within a page cannot be kept by moving pages: the driver's entries must. */
     return mask < PAGE_SIZE - 1 || mask == ~0ull ? 0 : mask + 1;
 }
 
@@ -72,6 +72,7 @@ static int write_segments(struct device *dev, struct scatterlist *sgl, int nents
 {
     struct layout layout = { boundary_of(dev), 0 };
     unsigned longest = dma_get_max_seg_size(dev);
+    u64 within = dma_get_seg_boundary(dev);
     struct scatterlist *sg, *segment = NULL;
     int i, count = 0;
 
@@ -81,8 +82,7 @@ static int write_segments(struct device *dev, struct scatterlist *sgl, int nents
         bool meets = segment && segment->dma_address + segment->dma_length == address;
 
         if (meets && (u64)segment->dma_length + length <= longest &&
-            (!layout.boundary ||
-             !((segment->dma_address ^ (address + (length - 1))) & ~(layout.boundary - 1)))) {
+            !((segment->dma_address ^ (address + (length - 1))) & ~within)) {
             segment->dma_length += length;
             continue;
         }
