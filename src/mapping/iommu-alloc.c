@@ -3,9 +3,9 @@
  * Allocations behind an IOMMU: memory in chunks wherever there is some, at consecutive DMA addresses and,
  * where the CPU is to see it in one piece, at consecutive kernel addresses.
  *
- * A chunk is one allocation of the page allocator. The struct page at its head says how long it is (run), and
- * is linked through its lru with the other chunks while they are put together or taken apart. Its private
- * data says that it is one, so that a free of other memory is refused.
+ * A chunk is one allocation of the page allocator or of a contiguous area. The struct page at its head says
+ * how long it is (run), and is linked through its lru with the other chunks while they are put together or
+ * taken apart. Its private data says that it is one, so that a free of other memory is refused.
  */
 #include "base/alloc.h"
 #include "base/log.h"
@@ -35,7 +35,7 @@ static void give_chunks(struct device *dev, struct list_head *chunks)
     list_for_each_entry_safe (page, following, chunks, lru) {
         list_del(&page->lru);
         set_page_private(page, 0);
-        dk_pages_give(dk_device_machine(dev)->memory, page, page->run);
+        dk_give_pages(dev, page, page->run);
     }
 }
 
@@ -73,6 +73,18 @@ static bool take_chunks(struct device *dev, size_t count, gfp_t gfp, unsigned lo
         }
     }
     return true;
+}
+
+/* @count pages in one chunk, aligned to its size, from a contiguous area if there is one. */
+static struct page *take_contiguous(struct device *dev, size_t count, gfp_t gfp)
+{
+    struct page *page = dk_contiguous_take(dev, count, gfp);
+
+    /* The page allocator's blocks end at this order. */
+    if (!page && count <= (size_t)1 << MAX_PAGE_ORDER)
+        page = dk_pages_take(dk_device_machine(dev)->memory, gfp, count,
+                             (size_t)1 << get_order(count << PAGE_SHIFT), 0, ~0ull);
+    return page;
 }
 
 /* Clears the chunks; for uncached use no line of theirs stays in the cache. */
@@ -219,10 +231,8 @@ void *dk_iommu_alloc(struct device *dev, size_t size, dma_addr_t *dma, gfp_t gfp
 
     if (uncached && !gfpflags_allow_blocking(gfp))
         return alloc_atomic(dev, size, dma, attrs);
-    if (attrs & DMA_ATTR_FORCE_CONTIGUOUS && count > (size_t)1 << MAX_PAGE_ORDER)
-        return NULL;
     if (attrs & DMA_ATTR_FORCE_CONTIGUOUS) {
-        struct page *page = dk_pages_take(dk_device_machine(dev)->memory, gfp, count, 1, 0, ~0ull);
+        struct page *page = take_contiguous(dev, count, gfp);
 
         if (!page)
             return NULL;
@@ -365,11 +375,9 @@ struct page *dk_iommu_alloc_pages(struct device *dev, size_t size, dma_addr_t *d
 {
     struct dk_machine *machine = dk_device_machine(dev);
     size_t count = PFN_UP(size);
-    struct page *page = dk_contiguous_take(dev, count, gfp);
+    struct page *page = take_contiguous(dev, count, gfp);
     char *cpu;
 
-    if (!page && count <= (size_t)1 << MAX_PAGE_ORDER)
-        page = dk_pages_take(machine->memory, gfp, count, (size_t)1 << get_order(size), 0, ~0ull);
     if (!page)
         return NULL;
     cpu = dk_memory_cached(machine->memory, page_to_phys(page));
