@@ -123,13 +123,15 @@ void *dk_alloc_attrs(struct device *dev, size_t size, dma_addr_t *dma, gfp_t gfp
         return NULL;
     }
     gfp &= ~DK_ZONE_FLAGS;
+    if (attrs & DMA_ATTR_NO_WARN)
+        gfp |= __GFP_NOWARN;
     dk_might_sleep_for(dev, gfp, call);
     if (dev->dk->coherent_pool && wants_pool(attrs))
         cpu = dk_coherent_pool_take(dev->dk->coherent_pool, dev, size, dma);
     else if (dev->dma_ops->alloc)
         cpu = dev->dma_ops->alloc(dev, size, dma, gfp, attrs);
     if (!cpu) {
-        if (!(attrs & DMA_ATTR_NO_WARN) && !(gfp & __GFP_NOWARN))
+        if (!(gfp & __GFP_NOWARN))
             dk_device_log(dev, 1, "%s: no coherent memory for %zu bytes under mask 0x%llx", call, size,
                           dev->coherent_dma_mask);
         return NULL;

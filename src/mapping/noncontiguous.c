@@ -62,12 +62,14 @@ struct sg_table *dk_alloc_noncontiguous(struct device *dev, size_t size, enum dm
                       attrs, (unsigned)gfp, size);
         return NULL;
     }
+    if (attrs & DMA_ATTR_NO_WARN)
+        gfp |= __GFP_NOWARN;
     dk_might_sleep_for(dev, gfp, call);
     table = dev->dma_ops->alloc_noncontiguous
                 ? dev->dma_ops->alloc_noncontiguous(dev, size, direction, gfp, attrs)
                 : alloc_contiguous(dev, size, direction, gfp);
     if (!table) {
-        if (!(attrs & DMA_ATTR_NO_WARN) && !(gfp & __GFP_NOWARN))
+        if (!(gfp & __GFP_NOWARN))
             dk_device_log(dev, 1, "%s: no memory for %zu bytes", call, size);
         return NULL;
     }
