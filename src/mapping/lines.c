@@ -45,13 +45,24 @@ void dk_lines_flush(struct dk_machine *machine, phys_addr_t phys, u64 size)
 void dk_lines_sync(struct device *dev, void *cpu, size_t size, enum dma_data_direction direction)
 {
     struct dk_machine *machine = dk_device_machine(dev);
-    struct dk_memory *memory;
-    phys_addr_t phys;
+    const char *at = cpu;
 
-    if (dev->dma_coherent || dk_address_find(cpu, &memory, &phys) != DK_ADDRESS_LINEAR ||
-        memory != machine->memory || !dk_memory_is_ram(memory, phys, size))
-        return;
-    if (direction != DMA_FROM_DEVICE)
-        dk_lines_to_device(machine, phys, size);
-    dk_lines_to_cpu(machine, phys, size, direction);
+    while (size && !dev->dma_coherent) {
+        struct dk_memory *memory = NULL;
+        phys_addr_t phys;
+        enum dk_address_kind kind = dk_address_find(at, &memory, &phys);
+        size_t run = size, rest = PAGE_SIZE - ((uintptr_t)at & (PAGE_SIZE - 1));
+
+        /* Behind an IOMMU an allocation may be made of pages from anywhere. */
+        if (kind == DK_ADDRESS_VMALLOC && run > rest)
+            run = rest;
+        if ((kind != DK_ADDRESS_LINEAR && kind != DK_ADDRESS_VMALLOC) || memory != machine->memory ||
+            !dk_memory_is_ram(memory, phys, run))
+            return;
+        if (direction != DMA_FROM_DEVICE)
+            dk_lines_to_device(machine, phys, run);
+        dk_lines_to_cpu(machine, phys, run, direction);
+        at += run;
+        size -= run;
+    }
 }

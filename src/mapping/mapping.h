@@ -125,8 +125,8 @@ bool dk_phys_to_dma(const struct device *dev, phys_addr_t phys, u64 size, dma_ad
 void dk_lines_to_device(struct dk_machine *machine, phys_addr_t phys, u64 size);
 void dk_lines_to_cpu(struct dk_machine *machine, phys_addr_t phys, u64 size,
                      enum dma_data_direction direction);
-/* Both, for [cpu, cpu + size) of the linear map as @direction says: dma_cache_sync(). Other addresses are
- * left alone. */
+/* Both, for [cpu, cpu + size) of the linear map or of vmalloc space as @direction says: dma_cache_sync().
+ * Other addresses are left alone. */
 void dk_lines_sync(struct device *dev, void *cpu, size_t size, enum dma_data_direction direction);
 /* Pages that pass between cached and coherent use: cleaned and invalidated. */
 void dk_lines_flush(struct dk_machine *machine, phys_addr_t phys, u64 size);
