@@ -5,6 +5,8 @@
  */
 #include "api.h"
 
+#include <dmakit/dmabounce.h>
+#include <dmakit/iommu.h>
 #include <dmakit/usb.h>
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -204,15 +206,198 @@ static void registers_and_interrupts(struct place *place)
         devm_request_irq(place->dev, (unsigned)irq, handler, 0, "managed", place);
 }
 
-static void (*const scenarios[])(struct place *place) = {
-    streaming, allocating, reporting, memory, registers_and_interrupts,
-};
+/* ---- Behind an IOMMU ---- */
+
+static void pieces(struct place *place)
+{
+    struct device *dev = place->dev;
+    struct sg_table *table = dma_alloc_noncontiguous(dev, 20480, DMA_BIDIRECTIONAL, GFP_KERNEL, 0);
+    unsigned char bytes[64];
+    dma_addr_t dma;
+    void *cpu;
+
+    if (table) {
+        struct vm_area_struct vma = { 0 };
+        void *seen = mmap(NULL, 20480, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+        vma.vm_start = (unsigned long)(uintptr_t)seen;
+        vma.vm_end = vma.vm_start + 20480;
+        cpu = dma_vmap_noncontiguous(dev, 20480, table);
+        if (cpu)
+            memset(cpu, 1, 20480);
+        dma_mmap_noncontiguous(dev, &vma, 20480, table);
+        munmap(seen, 20480);
+        dma_sync_sgtable_for_device(dev, table, DMA_BIDIRECTIONAL);
+        dk_master_read(dev, sg_dma_address(table->sgl) + 8192, bytes, 64);
+        dma_sync_sgtable_for_cpu(dev, table, DMA_BIDIRECTIONAL);
+        if (cpu)
+            dma_vunmap_noncontiguous(dev, cpu);
+        dma_free_noncontiguous(dev, 20480, table, DMA_BIDIRECTIONAL);
+    }
+    cpu = dma_alloc_attrs(dev, 20480, &dma, GFP_KERNEL, DMA_ATTR_ALLOC_SINGLE_PAGES);
+    if (cpu)
+        dma_free_attrs(dev, 20480, cpu, dma, DMA_ATTR_ALLOC_SINGLE_PAGES);
+    cpu = dma_alloc_attrs(dev, 20480, &dma, GFP_KERNEL, DMA_ATTR_FORCE_CONTIGUOUS);
+    if (cpu)
+        dma_free_attrs(dev, 20480, cpu, dma, DMA_ATTR_FORCE_CONTIGUOUS);
+}
+
+/* Large leaves, and their ends. */
+static void large(struct place *place)
+{
+    struct page *page = alloc_pages(GFP_KERNEL, MAX_PAGE_ORDER);
+    struct scatterlist list[3];
+    dma_addr_t dma;
+    int i;
+
+    if (!page)
+        return;
+    dma = dma_map_page(place->dev, page, 0, (4 << 20) - 4096, DMA_TO_DEVICE);
+    if (!dma_mapping_error(place->dev, dma))
+        dma_unmap_page(place->dev, dma, (4 << 20) - 4096, DMA_TO_DEVICE);
+    sg_init_table(list, 3);
+    for (i = 0; i < 3; i++)
+        sg_set_page(&list[i], page + (2 - i) * 256, 1 << 20, 0);
+    if (dma_map_sg(place->dev, list, 3, DMA_FROM_DEVICE))
+        dma_unmap_sg(place->dev, list, 3, DMA_FROM_DEVICE);
+    __free_pages(page, MAX_PAGE_ORDER);
+}
+
+static void addresses_first(struct place *place)
+{
+    struct device *dev = place->dev;
+    struct page *page = alloc_pages(GFP_KERNEL, 2);
+    struct dma_iova_state state = { 0 };
+    unsigned char bytes[64];
+
+    if (!page)
+        return;
+    if (dma_iova_try_alloc(dev, &state, 0, 12288)) {
+        if (dma_iova_link(dev, &state, page_to_phys(page), 0, 4096, DMA_BIDIRECTIONAL, 0) == 0) {
+            dma_iova_link(dev, &state, page_to_phys(page + 2), 4096, 8192, DMA_BIDIRECTIONAL, 0);
+            dma_iova_sync(dev, &state, 0, 12288);
+            dk_master_write(dev, state.addr, bytes, 64);
+            dma_iova_unlink(dev, &state, 0, 4096, DMA_BIDIRECTIONAL, 0);
+        }
+        dma_iova_destroy(dev, &state, 12288, DMA_BIDIRECTIONAL, 0);
+    }
+    if (dma_iova_try_alloc(dev, &state, 100, 100))
+        dma_iova_free(dev, &state);
+    __free_pages(page, 2);
+}
+
+static void mapper(struct place *place)
+{
+    struct dma_iommu_mapping *space = arm_iommu_create_mapping(place->dev, 0x100000, 1 << 20);
+    char *buffer = kmalloc(4096, GFP_KERNEL);
+
+    if (!IS_ERR(space)) {
+        if (arm_iommu_attach_device(place->dev, space) == 0) {
+            dma_addr_t dma =
+                buffer ? dma_map_single(place->dev, buffer, 4096, DMA_TO_DEVICE) : DMA_MAPPING_ERROR;
+
+            if (!dma_mapping_error(place->dev, dma))
+                dma_unmap_single(place->dev, dma, 4096, DMA_TO_DEVICE);
+            arm_iommu_detach_device(place->dev);
+        }
+        arm_iommu_release_mapping(space);
+    }
+    kfree(buffer);
+}
+
+/* A device that came below another, as one of its functions. */
+static void more_devices(struct place *place)
+{
+    struct device *dev = dk_device_add(place->dev, "below");
+    char *buffer = kmalloc(64, GFP_KERNEL);
+    dma_addr_t dma;
+
+    if (!IS_ERR(dev) && buffer) {
+        dma = dma_map_single(dev, buffer, 64, DMA_TO_DEVICE);
+        if (!dma_mapping_error(dev, dma))
+            dma_unmap_single(dev, dma, 64, DMA_TO_DEVICE);
+    }
+    if (!IS_ERR(dev))
+        dk_device_remove(dev);
+    kfree(buffer);
+}
+
+/* ---- Bouncing ---- */
+
+static int always(struct device *dev, dma_addr_t address, size_t size)
+{
+    (void)dev;
+    (void)address;
+    (void)size;
+    return 1;
+}
+
+static void own_rule(struct place *place)
+{
+    if (dmabounce_register_dev(place->dev, 512, 4096, always))
+        return;
+    streaming(place);
+    dmabounce_unregister_dev(place->dev);
+}
+
+#define IOMMU_BOARD(coherence)                                                                                            \
+    "/dts-v1/;\n/ { #address-cells = <1>; #size-cells = <1>; model = \"iommu\"; compatible = \"dmakit,test\"; " coherence \
+    " memory@40000000 { device_type = \"memory\"; reg = <0x40000000 0x2000000>; };"                                       \
+    " mmu: iommu@10000000 { compatible = \"arm,mmu-401\"; reg = <0x10000000 0x10000>; #iommu-cells = <1>; };"             \
+    " nic@0 { compatible = \"dmakit,nic\"; iommus = <&mmu 0x10>; }; aliases { nic = \"/nic@0\"; }; };"
+#define COMPANION_BOARD                                                                                              \
+    "/dts-v1/;\n/ { #address-cells = <1>; #size-cells = <1>; model = \"companion\"; compatible = \"dmakit,test\";"   \
+    " dma-noncoherent; memory@c0000000 { device_type = \"memory\"; reg = <0xc0000000 0x2000000>; };"                 \
+    " companion@0 { compatible = \"intel,sa1111\", \"simple-bus\"; #address-cells = <1>; #size-cells = <1>; ranges;" \
+    "  nic@0 { compatible = \"dmakit,nic\"; }; }; aliases { nic = \"/companion@0/nic@0\"; }; };"
 
 /* One whole life of a machine, in which any allocation may fail. */
-static void live(const char *dts, void (*scenario)(struct place *place))
+struct life {
+    const char *name;
+    const char *board;
+    const char *arguments;
+    void (*scenario)(struct place *place);
+};
+
+#define ON_BOTH(name, scenario)                                      \
+    { name ", coherent", COHERENT_BOARD, "cma=1M", scenario },       \
+    {                                                                \
+        name ", non-coherent", NONCOHERENT_BOARD, "cma=1M", scenario \
+    }
+#define BEHIND_BOTH(name, scenario)                                                                    \
+    { name ", IOMMU", IOMMU_BOARD("dma-coherent;"), NULL, scenario },                                  \
+    {                                                                                                  \
+        name ", lazy IOMMU, non-coherent", IOMMU_BOARD("dma-noncoherent;"), "iommu.strict=0", scenario \
+    }
+
+static const struct life lives[] = {
+    ON_BOTH("streaming", streaming),
+    ON_BOTH("allocating", allocating),
+    ON_BOTH("reporting", reporting),
+    ON_BOTH("memory", memory),
+    ON_BOTH("registers and interrupts", registers_and_interrupts),
+    ON_BOTH("pieces", pieces),
+    /* The hostile board adds devices and regions, not other ways to fail once they stand. */
+    { "streaming, hostile board", "hostile.dts", "cma=1M", streaming },
+    BEHIND_BOTH("streaming", streaming),
+    BEHIND_BOTH("allocating", allocating),
+    BEHIND_BOTH("pieces", pieces),
+    BEHIND_BOTH("large", large),
+    BEHIND_BOTH("addresses first", addresses_first),
+    BEHIND_BOTH("mapper", mapper),
+    BEHIND_BOTH("more devices", more_devices),
+    { "streaming, bounced", NONCOHERENT_BOARD, "swiotlb=force", streaming },
+    { "streaming, SA-1111", COMPANION_BOARD, NULL, streaming },
+    { "more devices, SA-1111", COMPANION_BOARD, NULL, more_devices },
+    ON_BOTH("own rule", own_rule),
+};
+
+static void live(const struct life *life)
 {
-    struct dk_board *board = board_from(dts);
-    const struct dk_machine_options options = { .size = sizeof(options), .arguments = "cma=1M", .depth = 1 };
+    struct dk_board *board = board_from(life->board);
+    const struct dk_machine_options options = { .size = sizeof(options),
+                                                .arguments = life->arguments,
+                                                .depth = 1 };
     struct place place;
 
     if (IS_ERR(board))
@@ -224,32 +409,26 @@ static void live(const char *dts, void (*scenario)(struct place *place))
     dk_machine_enter(place.machine);
     place.dev = dk_device_find(place.machine, "nic");
     assert_non_null(place.dev);
-    scenario(&place);
+    life->scenario(&place);
     dk_machine_destroy(place.machine);
 }
 
 static void every_allocation_fails_in_turn(void **state)
 {
-    static const char *const boards[] = { COHERENT_BOARD, NONCOHERENT_BOARD, "hostile.dts" };
-    size_t board, scenario;
+    size_t i;
 
     (void)state;
-    for (board = 0; board < 3; board++) {
-        for (scenario = 0; scenario < sizeof(scenarios) / sizeof(scenarios[0]); scenario++) {
-            unsigned long n = 0;
+    for (i = 0; i < sizeof(lives) / sizeof(lives[0]); i++) {
+        unsigned long n = 0;
 
-            /* The hostile board adds devices and regions, not other ways to fail once they stand. */
-            if (board == 2 && scenario)
-                continue;
-            do {
-                dk_fail_nth(++n);
-                live(boards[board], scenarios[scenario]);
-            } while (dk_fail_hits());
-            dk_fail_nth(0);
-            print_message("board %zu, scenario %zu: %lu allocations\n", board, scenario, n - 1);
-            /* The loop has seen allocations fail, not only a machine that never came up. */
-            assert_true(n > 20);
-        }
+        do {
+            dk_fail_nth(++n);
+            live(&lives[i]);
+        } while (dk_fail_hits());
+        dk_fail_nth(0);
+        print_message("%s: %lu allocations\n", lives[i].name, n - 1);
+        /* The loop has seen allocations fail, not only a machine that never came up. */
+        assert_true(n > 20);
     }
 }
 
