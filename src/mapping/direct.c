@@ -17,12 +17,20 @@ bool dk_phys_to_dma(const struct device *dev, phys_addr_t phys, u64 size, dma_ad
 
 static dma_addr_t refuse(const struct device *dev, phys_addr_t phys, size_t size, unsigned long attrs)
 {
-    if (!(attrs & DMA_ATTR_NO_WARN))
+    dma_addr_t dma;
+
+    if (attrs & DMA_ATTR_NO_WARN)
+        return DMA_MAPPING_ERROR;
+    if (dk_phys_to_dma(dev, phys, size, &dma))
         dk_device_log(
             dev, 1,
-            "%zu bytes at physical 0x%llx are in no window of the bus below the device's limit 0x%llx, and "
-            "cannot be bounced",
-            size, phys, dk_dma_limit(dev, *dev->dma_mask));
+            "DMA address 0x%llx + %zu is beyond the device's limit 0x%llx, and there is no bounce pool", dma,
+            size, dk_dma_limit(dev, *dev->dma_mask));
+    else
+        dk_device_log(
+            dev, 1,
+            "%zu bytes at physical 0x%llx are in none of the bus's windows, and there is no bounce pool",
+            size, phys);
     return DMA_MAPPING_ERROR;
 }
 
