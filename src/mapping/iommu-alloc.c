@@ -463,6 +463,10 @@ void dk_iommu_free_noncontiguous(struct device *dev, size_t size, struct sg_tabl
         while (phys < end) {
             struct page *page = dk_page_at(memory, phys);
 
+            if (!page || !page->run || page->run > (end - phys) >> PAGE_SHIFT) {
+                dk_device_log(dev, 0, "the pages of a noncontiguous allocation were freed by other means");
+                break;
+            }
             list_add_tail(&page->lru, &chunks);
             phys += (u64)page->run << PAGE_SHIFT;
         }

@@ -48,14 +48,15 @@ static bool make_page(struct storm *storm, struct storm_thing *thing)
     return false;
 }
 
-/* Entries of one buffer, so that neighbours share lines; lengths differ. */
+/* Entries of one buffer, so that neighbours share lines; lengths differ. Some are whole pages, which an IOMMU
+ * merges. */
 static bool make_list(struct storm *storm, struct storm_thing *thing)
 {
     unsigned entries = 1 + storm_below(storm, STORM_ENTRIES), i;
     struct scatterlist *sg;
     char *at;
 
-    thing->size = entries * (1 + storm_below(storm, 3000));
+    thing->size = entries * (storm_one_in(storm, 3) ? PAGE_SIZE : 1 + storm_below(storm, 3000));
     thing->cpu = kmalloc(thing->size, GFP_KERNEL);
     if (!thing->cpu)
         return false;
@@ -67,9 +68,12 @@ static bool make_list(struct storm *storm, struct storm_thing *thing)
         at += thing->size / entries;
     }
     thing->by_table = storm_one_in(storm, 2);
-    if (thing->by_table ? !dma_map_sgtable(thing->dev, &thing->table, thing->direction, thing->attrs)
-                        : dma_map_sg_attrs(thing->dev, thing->table.sgl, (int)entries, thing->direction,
-                                           thing->attrs) == entries) {
+    if (!thing->by_table)
+        thing->mapped =
+            (int)dma_map_sg_attrs(thing->dev, thing->table.sgl, (int)entries, thing->direction, thing->attrs);
+    else if (!dma_map_sgtable(thing->dev, &thing->table, thing->direction, thing->attrs))
+        thing->mapped = (int)thing->table.nents;
+    if (thing->mapped) {
         thing->dma = sg_dma_address(thing->table.sgl);
         return true;
     }
@@ -103,6 +107,19 @@ static bool make_allocation(struct storm *storm, struct storm_thing *thing)
     return thing->cpu;
 }
 
+static bool make_pieces(struct storm_thing *thing)
+{
+    thing->pieces = dma_alloc_noncontiguous(thing->dev, thing->size, thing->direction, GFP_KERNEL, 0);
+    if (!thing->pieces)
+        return false;
+    thing->dma = sg_dma_address(thing->pieces->sgl);
+    thing->cpu = dma_vmap_noncontiguous(thing->dev, thing->size, thing->pieces);
+    if (thing->cpu)
+        return true;
+    dma_free_noncontiguous(thing->dev, thing->size, thing->pieces, thing->direction);
+    return false;
+}
+
 void storm_make(struct storm *storm, struct storm_thing *thing, enum storm_kind kind, struct device *dev)
 {
     bool made;
@@ -123,6 +140,9 @@ void storm_make(struct storm *storm, struct storm_thing *thing, enum storm_kind 
     case STORM_LIST:
         made = make_list(storm, thing);
         break;
+    case STORM_PIECES:
+        made = make_pieces(thing);
+        break;
     case STORM_VIRTUAL:
         thing->cpu = vmalloc(thing->size);
         made = thing->cpu;
@@ -142,7 +162,9 @@ void storm_make(struct storm *storm, struct storm_thing *thing, enum storm_kind 
 
 static void for_cpu(struct storm_thing *thing)
 {
-    if (thing->kind == STORM_LIST && thing->by_table)
+    if (thing->kind == STORM_PIECES)
+        dma_sync_sgtable_for_cpu(thing->dev, thing->pieces, thing->direction);
+    else if (thing->kind == STORM_LIST && thing->by_table)
         dma_sync_sgtable_for_cpu(thing->dev, &thing->table, thing->direction);
     else if (thing->kind == STORM_LIST)
         dma_sync_sg_for_cpu(thing->dev, thing->table.sgl, (int)thing->table.orig_nents, thing->direction);
@@ -152,7 +174,9 @@ static void for_cpu(struct storm_thing *thing)
 
 static void for_device(struct storm_thing *thing)
 {
-    if (thing->kind == STORM_LIST && thing->by_table)
+    if (thing->kind == STORM_PIECES)
+        dma_sync_sgtable_for_device(thing->dev, thing->pieces, thing->direction);
+    else if (thing->kind == STORM_LIST && thing->by_table)
         dma_sync_sgtable_for_device(thing->dev, &thing->table, thing->direction);
     else if (thing->kind == STORM_LIST)
         dma_sync_sg_for_device(thing->dev, thing->table.sgl, (int)thing->table.orig_nents, thing->direction);
@@ -160,15 +184,15 @@ static void for_device(struct storm_thing *thing)
         dma_sync_single_range_for_device(thing->dev, thing->dma, 0, thing->size, thing->direction);
 }
 
-/* The device moves all of @thing's bytes between itself and @bytes; a list's entries are one after another.
+/* The device moves all of @thing's bytes between itself and @bytes; a list's segments are one after another.
  */
 static int device_moves(struct storm_thing *thing, char *bytes, bool write)
 {
-    unsigned entries = thing->kind == STORM_LIST ? thing->table.orig_nents : 1, i;
+    int segments = thing->kind == STORM_LIST ? thing->mapped : 1, i;
     struct scatterlist *sg = thing->table.sgl;
     int error = 0;
 
-    for (i = 0; i < entries && !error; i++) {
+    for (i = 0; i < segments && !error; i++) {
         dma_addr_t dma = thing->kind == STORM_LIST ? sg_dma_address(sg) : thing->dma;
         size_t size = thing->kind == STORM_LIST ? sg_dma_len(sg) : thing->size;
 
@@ -263,6 +287,10 @@ void storm_undo(struct storm *storm, struct storm_thing *thing)
         break;
     case STORM_PAGES:
         dma_free_pages(thing->dev, thing->size, thing->page, thing->dma, thing->direction);
+        break;
+    case STORM_PIECES:
+        dma_vunmap_noncontiguous(thing->dev, thing->cpu);
+        dma_free_noncontiguous(thing->dev, thing->size, thing->pieces, thing->direction);
         break;
     case STORM_VIRTUAL:
         vfree(thing->cpu);

@@ -22,6 +22,7 @@ enum storm_kind {
     STORM_MANAGED,     /* dmam_alloc_coherent() */
     STORM_NONCOHERENT, /* dma_alloc_noncoherent() */
     STORM_PAGES,       /* dma_alloc_pages() */
+    STORM_PIECES,      /* dma_alloc_noncontiguous() and dma_vmap_noncontiguous() */
     STORM_VIRTUAL,     /* vmalloc() */
     STORM_AREA,        /* alloc_pages_exact() */
     STORM_KINDS
@@ -40,6 +41,8 @@ struct storm_thing {
     unsigned long attrs;
     struct sg_table table;
     bool by_table;
+    int mapped; /* segments of the table */
+    struct sg_table *pieces;
 };
 
 struct storm {

@@ -6,6 +6,7 @@
 #include "storm.h"
 
 #include "machine/machine.h"
+#include <dmakit/dmabounce.h>
 #include <pthread.h>
 
 #define THREADS 4
@@ -13,9 +14,9 @@
 static unsigned long operations(void)
 {
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-    return 1500;
+    return 800;
 #else
-    return getenv("DMAKIT_TEST_FAST") ? 2000 : 20000;
+    return getenv("DMAKIT_TEST_FAST") ? 1000 : 6000;
 #endif
 }
 
@@ -119,10 +120,36 @@ static void *work(void *data)
     return NULL;
 }
 
+/* Where the devices of a storm are. */
+struct place {
+    const char *own;    /* what each thread's own device is below; NULL: below the shared one */
+    const char *shared; /* what the device of all threads of a machine is below */
+    const char *arguments;
+    bool rule; /* the shared device bounces by a rule of its own */
+};
+
+/* Half of all mappings. */
+static int bounces(struct device *dev, dma_addr_t address, size_t size)
+{
+    (void)dev;
+    (void)address;
+    return size & 1;
+}
+
+static struct device *shared_device(struct dk_machine *machine, const struct place *place)
+{
+    struct device *dev = device_below(machine, place->shared, "shared");
+
+    if (place->rule)
+        assert_int_equal(dmabounce_register_dev(dev, 512, 4096, bounces), 0);
+    return dev;
+}
+
 /* Each thread has one device of its own, and all of a machine share another. */
-static void storm_in_threads(const char *const *boards, unsigned machine_count, uint64_t seed, int depth,
+static void storm_in_threads(const struct place *place, unsigned machine_count, uint64_t seed, int depth,
                              bool wrong)
 {
+    static const char *const boards[] = { "hostile.dts", "hostile.dts" };
     struct dk_machine *machines[2] = { NULL, NULL };
     struct part *parts = calloc(THREADS, sizeof(*parts));
     unsigned long mistakes[2] = { 0, 0 };
@@ -131,7 +158,7 @@ static void storm_in_threads(const char *const *boards, unsigned machine_count, 
 
     assert_non_null(parts);
     for (i = 0; i < machine_count; i++) {
-        machines[i] = machine_with(boards[i], NULL, seed, depth);
+        machines[i] = machine_with(boards[i], place->arguments, seed, depth);
         before[i] = dk_memory_free_pages(machines[i]->memory);
         if (wrong)
             dk_check_set_sink(machines[i], ignore_report, NULL);
@@ -145,10 +172,11 @@ static void storm_in_threads(const char *const *boards, unsigned machine_count, 
         part->storm.random = 977 + i;
         part->storm.wrong = wrong;
         snprintf(name, sizeof(name), "own-%u", i);
-        part->storm.devices[0] = device_below(part->storm.machine, "coherent", name);
-        part->storm.devices[1] = i < machine_count
-                                     ? device_below(part->storm.machine, "noncoherent", "shared")
-                                     : parts[i % machine_count].storm.devices[1];
+        part->storm.devices[1] = i < machine_count ? shared_device(part->storm.machine, place)
+                                                   : parts[i % machine_count].storm.devices[1];
+        part->storm.devices[0] = place->own ? device_below(part->storm.machine, place->own, name)
+                                            : dk_device_add(part->storm.devices[1], name);
+        assert_false(IS_ERR(part->storm.devices[0]));
         dma_set_mask_and_coherent(part->storm.devices[0], DMA_BIT_MASK(64));
     }
     for (i = 0; i < THREADS; i++)
@@ -159,6 +187,7 @@ static void storm_in_threads(const char *const *boards, unsigned machine_count, 
     }
     for (i = 0; i < machine_count; i++) {
         assert_int_equal(dk_check_count(machines[i], NULL), depth ? mistakes[i] : 0);
+        dk_device_remove(parts[i].storm.devices[1]);
         assert_int_equal(dk_memory_free_pages(machines[i]->memory), before[i]);
         assert_int_equal(dk_machine_destroy(machines[i]), depth ? mistakes[i] : 0);
     }
@@ -166,35 +195,66 @@ static void storm_in_threads(const char *const *boards, unsigned machine_count, 
     free(parts);
 }
 
-static const char *const boards[] = { "hostile.dts", "hostile.dts" };
+static const struct place direct = { "coherent", "noncoherent", NULL, false };
 
 static void right_calls_on_one_machine(void **state)
 {
     (void)state;
-    storm_in_threads(boards, 1, 0, 1, false);
-    storm_in_threads(boards, 1, 7, 1, false);
-    storm_in_threads(boards, 1, 7, 0, false);
+    storm_in_threads(&direct, 1, 0, 1, false);
+    storm_in_threads(&direct, 1, 7, 1, false);
+    storm_in_threads(&direct, 1, 7, 0, false);
 }
 
 static void right_calls_on_two_machines(void **state)
 {
     (void)state;
-    storm_in_threads(boards, 2, 0, 1, false);
-    storm_in_threads(boards, 2, 7, 1, false);
+    storm_in_threads(&direct, 2, 0, 1, false);
+    storm_in_threads(&direct, 2, 7, 1, false);
+}
+
+/* All threads in one address space, or in spaces of their own too. */
+static void right_calls_behind_an_iommu(void **state)
+{
+    static const struct place one_space = { NULL, "iommu", NULL, false };
+    static const struct place lazy = { NULL, "iommu", "iommu.strict=0", false };
+    static const struct place own_spaces = { "iommu", "iommu", NULL, false };
+
+    (void)state;
+    storm_in_threads(&one_space, 1, 7, 1, false);
+    storm_in_threads(&one_space, 1, 0, 0, false);
+    storm_in_threads(&lazy, 1, 7, 1, false);
+    storm_in_threads(&lazy, 1, 0, 0, false);
+    storm_in_threads(&own_spaces, 1, 0, 1, false);
+}
+
+static void right_calls_while_bouncing(void **state)
+{
+    static const struct place forced = { "coherent", "noncoherent", "swiotlb=force", false };
+    static const struct place rule = { "narrow", "noncoherent", NULL, true };
+    static const struct place restricted = { NULL, "bounce", NULL, false };
+
+    (void)state;
+    storm_in_threads(&forced, 1, 7, 1, false);
+    storm_in_threads(&forced, 1, 0, 0, false);
+    storm_in_threads(&rule, 1, 7, 1, false);
+    storm_in_threads(&restricted, 1, 0, 1, false);
 }
 
 static void mistakes_are_counted_exactly(void **state)
 {
+    static const struct place iommu = { NULL, "iommu", NULL, false };
+
     (void)state;
-    storm_in_threads(boards, 1, 0, 1, true);
-    storm_in_threads(boards, 2, 7, 1, true);
+    storm_in_threads(&direct, 1, 0, 1, true);
+    storm_in_threads(&direct, 2, 7, 1, true);
+    storm_in_threads(&iommu, 1, 0, 1, true);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(right_calls_on_one_machine),
-        cmocka_unit_test(right_calls_on_two_machines),
+        cmocka_unit_test(right_calls_on_one_machine),   cmocka_unit_test(right_calls_on_two_machines),
+        cmocka_unit_test(right_calls_behind_an_iommu),  cmocka_unit_test(right_calls_while_bouncing),
         cmocka_unit_test(mistakes_are_counted_exactly),
     };
 

@@ -7,6 +7,7 @@
 
 #include "machine/machine.h"
 #include <dirent.h>
+#include <dmakit/dmabounce.h>
 
 static unsigned long operations(void)
 {
@@ -31,6 +32,15 @@ static u64 first_seed(void)
 static const char *const parents[] = { NULL,  "coherent", "noncoherent", "narrow", "offset",
                                        "nic", "isa",      "iommu",       "bounce", "usb" };
 
+/* All entries of a list, or none: they share cache lines, of which the device may not fill one part and the
+ * CPU another. */
+static int bounces(struct device *dev, dma_addr_t address, size_t size)
+{
+    (void)dev;
+    (void)address;
+    return size & 1;
+}
+
 static void add_device(struct storm *storm, unsigned slot)
 {
     const char *alias = parents[storm_below(storm, STORM_COUNT(parents))];
@@ -45,6 +55,8 @@ static void add_device(struct storm *storm, unsigned slot)
     if (storm_one_in(storm, 2))
         dma_set_mask_and_coherent(dev, DMA_BIT_MASK(64));
     dma_set_max_seg_size(dev, UINT_MAX);
+    if (storm_one_in(storm, 4))
+        dmabounce_register_dev(dev, 512, 4096, bounces);
 }
 
 /* Its things go first, but for a driver that forgets them. */
@@ -388,9 +400,11 @@ static void operate(struct storm *storm, unsigned *counter)
 /* A storm of @count operations on the machine of @board. What comes of wrong calls cannot all be given back.
  */
 static void storm(const struct dk_board *board, u64 random, uint64_t seed, int depth, bool wrong,
-                  unsigned long count)
+                  const char *arguments, unsigned long count)
 {
-    const struct dk_machine_options options = { .size = sizeof(options), .seed = seed, .depth = depth };
+    const struct dk_machine_options options = {
+        .size = sizeof(options), .arguments = arguments, .seed = seed, .depth = depth
+    };
     struct storm storm = { .random = random | 1, .wrong = wrong };
     u64 before;
     unsigned counter = 0, i;
@@ -423,11 +437,16 @@ static void storms(const struct dk_board *board, u64 random, unsigned long count
         uint64_t seed;
         int depth;
         bool wrong;
-    } rows[] = { { 0, 1, false }, { 7, 1, false }, { 7, 0, false }, { 0, 1, true }, { 7, 0, true } };
+        const char *arguments;
+    } rows[] = {
+        { 0, 1, false }, { 7, 1, false, "iommu.strict=0" },
+        { 7, 0, false }, { 7, 1, false, "swiotlb=force" },
+        { 0, 1, true },  { 7, 0, true, "iommu.strict=0 swiotlb=force" },
+    };
     unsigned i;
 
     for (i = 0; i < STORM_COUNT(rows); i++)
-        storm(board, random, rows[i].seed, rows[i].depth, rows[i].wrong, count);
+        storm(board, random, rows[i].seed, rows[i].depth, rows[i].wrong, rows[i].arguments, count);
 }
 
 static void storms_on_every_own_board(void **state)
