@@ -117,15 +117,14 @@ static void move_sg(const struct transfer_row *row, struct device *dev, gfp_t gf
     }
 }
 
-static void move_coherent(const struct transfer_row *row, struct device *dev, gfp_t gfp)
+static void move_coherent_with(const struct transfer_row *row, struct device *dev, gfp_t gfp)
 {
     size_t size = 6000;
     dma_addr_t dma;
-    char *cpu = dma_alloc_coherent(dev, size, &dma, GFP_KERNEL);
+    char *cpu = dma_alloc_coherent(dev, size, &dma, gfp);
     size_t i;
 
     (void)row;
-    (void)gfp;
     assert_non_null(cpu);
     assert_true(dma + size - 1 <= dev->coherent_dma_mask);
     for (i = 0; i < size; i++)
@@ -135,6 +134,19 @@ static void move_coherent(const struct transfer_row *row, struct device *dev, gf
     transfer_from_device(dev, dma, size, 12);
     assert_true(filled(cpu, size, 12));
     dma_free_coherent(dev, size, cpu, dma);
+}
+
+static void move_coherent(const struct transfer_row *row, struct device *dev, gfp_t gfp)
+{
+    (void)gfp;
+    move_coherent_with(row, dev, GFP_KERNEL);
+}
+
+/* Without leave to sleep: from an atomic pool where memory would have to be remapped. */
+static void move_atomic(const struct transfer_row *row, struct device *dev, gfp_t gfp)
+{
+    (void)gfp;
+    move_coherent_with(row, dev, GFP_ATOMIC);
 }
 
 static void move_pages(const struct transfer_row *row, struct device *dev, gfp_t gfp)
@@ -221,7 +233,7 @@ static void move_noncontiguous(const struct transfer_row *row, struct device *de
 }
 
 static void (*const ways[])(const struct transfer_row *row, struct device *dev, gfp_t gfp) = {
-    move_single, move_page, move_sg, move_coherent, move_pages, move_sync, move_noncontiguous,
+    move_single, move_page, move_sg, move_coherent, move_atomic, move_pages, move_sync, move_noncontiguous,
 };
 
 static gfp_t memory_for(const struct transfer_row *row, unsigned mask)
