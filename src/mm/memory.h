@@ -29,6 +29,7 @@ struct dk_memory_config {
     unsigned line;                /* cache line in bytes: a power of two, 16 to 4096 */
     u64 zone_dma_end;             /* first physical address above ZONE_DMA; 0: no such zone */
     u64 zone_dma32_end;           /* first one above ZONE_DMA32; 0: no such zone */
+    u64 reserve;                  /* pages, over all zones, that requests without __GFP_HIGH leave free */
     u64 highmem;                  /* bytes at the top of RAM without a kernel address; 0 on 64-bit boards */
     u64 seed;                     /* 0: no fragmentation */
     const struct dk_hooks *hooks; /* kept, not copied; may be NULL */

@@ -32,6 +32,13 @@ void dk_pages_clear(struct dk_memory *memory, u64 pfn, u64 count)
     }
 }
 
+/* Whether @zone has @count pages for a request with @gfp: what must not wait for memory may use the reserve.
+ */
+static bool may_take(const struct dk_zone *zone, gfp_t gfp, u64 count)
+{
+    return zone->free >= count && (gfp & __GFP_HIGH || zone->free - count >= zone->reserve);
+}
+
 /* Tries the zones that @gfp names, then those above them that have kernel addresses: the range alone decides.
  */
 static struct page *take(struct dk_memory *memory, gfp_t gfp, u64 count, u64 align, u64 lowest, u64 highest,
@@ -42,11 +49,15 @@ static struct page *take(struct dk_memory *memory, gfp_t gfp, u64 count, u64 ali
     u64 pfn = 0;
 
     for (i = 0; i < zones; i++) {
-        if (dk_buddy_take(memory, &memory->zones[kinds[i]], count, align, lowest, highest, &pfn))
+        struct dk_zone *zone = &memory->zones[kinds[i]];
+
+        if (may_take(zone, gfp, count) && dk_buddy_take(memory, zone, count, align, lowest, highest, &pfn))
             return dk_page_mapped(memory, pfn);
     }
     for (i = zones ? (unsigned)kinds[0] + 1 : DK_ZONE_COUNT; all_zones && i <= DK_ZONE_NORMAL; i++) {
-        if (dk_buddy_take(memory, &memory->zones[i], count, align, lowest, highest, &pfn))
+        struct dk_zone *zone = &memory->zones[i];
+
+        if (may_take(zone, gfp, count) && dk_buddy_take(memory, zone, count, align, lowest, highest, &pfn))
             return dk_page_mapped(memory, pfn);
     }
     return NULL;

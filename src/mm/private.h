@@ -70,6 +70,7 @@ struct dk_zone {
     u64 start, end;
     u64 present; /* pages of RAM, reserved ones too */
     u64 free;    /* pages in extents and lists */
+    u64 reserve; /* of them, for requests with __GFP_HIGH */
     struct list_head lists[MAX_PAGE_ORDER + 1];
     struct dk_extent *extents; /* sorted; no two touch */
     size_t count, capacity;

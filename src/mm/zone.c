@@ -36,6 +36,7 @@ int dk_zones_start(struct dk_memory *memory, const struct dk_memory_config *conf
     u64 highmem = highmem_start >> PAGE_SHIFT;
     u64 dma = least(config->zone_dma_end >> PAGE_SHIFT, highmem);
     u64 dma32 = least(config->zone_dma32_end >> PAGE_SHIFT, highmem);
+    u64 present = 0;
     unsigned i, order;
 
     if (dma32 < dma)
@@ -54,7 +55,10 @@ int dk_zones_start(struct dk_memory *memory, const struct dk_memory_config *conf
     for (i = 0; i < DK_ZONE_COUNT; i++) {
         if (!fill(memory, &memory->zones[i]))
             return -ENOMEM;
+        present += memory->zones[i].present;
     }
+    for (i = 0; i < DK_ZONE_COUNT && present; i++)
+        memory->zones[i].reserve = config->reserve * memory->zones[i].present / present;
     return 0;
 }
 

@@ -150,6 +150,20 @@ static bool has_two_views(const struct dk_board *board)
     return false;
 }
 
+/* Pages kept for requests that must not wait for memory: one in 256, at most 4 MiB. */
+#define RESERVE_SHARE 256u
+#define RESERVE_MOST 1024u
+
+static u64 reserve_of(const struct dk_memory_range *ranges, unsigned count)
+{
+    u64 pages = 0;
+    unsigned i;
+
+    for (i = 0; i < count; i++)
+        pages += ranges[i].size >> PAGE_SHIFT;
+    return pages / RESERVE_SHARE < RESERVE_MOST ? pages / RESERVE_SHARE : RESERVE_MOST;
+}
+
 /* Zones are only cut where there is memory in them: a zone that starts above all RAM holds nothing, and costs
  * nothing. */
 static struct dk_memory *make_memory(struct dk_machine *machine, const struct start_arguments *arguments)
@@ -170,6 +184,7 @@ static struct dk_memory *make_memory(struct dk_machine *machine, const struct st
         .line = board->line,
         .zone_dma_end = zone_dma_end(board),
         .zone_dma32_end = 1ull << 32,
+        .reserve = reserve_of(ranges, board->memory_count),
         .highmem = arguments->highmem,
         .seed = machine->seed,
         .hooks = &machine->hooks,

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "storm.h"
 
+#include "machine/machine.h"
+#include "mapping/atomic-pool.h"
+
 static const enum dma_data_direction directions[] = { DMA_TO_DEVICE, DMA_FROM_DEVICE, DMA_BIDIRECTIONAL };
 
 static size_t random_size(struct storm *storm)
@@ -299,4 +302,13 @@ void storm_undo(struct storm *storm, struct storm_thing *thing)
         free_pages_exact(thing->cpu, thing->size);
     }
     thing->kind = STORM_NOTHING;
+}
+
+u64 storm_free_pages(struct dk_machine *machine)
+{
+    u64 pages, unused;
+
+    dk_atomic_pools_settle(machine);
+    dk_atomic_pools_usage(machine, &pages, &unused);
+    return dk_memory_free_pages(machine->memory) + unused;
 }

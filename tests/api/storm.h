@@ -85,4 +85,8 @@ void storm_use(struct storm *storm, struct storm_thing *thing);
 /* Undoes @thing, rightly. */
 void storm_undo(struct storm *storm, struct storm_thing *thing);
 
+/* Pages of @machine that are nobody's: free ones, and those that its atomic pools hold, which may have grown.
+ */
+u64 storm_free_pages(struct dk_machine *machine);
+
 #endif

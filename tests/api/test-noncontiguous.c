@@ -38,7 +38,7 @@ static struct fragments *fragment(void)
 
     assert_non_null(fragments);
     while (fragments->count < MOST_PAGES &&
-           (fragments->pages[fragments->count] = alloc_page(GFP_KERNEL | __GFP_NOWARN)))
+           (fragments->pages[fragments->count] = alloc_page(GFP_ATOMIC | __GFP_NOWARN)))
         fragments->count++;
     assert_true(fragments->count > 1000 && fragments->count < MOST_PAGES);
     for (i = 0; i < fragments->count; i++) {

@@ -47,7 +47,7 @@ static void every_page_but_the_reserved_ones_is_given_out(void **state)
     (void)state;
     for (i = 0; i < RESERVED_COUNT; i++)
         expected -= reserved[i].size / 4096;
-    while (count < PAGES && (pages[count] = alloc_page(GFP_KERNEL | __GFP_NOWARN)))
+    while (count < PAGES && (pages[count] = alloc_page(GFP_ATOMIC | __GFP_NOWARN)))
         assert_false(is_reserved(page_to_phys(pages[count++])));
     assert_int_equal(count, expected);
     while (count)

@@ -159,7 +159,7 @@ static void storm_in_threads(const struct place *place, unsigned machine_count, 
     assert_non_null(parts);
     for (i = 0; i < machine_count; i++) {
         machines[i] = machine_with(boards[i], place->arguments, seed, depth);
-        before[i] = dk_memory_free_pages(machines[i]->memory);
+        before[i] = storm_free_pages(machines[i]);
         if (wrong)
             dk_check_set_sink(machines[i], ignore_report, NULL);
     }
@@ -188,7 +188,7 @@ static void storm_in_threads(const struct place *place, unsigned machine_count, 
     for (i = 0; i < machine_count; i++) {
         assert_int_equal(dk_check_count(machines[i], NULL), depth ? mistakes[i] : 0);
         dk_device_remove(parts[i].storm.devices[1]);
-        assert_int_equal(dk_memory_free_pages(machines[i]->memory), before[i]);
+        assert_int_equal(storm_free_pages(machines[i]), before[i]);
         assert_int_equal(dk_machine_destroy(machines[i]), depth ? mistakes[i] : 0);
     }
     dk_machine_enter(NULL);

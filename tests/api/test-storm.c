@@ -413,7 +413,7 @@ static void storm(const struct dk_board *board, u64 random, uint64_t seed, int d
     assert_false(IS_ERR(storm.machine));
     dk_machine_enter(storm.machine);
     dk_check_set_sink(storm.machine, wrong ? ignore_report : NULL, NULL);
-    before = dk_memory_free_pages(storm.machine->memory);
+    before = storm_free_pages(storm.machine);
     for (i = 0; i < STORM_DEVICES; i++)
         add_device(&storm, i);
     while (count--)
@@ -424,7 +424,7 @@ static void storm(const struct dk_board *board, u64 random, uint64_t seed, int d
         storm_undo(&storm, &storm.things[i]);
     if (!wrong) {
         assert_int_equal(dk_check_count(storm.machine, NULL), 0);
-        assert_int_equal(dk_memory_free_pages(storm.machine->memory), before);
+        assert_int_equal(storm_free_pages(storm.machine), before);
         assert_true(storm.moved > 0);
     }
     dk_machine_destroy(storm.machine);

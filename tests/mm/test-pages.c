@@ -91,6 +91,45 @@ static void test_zones_without_memory(void **state)
     unmake(memory, 4096);
 }
 
+/* The last pages of each zone are for requests with __GFP_HIGH. */
+static void test_reserve(void **state)
+{
+    static const struct {
+        gfp_t gfp;
+        unsigned left; /* pages that stay free */
+    } cases[] = {
+        { GFP_KERNEL, 64 },
+        { GFP_NOWAIT, 64 },
+        { GFP_ATOMIC, 0 },
+        { GFP_KERNEL | __GFP_HIGH, 0 },
+    };
+    struct dk_memory_config config = pc;
+    unsigned i;
+
+    (void)state;
+    config.reserve = 64;
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct dk_memory *memory = make(&config);
+        u64 all = dk_memory_free_pages(memory);
+        struct page *page, *next;
+        LIST_HEAD(taken);
+
+        while ((page = dk_pages_allocate(memory, cases[i].gfp | __GFP_NOWARN, 0)))
+            list_add(&page->lru, &taken);
+        /* Each zone rounds its share down. */
+        assert_in_range(dk_memory_free_pages(memory), cases[i].left ? cases[i].left - 3 : 0, cases[i].left);
+        /* A run that would leave too little is refused as a page is. */
+        page = dk_pages_take(memory, GFP_KERNEL | __GFP_NOWARN, 1, 1, 0, ~0ull);
+        assert_null(page);
+        list_for_each_entry_safe (page, next, &taken, lru) {
+            list_del(&page->lru);
+            __free_page(page);
+        }
+        assert_int_equal(dk_memory_free_pages(memory), all);
+        unmake(memory, all);
+    }
+}
+
 /* The order of the zones, seen by taking all memory one block after the other. */
 static void test_zone_order(void **state)
 {
@@ -587,6 +626,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_zones),
         cmocka_unit_test(test_zones_without_memory),
+        cmocka_unit_test(test_reserve),
         cmocka_unit_test(test_zone_order),
         cmocka_unit_test(test_refused_requests),
         cmocka_unit_test(test_ranges),

@@ -239,7 +239,7 @@ static u64 zone_dma_blocks(void)
     struct page *block, *following;
     u64 count = 0;
 
-    while ((block = alloc_pages(GFP_KERNEL | GFP_DMA | __GFP_NOWARN, MAX_PAGE_ORDER))) {
+    while ((block = alloc_pages(GFP_ATOMIC | GFP_DMA | __GFP_NOWARN, MAX_PAGE_ORDER))) {
         list_add(&block->lru, &blocks);
         count++;
     }
