@@ -349,21 +349,23 @@ int dk_iommu_get_sgtable(struct device *dev, struct sg_table *table, void *cpu, 
                          unsigned long attrs)
 {
     size_t i, count = PFN_UP(size);
-    struct page **pages = dk_allocate(count, sizeof(struct page *));
-    int error = 0;
+    struct page **pages;
+    int error;
 
     (void)dma;
     (void)attrs;
+    /* Before memory is taken for a size that is none. */
+    for (i = 0; i < count; i++) {
+        if (!page_behind(dev, cpu, i << PAGE_SHIFT))
+            return -ENXIO;
+    }
+    pages = dk_allocate(count, sizeof(struct page *));
     if (!pages)
         return -ENOMEM;
-    for (i = 0; i < count && !error; i++) {
+    for (i = 0; i < count; i++)
         pages[i] = page_behind(dev, cpu, i << PAGE_SHIFT);
-        if (!pages[i])
-            error = -ENXIO;
-    }
-    if (!error)
-        error = sg_alloc_table_from_pages(table, pages, (unsigned)count, 0,
-                                          (unsigned long)count << PAGE_SHIFT, GFP_KERNEL);
+    error = sg_alloc_table_from_pages(table, pages, (unsigned)count, 0, (unsigned long)count << PAGE_SHIFT,
+                                      GFP_KERNEL);
     dk_release(pages);
     return error;
 }

@@ -119,14 +119,28 @@ void dk_free_noncontiguous(struct device *dev, size_t size, struct sg_table *tab
         free_contiguous(dev, size, table, direction);
 }
 
-/* Every page of @table, which holds @count of them; NULL: fewer, or out of memory. */
+static u64 bytes_of(struct sg_table *table)
+{
+    struct scatterlist *sg;
+    u64 bytes = 0;
+    unsigned i;
+
+    for_each_sgtable_sg (table, sg, i)
+        bytes += sg->length;
+    return bytes;
+}
+
+/* The first @count pages of @table; NULL: it has fewer, or out of memory. */
 static struct page **pages_of(struct dk_memory *memory, struct sg_table *table, size_t count)
 {
-    struct page **pages = dk_allocate(count, sizeof(struct page *));
+    struct page **pages;
     struct scatterlist *sg;
     size_t done = 0;
     unsigned i;
 
+    if (count > bytes_of(table) >> PAGE_SHIFT)
+        return NULL;
+    pages = dk_allocate(count, sizeof(struct page *));
     if (!pages)
         return NULL;
     for_each_sgtable_sg (table, sg, i) {
@@ -135,10 +149,7 @@ static struct page **pages_of(struct dk_memory *memory, struct sg_table *table, 
         for (; phys < end && done < count; phys += PAGE_SIZE)
             pages[done++] = dk_page_at(memory, phys);
     }
-    if (done == count)
-        return pages;
-    dk_release(pages);
-    return NULL;
+    return pages;
 }
 
 void *dma_vmap_noncontiguous(struct device *dev, size_t size, struct sg_table *table)

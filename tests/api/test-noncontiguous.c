@@ -265,6 +265,7 @@ static void wrong_arguments_are_refused(void **state)
         assert_null(dma_vmap_noncontiguous(NULL, SIZE, table));
         assert_null(dma_vmap_noncontiguous(dev, 0, table));
         assert_null(dma_vmap_noncontiguous(dev, SIZE + (1 << 20), table));
+        assert_null(dma_vmap_noncontiguous(dev, SIZE_MAX - PAGE_SIZE, table));
         dma_vunmap_noncontiguous(dev, NULL);
         dma_free_noncontiguous(dev, SIZE, NULL, DMA_TO_DEVICE);
 
@@ -345,6 +346,9 @@ static void coherent_memory_has_one_address(void **state)
             bytes += sg->length;
         }
         sg_free_table(&table);
+        assert_int_equal(dma_get_sgtable(behind, &table, cpu, dma, SIZE + (1 << 20)), -ENXIO);
+        assert_int_equal(dma_get_sgtable(behind, &table, cpu, dma, SIZE_MAX - PAGE_SIZE), -ENXIO);
+        assert_int_equal(dma_get_sgtable(behind, &table, &table, dma, SIZE), -ENXIO);
         keep_log(&lines);
         assert_null(dma_alloc_attrs(plain, SIZE, &other, GFP_KERNEL, DMA_ATTR_NO_WARN));
         assert_null(
