@@ -9,6 +9,7 @@
 #include "start/arguments.h"
 #include "start/options.h"
 #include <dmakit/log.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,26 +22,50 @@ struct start_arguments {
     struct dk_mapping_config mapping;
 };
 
-/* swiotlb=SLOTS, swiotlb=SLOTS,force, swiotlb=force or swiotlb=noforce. */
+/* The number at *@at, at most what a machine's memory can be; false when there is none. */
+static bool read_slots(const char **at, u64 *slots)
+{
+    char *after;
+
+    if (**at < '0' || **at > '9')
+        return false;
+    errno = 0;
+    *slots = strtoull(*at, &after, 0);
+    *at = after;
+    return !errno && *slots <= ~0u;
+}
+
+/* swiotlb=SLOTS[,AREAS][,force], swiotlb=force or swiotlb=noforce. How many areas the pool has it knows
+ * itself. */
 static int read_bounce(const char *text, struct dk_mapping_config *config)
 {
     size_t length;
     const char *value = dk_argument(text, "swiotlb", &length);
     const char *end = value ? value + length : NULL;
-    const char *word = value;
+    const char *at = value;
+    u64 areas;
 
-    if (value && *value >= '0' && *value <= '9') {
-        char *after;
-
-        config->bounce_slots = strtoull(value, &after, 0);
-        word = after < end && *after == ',' ? after + 1 : after;
-    }
-    if (word == end)
+    if (!value)
         return 0;
-    config->bounce_always = end - word == 5 && !strncmp(word, "force", 5);
-    config->bounce_never = end - word == 7 && !strncmp(word, "noforce", 7);
+    if (*at >= '0' && *at <= '9') {
+        if (!read_slots(&at, &config->bounce_slots))
+            goto refuse;
+        if (at + 1 < end && *at == ',' && at[1] >= '0' && at[1] <= '9') {
+            at++;
+            if (!read_slots(&at, &areas))
+                goto refuse;
+        }
+        if (at == end)
+            return 0;
+        if (*at++ != ',')
+            goto refuse;
+    }
+    config->bounce_always = end - at == 5 && !strncmp(at, "force", 5);
+    config->bounce_never = end - at == 7 && !strncmp(at, "noforce", 7);
     if (config->bounce_always || config->bounce_never)
         return 0;
+
+refuse:
     dk_log(DK_LOG_ERROR, "argument swiotlb= cannot be \"%.*s\"", (int)length, value);
     return -EINVAL;
 }
