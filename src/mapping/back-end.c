@@ -120,7 +120,11 @@ static int choose_back_end(struct device *dev)
 
     if (maps_as_parent(dev, node)) {
         dev->dma_ops = dev->parent->dma_ops;
-        dev->dk->bounce = dev->parent->dk->bounce_pages ? NULL : dev->parent->dk->bounce;
+        /* A pool that the parent's driver registered goes with the driver; a shared one and its rule stay. */
+        if (!dev->parent->dk->bounce_pages) {
+            dev->dk->bounce = dev->parent->dk->bounce;
+            dev->dk->needs_bounce = dev->parent->dk->needs_bounce;
+        }
         dev->dk->bounce_always = dev->parent->dk->bounce_always;
     } else if (iommu_of(dev, &context) >= 0) {
         dev->dma_ops = &dk_iommu_ops;
