@@ -17,8 +17,9 @@ DK_BEGIN_DECLS
  * coherent mask: 64 of @large_buffer_size, at least 256 KiB and at most a quarter of what one block of pages
  * holds; @small_buffer_size is taken for the sake of older callers.
  *
- * 0; -EBUSY the device has a rule or a pool; -EINVAL no @large_buffer_size, or a device that maps through an
- * IOMMU; -ENOMEM. May sleep. Undone by dmabounce_unregister_dev(), or when the device goes.
+ * 0; -EBUSY the device has a rule or a pool, also one that it shares, or (known while the checker is on)
+ * something is mapped for it, which may not be; -EINVAL no @large_buffer_size, or a device that maps through
+ * an IOMMU; -ENOMEM. May sleep. Undone by dmabounce_unregister_dev(), or when the device goes.
  */
 DK_PUBLIC int
 dmabounce_register_dev(struct device *dev, unsigned long small_buffer_size, unsigned long large_buffer_size,

@@ -18,6 +18,12 @@ static size_t pool_size(unsigned long large)
     return size;
 }
 
+static void note(const struct dk_mapping *mapping, void *data)
+{
+    (void)mapping;
+    *(bool *)data = true;
+}
+
 int dmabounce_register_dev(struct device *dev, unsigned long small_buffer_size,
                            unsigned long large_buffer_size,
                            int (*needs_bounce_to_dma)(struct device *dev, dma_addr_t address, size_t size))
@@ -25,12 +31,15 @@ int dmabounce_register_dev(struct device *dev, unsigned long small_buffer_size,
     size_t size = pool_size(large_buffer_size);
     struct dk_bounce_pool *pool;
     struct page *pages;
+    bool in_use = false;
 
     (void)small_buffer_size;
     if (!dk_device_usable(dev, "dmabounce_register_dev") || !large_buffer_size ||
         dev->dma_ops != &dk_direct_ops)
         return -EINVAL;
-    if (dev->dk->bounce_pages || dev->dk->bounce_always)
+    /* Undoing looks for buffers in the pool that the device has then. */
+    dk_check_each_mapping(dev, note, &in_use);
+    if (in_use || dev->dk->bounce || dev->dk->needs_bounce)
         return -EBUSY;
     pages = dk_direct_take(dev, size >> PAGE_SHIFT, GFP_KERNEL);
     if (!pages)
