@@ -38,10 +38,12 @@
     "  pool: pool@41000000 { compatible = \"restricted-dma-pool\"; reg = <0x41000000 0x400000>; }; };"                         \
     " nic@0 { compatible = \"dmakit,nic\"; memory-region = <&pool>; }; aliases { nic = \"/nic@0\"; }; };"
 
-/* An SA-1111 on a bus that shows its masters all memory: only its erratum makes them bounce. */
+/* An SA-1111 on a bus that shows its masters all memory: only its erratum makes them bounce. Of the first MiB
+ * the bounce buffers leave nothing. */
 #define COMPANION(coherence)                                                                                                  \
     "/dts-v1/;\n/ { #address-cells = <1>; #size-cells = <1>; model = \"companion\"; compatible = \"dmakit,test\"; " coherence \
     " memory@c0000000 { device_type = \"memory\"; reg = <0xc0000000 0x2000000>; };"                                           \
+    " reserved-memory { #address-cells = <1>; #size-cells = <1>; ranges; taken@c0000000 { reg = <0xc0000000 0xc0000>; }; };"  \
     " companion@40000000 { compatible = \"intel,sa1111\", \"simple-bus\"; #address-cells = <1>; #size-cells = <1>; ranges;"   \
     "  nic@40000400 { compatible = \"dmakit,nic\"; }; }; aliases { nic = \"/companion@40000000/nic@40000400\"; }; };"
 
@@ -89,7 +91,7 @@ static bool is_in_restricted_pool(struct device *dev, phys_addr_t phys, dma_addr
 
 static bool is_in_first_mib(struct device *dev, phys_addr_t phys, dma_addr_t dma)
 {
-    return dma >= 0xc0000000 && dma < 0xc0100000 && (phys < 0xc0100000 || is_bounced(dev, phys, dma));
+    return phys >= 0xc0100000 && dma >= 0xc0000000 && dma < 0xc0100000 && is_bounced(dev, phys, dma);
 }
 
 /* ---- Buffers that large leaves map ---- */
