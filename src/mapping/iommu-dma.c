@@ -141,15 +141,17 @@ static void iommu_sync_for_device(struct device *dev, dma_addr_t dma, size_t siz
 /* The IOMMU reaches all memory from any address: a mask needs one page below its limit. */
 static int iommu_supported(struct device *dev, u64 mask)
 {
-    u64 lowest = dev->dk->space && dev->dk->space->base ? dev->dk->space->base : PAGE_SIZE;
+    u64 lowest = ~0ull, base = dev->dk->space ? dev->dk->space->base : 0;
     unsigned i;
 
     for (i = 0; i < dev->dk->window_count; i++) {
-        u64 base = dev->dk->windows[i].dma;
-
-        if (i == 0 || base < lowest)
-            lowest = base > PAGE_SIZE ? base : PAGE_SIZE;
+        if (dev->dk->windows[i].dma < lowest)
+            lowest = dev->dk->windows[i].dma;
     }
+    if (!dev->dk->window_count || lowest < base)
+        lowest = base;
+    if (lowest < PAGE_SIZE)
+        lowest = PAGE_SIZE;
     return mask >= lowest + (PAGE_SIZE - 1);
 }
 
