@@ -35,8 +35,8 @@ DK_PUBLIC void arm_iommu_release_mapping(struct dma_iommu_mapping *mapping);
  */
 DK_PUBLIC int arm_iommu_attach_device(struct device *dev, struct dma_iommu_mapping *mapping);
 
-/* Moves @dev back to the space of its own context. A device that was not attached is left alone, with a log
- * line. May sleep. */
+/* Moves @dev back to the space of its own context. A device that was not attached, or for which (known while
+ * the checker is on) something is mapped, is left alone, with a log line. May sleep. */
 DK_PUBLIC void arm_iommu_detach_device(struct device *dev);
 
 #ifndef __cplusplus

@@ -37,10 +37,19 @@ static void note(const struct dk_mapping *mapping, void *data)
     *(bool *)data = true;
 }
 
+/* Whether something is mapped for @dev that is undone in the space it is in now; false while the checker is
+ * off. */
+static bool has_mappings(struct device *dev)
+{
+    bool any = false;
+
+    dk_check_each_mapping(dev, note, &any);
+    return any;
+}
+
 int arm_iommu_attach_device(struct device *dev, struct dma_iommu_mapping *mapping)
 {
     struct dk_iommu_space *space = space_of(mapping);
-    bool in_use = false;
 
     if (!space || !dk_device_usable(dev, "arm_iommu_attach_device"))
         return -EINVAL;
@@ -48,10 +57,9 @@ int arm_iommu_attach_device(struct device *dev, struct dma_iommu_mapping *mappin
         return -ENODEV;
     if (space->machine != dk_device_machine(dev))
         return -EINVAL;
-    dk_check_each_mapping(dev, note, &in_use);
-    if (in_use || (dev->dk->space && dev->dk->space->iommu < 0)) {
+    if (has_mappings(dev) || (dev->dk->space && dev->dk->space->iommu < 0)) {
         dk_device_log(dev, 0, "arm_iommu_attach_device: the device %s",
-                      in_use ? "has live mappings" : "is attached to a space already");
+                      has_mappings(dev) ? "has live mappings" : "is attached to a space already");
         return -EBUSY;
     }
     return dk_iommu_space_enter(dev, space);
@@ -63,6 +71,10 @@ void arm_iommu_detach_device(struct device *dev)
         return;
     if (dev->dma_ops != &dk_iommu_ops || !dev->dk->space || dev->dk->space->iommu >= 0) {
         dk_device_log(dev, 1, "arm_iommu_detach_device: the device is attached to no space of a driver's");
+        return;
+    }
+    if (has_mappings(dev)) {
+        dk_device_log(dev, 0, "arm_iommu_detach_device: the device has live mappings");
         return;
     }
     if (dk_iommu_join_context(dev)) {
