@@ -2,6 +2,7 @@
 #include "mapping/iommu-space.h"
 
 #include "base/alloc.h"
+#include "base/log.h"
 #include "mapping/mapping.h"
 
 /* The last address that page tables hold. */
@@ -75,7 +76,21 @@ void dk_iommu_space_put(struct dk_iommu_space *space)
         free_space(space);
 }
 
-static struct dk_iommu_space *hold_context(struct dk_mapping_state *state, int iommu, u32 context)
+void dk_iommu_spaces_finish(struct dk_mapping_state *state)
+{
+    struct dk_iommu_space *space, *following;
+
+    list_for_each_entry_safe (space, following, &state->spaces, link) {
+        dk_log(DK_LOG_WARNING, "an IOMMU address space from 0x%llx on was never released", space->base);
+        list_del(&space->link);
+        free_space(space);
+    }
+}
+
+/* The space of the context, with a holder more; if there is none, @fresh (not NULL), which is it from now on.
+ */
+static struct dk_iommu_space *hold_context(struct dk_mapping_state *state, int iommu, u32 context,
+                                           struct dk_iommu_space *fresh)
 {
     struct dk_iommu_space *space, *found = NULL;
 
@@ -84,8 +99,13 @@ static struct dk_iommu_space *hold_context(struct dk_mapping_state *state, int i
         if (space->iommu == iommu && space->context == context)
             found = space;
     }
-    if (found)
+    if (found) {
         found->holders++;
+    } else if (fresh) {
+        found = fresh;
+        found->iommu = iommu;
+        found->context = context;
+    }
     pthread_mutex_unlock(&state->spaces_lock);
     return found;
 }
@@ -93,17 +113,17 @@ static struct dk_iommu_space *hold_context(struct dk_mapping_state *state, int i
 int dk_iommu_space_join(struct device *dev, int iommu, u32 context)
 {
     struct dk_machine *machine = dk_device_machine(dev);
-    struct dk_iommu_space *space = hold_context(machine->mapping, iommu, context);
+    struct dk_iommu_space *fresh, *space = hold_context(machine->mapping, iommu, context, NULL);
     int error;
 
     if (!space) {
-        space = dk_iommu_space_create(machine, 0, LAST_ADDRESS);
-        if (IS_ERR(space))
-            return (int)PTR_ERR(space);
-        pthread_mutex_lock(&machine->mapping->spaces_lock);
-        space->iommu = iommu;
-        space->context = context;
-        pthread_mutex_unlock(&machine->mapping->spaces_lock);
+        fresh = dk_iommu_space_create(machine, 0, LAST_ADDRESS);
+        if (IS_ERR(fresh))
+            return (int)PTR_ERR(fresh);
+        space = hold_context(machine->mapping, iommu, context, fresh);
+        /* Another device of the context came meanwhile. */
+        if (space != fresh)
+            dk_iommu_space_put(fresh);
     }
     error = dk_iommu_space_enter(dev, space);
     dk_iommu_space_put(space);

@@ -86,6 +86,8 @@ struct page *dk_direct_take(struct device *dev, size_t count, gfp_t gfp);
 /* ---- The IOMMU's back end ---- */
 
 extern const struct dma_map_ops dk_iommu_ops;
+/* Frees the spaces that drivers made and never released, after the devices went. */
+void dk_iommu_spaces_finish(struct dk_mapping_state *state);
 /* Puts @dev into the space of its own context. 0 or -ENOMEM; it is in none then. */
 int dk_iommu_join_context(struct device *dev);
 

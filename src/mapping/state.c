@@ -245,6 +245,7 @@ void dk_mapping_finish(struct dk_machine *machine)
     }
     dk_bounce_destroy(state->bounce);
     dk_bounce_destroy(state->sa1111);
+    dk_iommu_spaces_finish(state);
     dk_cma_destroy(state->own_cma);
     dk_coherent_pool_destroy(state->own_pool);
     pthread_mutex_destroy(&state->spaces_lock);
