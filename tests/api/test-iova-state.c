@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Addresses first, memory later: dma_iova_try_alloc() and what follows.
+ */
+#include "api.h"
+
+#include <dmakit/iommu.h>
+
+#define BOARD(coherence)                                                                                                      \
+    "/dts-v1/;\n/ { #address-cells = <1>; #size-cells = <1>; model = \"addresses\"; compatible = \"dmakit,test\"; " coherence \
+    " memory@40000000 { device_type = \"memory\"; reg = <0x40000000 0x4000000>; };"                                           \
+    " mmu: iommu@10000000 { compatible = \"arm,mmu-401\"; reg = <0x10000000 0x10000>; #iommu-cells = <1>; };"                 \
+    " behind@0 { compatible = \"dmakit,nic\"; iommus = <&mmu 0x10>; }; plain@0 { compatible = \"dmakit,nic\"; };"             \
+    " aliases { behind = \"/behind@0\"; plain = \"/plain@0\"; }; };"
+
+static const char *const boards[] = { BOARD("dma-coherent;"), BOARD("dma-noncoherent;") };
+
+static void reads(struct device *dev, dma_addr_t dma, size_t size, unsigned tag)
+{
+    unsigned char bytes[16384];
+
+    assert_true(size <= sizeof(bytes));
+    assert_int_equal(dk_master_read(dev, dma, bytes, size), 0);
+    assert_true(filled(bytes, size, tag));
+}
+
+static void writes(struct device *dev, dma_addr_t dma, size_t size, unsigned tag)
+{
+    unsigned char bytes[16384];
+
+    assert_true(size <= sizeof(bytes));
+    fill(bytes, size, tag);
+    assert_int_equal(dk_master_write(dev, dma, bytes, size), 0);
+}
+
+static enum dk_master_fault_kind fault_of(struct device *dev, dma_addr_t dma, bool write)
+{
+    struct dk_master_fault fault;
+    unsigned char byte = 0;
+
+    assert_int_equal(write ? dk_master_write(dev, dma, &byte, 1) : dk_master_read(dev, dma, &byte, 1),
+                     -EFAULT);
+    assert_true(dk_master_last_fault(dev, &fault));
+    return fault.kind;
+}
+
+/* Pieces of memory from anywhere, the first and last of them short, are one range of addresses. */
+static void pieces_are_linked_into_a_range(void **state)
+{
+    int round;
+
+    (void)state;
+    for (round = 0; round < 8; round++) {
+        struct dk_machine *machine =
+            machine_with(boards[round & 1], round & 4 ? "iommu.strict=0" : NULL, round & 2 ? 5 : 0, 1);
+        struct device *dev = dk_device_find(machine, "behind");
+        struct page *pages[3] = { alloc_pages(GFP_KERNEL, 1), alloc_pages(GFP_KERNEL, 1),
+                                  alloc_pages(GFP_KERNEL, 1) };
+        /* 3000 bytes to the end of a page, two whole ones, and 100 bytes. */
+        static const size_t first[] = { 1096, 0, 0 }, size[] = { 3000, 8192, 100 }, at[] = { 0, 3000, 11192 };
+        phys_addr_t phys[3];
+        char *cpu[3];
+        struct dma_iova_state range = { 0 };
+        int i;
+
+        for (i = 0; i < 3; i++) {
+            phys[i] = page_to_phys(pages[i]) + first[i];
+            cpu[i] = (char *)page_address(pages[i]) + first[i];
+            fill(cpu[i], size[i], (unsigned)i);
+        }
+        assert_false(dma_use_iova(&range));
+        assert_true(dma_iova_try_alloc(dev, &range, phys[0], 11292));
+        assert_true(dma_use_iova(&range));
+        assert_int_equal(range.addr & (PAGE_SIZE - 1), 1096);
+        assert_true(range.addr + 11291 <= dma_get_mask(dev));
+        for (i = 0; i < 3; i++)
+            assert_int_equal(dma_iova_link(dev, &range, phys[i], at[i], size[i], DMA_BIDIRECTIONAL, 0), 0);
+        assert_int_equal(dma_iova_sync(dev, &range, 0, 11292), 0);
+        for (i = 0; i < 3; i++) {
+            reads(dev, range.addr + at[i], size[i], (unsigned)i);
+            writes(dev, range.addr + at[i], size[i], 10 + (unsigned)i);
+        }
+        dma_sync_single_for_cpu(dev, range.addr + at[1], size[1], DMA_FROM_DEVICE);
+        assert_true(filled(cpu[1], size[1], 11));
+        /* One after another, or the rest at once. */
+        dma_iova_unlink(dev, &range, at[0], size[0], DMA_BIDIRECTIONAL, 0);
+        assert_true(filled(cpu[0], size[0], 10));
+        if (round & 1) {
+            dma_iova_unlink(dev, &range, at[1], size[1], DMA_BIDIRECTIONAL, 0);
+            dma_iova_unlink(dev, &range, at[2], size[2], DMA_BIDIRECTIONAL, 0);
+            dma_iova_free(dev, &range);
+        } else {
+            fill(cpu[0], size[0], 20);
+            assert_int_equal(dma_iova_link(dev, &range, phys[0], at[0], size[0], DMA_BIDIRECTIONAL, 0), 0);
+            reads(dev, range.addr, size[0], 20);
+            dma_iova_destroy(dev, &range, 11292, DMA_BIDIRECTIONAL, 0);
+        }
+        for (i = 1; i < 3; i++)
+            assert_true(filled(cpu[i], size[i], 10 + (unsigned)i));
+        assert_false(dma_use_iova(&range));
+        assert_int_equal(range.addr, 0);
+        for (i = 0; i < 3; i++)
+            __free_pages(pages[i], 1);
+        assert_int_equal(dk_machine_destroy(machine), 0);
+    }
+}
+
+/* What is linked is reached as its direction allows, and until it is unlinked; lazily as well. */
+static void linking_and_unlinking_take_effect(void **state)
+{
+    static const char *const arguments[] = { NULL, "iommu.strict=0" };
+    int i;
+
+    (void)state;
+    for (i = 0; i < 2; i++) {
+        struct dk_machine *machine = machine_with(boards[0], arguments[i], 0, 1);
+        struct device *dev = dk_device_find(machine, "behind");
+        struct page *page = alloc_pages(GFP_KERNEL, 1);
+        struct dma_iova_state range, other;
+        dma_addr_t addr;
+
+        dk_check_set_sink(machine, ignore_report, NULL);
+        assert_true(dma_iova_try_alloc(dev, &range, 0, 16384));
+        addr = range.addr;
+        assert_int_equal(addr & (PAGE_SIZE - 1), 0);
+        assert_int_equal(fault_of(dev, addr, false), DK_MASTER_FAULT_UNMAPPED);
+        assert_int_equal(dma_iova_link(dev, &range, page_to_phys(page), 0, 4096, DMA_TO_DEVICE, 0), 0);
+        assert_int_equal(dma_iova_link(dev, &range, page_to_phys(page), 8192, 4096, DMA_FROM_DEVICE, 0), 0);
+        assert_int_equal(dma_iova_sync(dev, &range, 0, 16384), 0);
+        writes(dev, addr + 8192, 4096, 3);
+        reads(dev, addr, 4096, 3);
+        assert_int_equal(fault_of(dev, addr, true), DK_MASTER_FAULT_PERMISSION);
+        assert_int_equal(fault_of(dev, addr + 8192, false), DK_MASTER_FAULT_PERMISSION);
+        assert_int_equal(fault_of(dev, addr + 4096, false), DK_MASTER_FAULT_UNMAPPED);
+        assert_int_equal(fault_of(dev, addr + 12288, true), DK_MASTER_FAULT_UNMAPPED);
+        dma_iova_unlink(dev, &range, 0, 4096, DMA_TO_DEVICE, 0);
+        assert_int_equal(fault_of(dev, addr, false), DK_MASTER_FAULT_UNMAPPED);
+        /* The addresses stay taken. */
+        assert_true(dma_iova_try_alloc(dev, &other, 0, 4096));
+        assert_true(other.addr + 4096 <= addr || other.addr >= addr + 16384);
+        dma_iova_free(dev, &other);
+        dma_iova_destroy(dev, &range, 12288, DMA_FROM_DEVICE, 0);
+        if (!arguments[i])
+            assert_int_equal(fault_of(dev, addr + 8192, true), DK_MASTER_FAULT_UNMAPPED);
+        else
+            writes(dev, addr + 8192, 100, 4);
+        __free_pages(page, 1);
+        dk_machine_destroy(machine);
+    }
+}
+
+/* Lines move unless the driver says that it does that itself. */
+static void skipping_the_sync_skips_it(void **state)
+{
+    struct dk_machine *machine = machine_on(boards[1]);
+    struct device *dev = dk_device_find(machine, "behind");
+    struct page *page = alloc_page(GFP_KERNEL);
+    char *cpu = page_address(page);
+    struct dma_iova_state range;
+
+    (void)state;
+    assert_true(dma_iova_try_alloc(dev, &range, 0, 4096));
+    fill(cpu, 4096, 1);
+    assert_int_equal(dma_iova_link(dev, &range, page_to_phys(page), 0, 4096, DMA_BIDIRECTIONAL, 0), 0);
+    reads(dev, range.addr, 4096, 1);
+    dma_iova_unlink(dev, &range, 0, 4096, DMA_BIDIRECTIONAL, 0);
+    fill(cpu, 4096, 2);
+    assert_int_equal(
+        dma_iova_link(dev, &range, page_to_phys(page), 0, 4096, DMA_BIDIRECTIONAL, DMA_ATTR_SKIP_CPU_SYNC),
+        0);
+    reads(dev, range.addr, 4096, 1);
+    dma_sync_single_for_device(dev, range.addr, 4096, DMA_TO_DEVICE);
+    reads(dev, range.addr, 4096, 2);
+    writes(dev, range.addr, 4096, 3);
+    dma_iova_unlink(dev, &range, 0, 4096, DMA_BIDIRECTIONAL, DMA_ATTR_SKIP_CPU_SYNC);
+    assert_true(filled(cpu, 4096, 2));
+    assert_int_equal(
+        dma_iova_link(dev, &range, page_to_phys(page), 0, 4096, DMA_BIDIRECTIONAL, DMA_ATTR_SKIP_CPU_SYNC),
+        0);
+    dma_iova_destroy(dev, &range, 4096, DMA_BIDIRECTIONAL, 0);
+    assert_true(filled(cpu, 4096, 3));
+    __free_page(page);
+    assert_int_equal(dk_machine_destroy(machine), 0);
+}
+
+static void without_an_iommu_there_is_no_range(void **state)
+{
+    static const char *const arguments[] = { NULL, "iommu.passthrough=1", "iommu.passthrough=1" };
+    static const char *const devices[] = { "plain", "plain", "behind" };
+    int i;
+
+    (void)state;
+    for (i = 0; i < 3; i++) {
+        struct dk_machine *machine = machine_with(boards[0], arguments[i], 0, 1);
+        struct device *dev = dk_device_find(machine, devices[i]);
+        struct dma_iova_state range = { 77, 77 };
+
+        assert_false(dma_iova_try_alloc(dev, &range, 0, 4096));
+        assert_false(dma_use_iova(&range));
+        assert_int_equal(dma_iova_link(dev, &range, 0x40000000, 0, 4096, DMA_TO_DEVICE, 0), -EINVAL);
+        assert_int_equal(dma_iova_sync(dev, &range, 0, 4096), -EINVAL);
+        dma_iova_unlink(dev, &range, 0, 4096, DMA_TO_DEVICE, 0);
+        dma_iova_destroy(dev, &range, 4096, DMA_TO_DEVICE, 0);
+        dma_iova_free(dev, &range);
+        assert_int_equal(dk_machine_destroy(machine), 0);
+    }
+}
+
+static void wrong_arguments_are_refused(void **state)
+{
+    static const struct {
+        phys_addr_t phys;
+        size_t offset, size;
+        enum dma_data_direction direction;
+    } links[] = {
+        { 0x41000000, 0, 0, DMA_TO_DEVICE },
+        { 0x41000000, 0, 20001, DMA_TO_DEVICE },
+        { 0x41000000, 20000, 1, DMA_TO_DEVICE },
+        { 0x41000000, 8192, SIZE_MAX, DMA_TO_DEVICE },
+        { 0x41000000, SIZE_MAX, 2, DMA_TO_DEVICE },
+        { 0x41000001, 0, 100, DMA_TO_DEVICE },
+        { 0x41000000, 100, 100, DMA_TO_DEVICE },
+        { 0x39000000, 0, 4096, DMA_TO_DEVICE },
+        { 0x43fff000, 0, 8192, DMA_TO_DEVICE },
+        { 0x41000000, 0, 4096, DMA_NONE },
+        { 0x41000000, 0, 4096, (enum dma_data_direction)9 },
+    };
+    struct dk_machine *machine = machine_on(boards[0]);
+    struct device *dev = dk_device_find(machine, "behind");
+    struct dma_iova_state range = { 0 }, none = { 0 };
+    struct log_lines lines;
+    dma_addr_t addr;
+    size_t i;
+
+    (void)state;
+    assert_false(dma_iova_try_alloc(NULL, &range, 0, 4096));
+    assert_false(dma_iova_try_alloc(dev, NULL, 0, 4096));
+    assert_false(dma_iova_try_alloc(dev, &range, 0, 0));
+    assert_false(dma_iova_try_alloc(dev, &range, 0, SIZE_MAX));
+    assert_false(dma_iova_try_alloc(dev, &range, 4095, SIZE_MAX - PAGE_SIZE));
+    assert_false(dma_iova_try_alloc(dev, &range, 0, (size_t)5 << 30));
+    assert_true(dma_iova_try_alloc(dev, &range, 0, 20000));
+    addr = range.addr;
+    for (i = 0; i < sizeof(links) / sizeof(links[0]); i++) {
+        if (dma_iova_link(dev, &range, links[i].phys, links[i].offset, links[i].size, links[i].direction,
+                          0) != -EINVAL)
+            fail_msg("link %zu", i);
+    }
+    assert_int_equal(dma_iova_link(dev, NULL, 0x41000000, 0, 4096, DMA_TO_DEVICE, 0), -EINVAL);
+    assert_int_equal(dma_iova_link(NULL, &range, 0x41000000, 0, 4096, DMA_TO_DEVICE, 0), -EINVAL);
+    assert_int_equal(dma_iova_link(dev, &none, 0x41000000, 0, 4096, DMA_TO_DEVICE, 0), -EINVAL);
+    assert_int_equal(dma_iova_link(dev, &range, 0x41000000, 4096, 8192, DMA_TO_DEVICE, 0), 0);
+    assert_int_equal(dma_iova_link(dev, &range, 0x41004000, 0, 8192, DMA_TO_DEVICE, 0), -EEXIST);
+    assert_int_equal(dma_iova_link(dev, &range, 0x41004000, 8192, 1, DMA_TO_DEVICE, 0), -EEXIST);
+    assert_int_equal(dma_iova_link(dev, &range, 0x41004000, 0, 4096, DMA_TO_DEVICE, 0), 0);
+    assert_int_equal(dma_iova_sync(dev, &range, 0, 20000), 0);
+    assert_int_equal(dma_iova_sync(dev, &range, 0, 20001), -EINVAL);
+    assert_int_equal(dma_iova_sync(dev, &range, 0, 0), -EINVAL);
+    assert_int_equal(dma_iova_sync(dev, &none, 0, 1), -EINVAL);
+    keep_log(&lines);
+    dma_iova_unlink(dev, &range, 4096, 20000, DMA_TO_DEVICE, 0);
+    dma_iova_destroy(dev, &range, 20001, DMA_TO_DEVICE, 0);
+    dma_iova_destroy(dev, &none, 0, DMA_TO_DEVICE, 0);
+    dma_iova_free(dev, &none);
+    assert_int_equal(lines.count, 4);
+    drop_log();
+    dma_iova_free(dev, NULL);
+    dma_iova_destroy(dev, NULL, 0, DMA_TO_DEVICE, 0);
+    /* Nothing of it did anything. */
+    assert_int_equal(iommu_iova_to_phys(iommu_get_domain_for_dev(dev), addr + 4096), 0x41000000);
+    assert_true(dma_use_iova(&range));
+    dma_iova_destroy(dev, &range, 12288, DMA_TO_DEVICE, 0);
+    assert_int_equal(iommu_iova_to_phys(iommu_get_domain_for_dev(dev), addr + 4096), 0);
+    assert_int_equal(dk_machine_destroy(machine), 0);
+}
+
+/* Addresses run out, and are there again when a range goes. */
+static void ranges_run_out(void **state)
+{
+    static const char *const arguments[] = { NULL, "iommu.strict=0" };
+    int i, round;
+
+    (void)state;
+    for (i = 0; i < 2; i++) {
+        struct dk_machine *machine = machine_with(boards[0], arguments[i], 0, 1);
+        struct device *dev = dk_device_find(machine, "behind");
+        struct dma_iommu_mapping *space = arm_iommu_create_mapping(dev, 0x100000, 64 << 10);
+
+        assert_int_equal(arm_iommu_attach_device(dev, space), 0);
+        for (round = 0; round < 4; round++) {
+            struct dma_iova_state range, other = { 5, 5 };
+
+            assert_false(dma_iova_try_alloc(dev, &other, 1, 64 << 10));
+            assert_true(dma_iova_try_alloc(dev, &range, 0, 64 << 10));
+            assert_int_equal(range.addr, 0x100000);
+            assert_false(dma_iova_try_alloc(dev, &other, 0, 1));
+            assert_false(dma_use_iova(&other));
+            assert_int_equal(dma_iova_link(dev, &range, 0x41000000, 0, 64 << 10, DMA_TO_DEVICE, 0), 0);
+            if (round & 1)
+                dma_iova_destroy(dev, &range, 64 << 10, DMA_TO_DEVICE, 0);
+            else
+                dma_iova_destroy(dev, &range, 0, DMA_TO_DEVICE, 0);
+        }
+        arm_iommu_detach_device(dev);
+        arm_iommu_release_mapping(space);
+        assert_int_equal(dk_machine_destroy(machine), 0);
+    }
+}
+
+/* A range that is never given back, and one that is given back twice, are reported. */
+static void leaks_and_second_ends_are_reported(void **state)
+{
+    struct dk_machine *machine = machine_on(boards[0]);
+    struct device *dev = dk_device_find(machine, "behind");
+    struct dma_iova_state range, copy;
+
+    (void)state;
+    dk_check_set_sink(machine, ignore_report, NULL);
+    assert_true(dma_iova_try_alloc(dev, &range, 0, 8192));
+    copy = range;
+    dma_iova_free(dev, &range);
+    assert_int_equal(dk_check_count(machine, NULL), 0);
+    dma_iova_free(dev, &copy);
+    assert_int_equal(dk_check_count(machine, NULL), 1);
+    assert_true(dma_iova_try_alloc(dev, &range, 0, 8192));
+    copy = range;
+    dma_iova_destroy(dev, &copy, 0, DMA_TO_DEVICE, 0);
+    dma_iova_destroy(dev, &range, 8192, DMA_TO_DEVICE, 0);
+    assert_int_equal(dk_check_count(machine, NULL), 2);
+    /* A mapping's own call does not end a range. */
+    assert_true(dma_iova_try_alloc(dev, &range, 0, 8192));
+    dma_unmap_single(dev, range.addr, 8192, DMA_BIDIRECTIONAL);
+    assert_true(dk_check_count(machine, NULL) >= 3);
+    assert_true(dma_iova_try_alloc(dev, &range, 0, 8192));
+    assert_int_equal(dk_check_count(machine, "leak-at-remove"), 0);
+    dk_device_remove(dev);
+    assert_true(dk_check_count(machine, "leak-at-remove") >= 1);
+    /* Too late. */
+    assert_int_equal(dma_iova_link(dev, &range, 0x41000000, 0, 4096, DMA_TO_DEVICE, 0), -EINVAL);
+    dma_iova_free(dev, &range);
+    assert_false(dma_iova_try_alloc(dev, &range, 0, 8192));
+    dk_machine_destroy(machine);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(pieces_are_linked_into_a_range),
+        cmocka_unit_test(linking_and_unlinking_take_effect),
+        cmocka_unit_test(skipping_the_sync_skips_it),
+        cmocka_unit_test(without_an_iommu_there_is_no_range),
+        cmocka_unit_test(wrong_arguments_are_refused),
+        cmocka_unit_test(ranges_run_out),
+        cmocka_unit_test(leaks_and_second_ends_are_reported),
+    };
+
+    dk_log_set_level(-1);
+    return cmocka_run_group_tests_name("iova-state", tests, NULL, NULL);
+}
