@@ -11,6 +11,9 @@
  * lock: a line is written back by atomic words, and refilled by a compare-and-swap for each word, so that
  * none of them is lost.
  *
+ * A page that the CPU uses past its cache has no lines here: nothing is done to its cached view, whose bytes
+ * are old, and a device that snoops meets DRAM there as any other does.
+ *
  * The functions marked DK_UNSEEN touch lines that the program may be storing to at this moment, as a cache
  * does; a race detector has nothing to say there.
  */
@@ -231,7 +234,8 @@ static DK_UNSEEN_INLINE void visit_block(struct dk_cache *cache, phys_addr_t fir
     for (phys = first; phys < end; phys += cache->line) {
         struct line line = line_at(cache, section, phys);
 
-        visitor(cache, &line, phys, visit);
+        if (!dk_section_page_uncached(section, phys))
+            visitor(cache, &line, phys, visit);
     }
     pthread_mutex_unlock(block_lock(cache, first));
 }
@@ -475,6 +479,11 @@ static DK_UNSEEN void write_line(struct dk_cache *cache, const struct dk_section
     pthread_mutex_unlock(block_lock(cache, phys));
 }
 
+static phys_addr_t page_end(phys_addr_t phys)
+{
+    return (phys | (PAGE_SIZE - 1)) + 1;
+}
+
 static int device_write(struct dk_machine *machine, phys_addr_t phys, const char *from, u64 size, bool snoops)
 {
     const struct dk_section *section;
@@ -484,11 +493,12 @@ static int device_write(struct dk_machine *machine, phys_addr_t phys, const char
         section = dk_memory_section(machine->memory, phys);
         if (!section)
             return -ENOMEM;
-        if (machine->cache && snoops) {
+        if (machine->cache && snoops && !dk_section_page_uncached(section, phys)) {
             run = lower(size, machine->cache->line - (phys - line_down(machine->cache, phys)));
             write_line(machine->cache, section, phys, from, run);
         } else if (machine->cache) {
-            run = lower(size, block_end(machine->cache, phys) - phys);
+            /* A device that snoops meets another kind of page behind this one. */
+            run = lower(size, lower(block_end(machine->cache, phys), page_end(phys)) - phys);
             write_block(machine->cache, section, phys, from, run);
         } else {
             run = lower(size, section_end(section) - phys);

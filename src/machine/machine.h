@@ -133,7 +133,10 @@ bool dk_bus_address(const struct device *dev, phys_addr_t phys, u64 size, dma_ad
  */
 phys_addr_t dk_alias_to_memory(const struct dk_machine *machine, phys_addr_t phys);
 
-/* cache.c's job: the two views. All are no-ops (NULL cache) on a coherent machine. */
+/*
+ * cache.c's job: the two views. All are no-ops (NULL cache) on a coherent machine. Pages that the CPU uses
+ * past its cache (dk_memory_set_uncached()) have no lines: what follows passes them over.
+ */
 /* NULL when out of memory. @seed 0: no eviction. */
 struct dk_cache *dk_cache_create(struct dk_memory *memory, u64 seed);
 void dk_cache_destroy(struct dk_cache *cache);
@@ -161,8 +164,8 @@ int dk_cache_device_write(struct dk_machine *machine, phys_addr_t phys, const vo
 int dk_cache_device_read(struct dk_machine *machine, phys_addr_t phys, void *into, u64 size);
 /*
  * The same for a device that snoops on a machine with two views: it sees what is dirty in the CPU's lines,
- * and what it writes is in both views afterwards. Memory that the CPU uses through the DRAM view must not be
- * reached this way: its stale lines look dirty.
+ * and what it writes is in both views afterwards; but in pages that are marked (dk_memory_set_uncached()) it
+ * meets DRAM alone.
  */
 int dk_cache_snoop_write(struct dk_machine *machine, phys_addr_t phys, const void *from, u64 size);
 int dk_cache_snoop_read(struct dk_machine *machine, phys_addr_t phys, void *into, u64 size);

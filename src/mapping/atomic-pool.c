@@ -65,14 +65,17 @@ static struct chunk *make_chunk(struct dk_machine *machine, const struct atomic_
     }
     chunk->phys = page_to_phys(chunk->page);
     chunk->pages = pages;
-    dk_lines_flush(machine, chunk->phys, (u64)pages << PAGE_SHIFT);
+    if (dk_lines_uncache(machine, chunk->phys, (u64)pages << PAGE_SHIFT)) {
+        dk_pages_give(machine->memory, chunk->page, pages);
+        dk_release(chunk);
+        return NULL;
+    }
     return chunk;
 }
 
 static void free_chunk(struct dk_machine *machine, struct chunk *chunk)
 {
-    /* What the CPU wrote past its cache must not look like lines to write back to the pages' next user. */
-    dk_lines_flush(machine, chunk->phys, (u64)chunk->pages << PAGE_SHIFT);
+    dk_lines_recache(machine, chunk->phys, (u64)chunk->pages << PAGE_SHIFT);
     dk_pages_give(machine->memory, chunk->page, chunk->pages);
     dk_release(chunk);
 }

@@ -115,6 +115,25 @@ static void unclaim(struct dk_coherent_pool *pool, size_t at, size_t count)
     pthread_mutex_unlock(&pool->lock);
 }
 
+/*
+ * The CPU's address of a block that is now @dev's. A device that snoops shares the CPU's own view with it;
+ * any other shares DRAM, which no cached line may then cover. NULL: out of memory.
+ */
+static char *show_block(struct dk_coherent_pool *pool, const struct device *dev, phys_addr_t phys, u64 size)
+{
+    if (!dk_memory_section(pool->machine->memory, phys))
+        return NULL;
+    if (dev && dev->dma_coherent) {
+        /* Who had the block before may have left it otherwise. */
+        if (!dk_lines_recache(pool->machine, phys, size))
+            dk_lines_flush(pool->machine, phys, size);
+        return dk_memory_cached(pool->machine->memory, phys);
+    }
+    if (dk_lines_uncache(pool->machine, phys, size))
+        return NULL;
+    return dk_memory_dram(pool->machine->memory, phys);
+}
+
 void *dk_coherent_pool_take(struct dk_coherent_pool *pool, struct device *dev, size_t size, dma_addr_t *dma)
 {
     size_t count = (size_t)1 << get_order(size);
@@ -138,13 +157,7 @@ void *dk_coherent_pool_take(struct dk_coherent_pool *pool, struct device *dev, s
         goto unclaim;
     }
     phys = pool->target + ((phys_addr_t)at << PAGE_SHIFT);
-    /* A device that snoops shares the CPU's own view with it; any other shares DRAM, which no cached line may
-     * then cover. */
-    dk_lines_flush(pool->machine, phys, (u64)count << PAGE_SHIFT);
-    if (dev && dev->dma_coherent)
-        cpu = dk_memory_cached(pool->machine->memory, phys);
-    else
-        cpu = dk_memory_dram(pool->machine->memory, phys);
+    cpu = show_block(pool, dev, phys, (u64)count << PAGE_SHIFT);
     if (!cpu)
         goto unclaim;
     memset(cpu, 0, count << PAGE_SHIFT);
@@ -179,6 +192,7 @@ bool dk_coherent_pool_give(struct dk_coherent_pool *pool, const void *cpu, unsig
 
     if (count > pool->pages || !dk_coherent_pool_holds(pool, cpu, count << PAGE_SHIFT, &phys))
         return false;
+    dk_lines_recache(pool->machine, phys, count << PAGE_SHIFT);
     unclaim(pool, (phys - pool->target) >> PAGE_SHIFT, (size_t)count);
     return true;
 }
@@ -190,7 +204,8 @@ int dk_coherent_pool_mmap(const struct dk_coherent_pool *pool, struct vm_area_st
 
     if (!dk_coherent_pool_holds(pool, cpu, size, &phys))
         return -ENXIO;
-    return dk_vma_show(pool->machine->memory, vma, phys, size, true);
+    return dk_vma_show(pool->machine->memory, vma, phys, size,
+                       dk_memory_is_uncached(pool->machine->memory, phys, size));
 }
 
 /* ---- A device's own pool ---- */
@@ -227,6 +242,7 @@ void *dma_mark_declared_memory_occupied(struct device *dev, dma_addr_t device_ad
     size_t first, count, i;
     bool busy = false;
     dma_addr_t base;
+    char *cpu;
 
     if (!pool || !size || !block_dma(pool, dev, 0, (u64)pool->pages << PAGE_SHIFT, &base))
         return ERR_PTR(-EINVAL);
@@ -245,5 +261,10 @@ void *dma_mark_declared_memory_occupied(struct device *dev, dma_addr_t device_ad
     pthread_mutex_unlock(&pool->lock);
     if (busy)
         return ERR_PTR(-EBUSY);
-    return dk_memory_dram(pool->machine->memory, pool->target + (device_address - base));
+    cpu = show_block(pool, dev, pool->target + ((u64)first << PAGE_SHIFT), (u64)count << PAGE_SHIFT);
+    if (!cpu) {
+        unclaim(pool, first, count);
+        return ERR_PTR(-ENOMEM);
+    }
+    return cpu + (device_address & (PAGE_SIZE - 1));
 }

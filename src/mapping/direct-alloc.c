@@ -17,7 +17,7 @@ struct page *dk_page_at(struct dk_memory *memory, phys_addr_t phys)
 {
     struct dk_section *section;
 
-    if (!dk_memory_is_ram(memory, phys & PAGE_MASK, PAGE_SIZE))
+    if (!dk_memory_has_page(memory, phys))
         return NULL;
     section = dk_memory_section(memory, phys);
     return section ? section->pages + ((phys - section->base) >> PAGE_SHIFT) : NULL;
@@ -161,16 +161,21 @@ void *dk_direct_alloc(struct device *dev, size_t size, dma_addr_t *dma, gfp_t gf
     cpu = dk_memory_cached(machine->memory, phys);
     if (!cpu)
         goto give;
-    /* Before the zeros too: over a line that a device wrote and nobody synced, they would look like what it
-     * held before, and stay out of DRAM. */
-    if (uncached)
+    if (uncached && !(attrs & DMA_ATTR_NON_CONSISTENT)) {
+        if (dk_lines_uncache(machine, phys, (u64)count << PAGE_SHIFT))
+            goto give;
+        cpu = dk_memory_dram(machine->memory, phys);
+        memset(cpu, 0, count << PAGE_SHIFT);
+    } else if (uncached) {
+        /* Before the zeros too: over a line that a device wrote and nobody synced, they would look like what
+         * it held before, and stay out of DRAM. */
         dk_lines_flush(machine, phys, (u64)count << PAGE_SHIFT);
-    memset(cpu, 0, count << PAGE_SHIFT);
-    if (uncached)
+        memset(cpu, 0, count << PAGE_SHIFT);
         dk_lines_flush(machine, phys, (u64)count << PAGE_SHIFT);
-    if (attrs & DMA_ATTR_NO_KERNEL_MAPPING)
-        return dk_page_at(machine->memory, phys);
-    return uncached && !relaxed ? dk_memory_dram(machine->memory, phys) : cpu;
+    } else {
+        memset(cpu, 0, count << PAGE_SHIFT);
+    }
+    return attrs & DMA_ATTR_NO_KERNEL_MAPPING ? (void *)dk_page_at(machine->memory, phys) : cpu;
 
 give:
     give_memory(dev, phys, count);
@@ -203,7 +208,7 @@ void dk_direct_free(struct device *dev, size_t size, void *cpu, dma_addr_t dma, 
         return;
     }
     /* The pages' next user sees them cached: what the device wrote is DRAM's, and no line may hide it. */
-    if (!dev->dma_coherent)
+    if (!dk_lines_recache(machine, phys, (u64)count << PAGE_SHIFT) && !dev->dma_coherent)
         dk_lines_flush(machine, phys, (u64)count << PAGE_SHIFT);
     give_memory(dev, page_to_phys(page), count);
 }

@@ -87,7 +87,21 @@ static struct page *take_contiguous(struct device *dev, size_t count, gfp_t gfp)
     return page;
 }
 
-/* Clears the chunks; for uncached use no line of theirs stays in the cache. */
+/* Back to cached use: what the device wrote is DRAM's, and no line may hide it from the pages' next user. */
+static void recache_chunks(struct device *dev, struct list_head *chunks)
+{
+    struct dk_machine *machine = dk_device_machine(dev);
+    struct page *page;
+
+    list_for_each_entry (page, chunks, lru) {
+        u64 bytes = (u64)page->run << PAGE_SHIFT;
+
+        if (!dk_lines_recache(machine, page_to_phys(page), bytes) && !dev->dma_coherent)
+            dk_lines_flush(machine, page_to_phys(page), bytes);
+    }
+}
+
+/* Clears the chunks; those for uncached use leave the cache. False: out of memory. */
 static bool clear_chunks(struct device *dev, struct list_head *chunks, bool uncached)
 {
     struct dk_machine *machine = dk_device_machine(dev);
@@ -100,11 +114,12 @@ static bool clear_chunks(struct device *dev, struct list_head *chunks, bool unca
 
         if (!cpu)
             return false;
-        if (uncached)
-            dk_lines_flush(machine, phys, bytes);
+        if (uncached) {
+            if (dk_lines_uncache(machine, phys, bytes))
+                return false;
+            cpu = dk_memory_dram(machine->memory, phys);
+        }
         memset(cpu, 0, bytes);
-        if (uncached)
-            dk_lines_flush(machine, phys, bytes);
     }
     return true;
 }
@@ -256,6 +271,8 @@ hide:
     if (is_vmalloc_addr(cpu))
         dk_vunmap(cpu);
 give:
+    if (uncached)
+        recache_chunks(dev, &chunks);
     give_chunks(dev, &chunks);
     return NULL;
 }
@@ -295,8 +312,8 @@ void dk_iommu_free(struct device *dev, size_t size, void *cpu, dma_addr_t dma, u
 {
     size_t count = PFN_UP(size);
     struct list_head chunks;
-    struct page *page;
 
+    (void)attrs;
     if (!leads_to(dev, dma, page_behind(dev, cpu, 0))) {
         dk_device_log(dev, 0, "freeing coherent memory at %p, where 0x%llx does not lead", cpu, dma);
         return;
@@ -311,11 +328,7 @@ void dk_iommu_free(struct device *dev, size_t size, void *cpu, dma_addr_t dma, u
     dk_iommu_space_release(dev->dk->space, dma, count);
     if (is_vmalloc_addr(cpu))
         dk_vunmap(cpu);
-    /* The pages' next user sees them cached: what the device wrote is DRAM's, and no line may hide it. */
-    if (is_uncached(dev, attrs)) {
-        list_for_each_entry (page, &chunks, lru)
-            dk_lines_flush(dk_device_machine(dev), page_to_phys(page), (u64)page->run << PAGE_SHIFT);
-    }
+    recache_chunks(dev, &chunks);
     give_chunks(dev, &chunks);
 }
 

@@ -42,6 +42,23 @@ void dk_lines_flush(struct dk_machine *machine, phys_addr_t phys, u64 size)
     dk_cache_invalidate(machine->cache, phys, size);
 }
 
+int dk_lines_uncache(struct dk_machine *machine, phys_addr_t phys, u64 size)
+{
+    if (!machine->cache)
+        return 0;
+    dk_lines_flush(machine, phys, size);
+    return dk_memory_set_uncached(machine->memory, phys, size);
+}
+
+bool dk_lines_recache(struct dk_machine *machine, phys_addr_t phys, u64 size)
+{
+    if (!machine->cache || !dk_memory_clear_uncached(machine->memory, phys, size))
+        return false;
+    /* The lines hold what they held before, not what the CPU stored past them: they must not go down. */
+    dk_cache_invalidate(machine->cache, phys, size);
+    return true;
+}
+
 void dk_lines_sync(struct device *dev, void *cpu, size_t size, enum dma_data_direction direction)
 {
     struct dk_machine *machine = dk_device_machine(dev);

@@ -115,7 +115,7 @@ int dk_direct_mmap(struct device *dev, struct vm_area_struct *vma, void *cpu, dm
 int dk_direct_get_sgtable(struct device *dev, struct sg_table *table, void *cpu, dma_addr_t dma, size_t size,
                           unsigned long attrs);
 
-/* The page at @phys of @memory; NULL where there is no RAM. */
+/* The page at @phys of @memory; NULL where there is no RAM of the board's. */
 struct page *dk_page_at(struct dk_memory *memory, phys_addr_t phys);
 /* The DMA address of [phys, phys + size) for @dev, whatever its mask: false when the bus cannot carry it
  * there. */
@@ -130,8 +130,16 @@ void dk_lines_to_cpu(struct dk_machine *machine, phys_addr_t phys, u64 size,
 /* Both, for [cpu, cpu + size) of the linear map or of vmalloc space as @direction says: dma_cache_sync().
  * Other addresses are left alone. */
 void dk_lines_sync(struct device *dev, void *cpu, size_t size, enum dma_data_direction direction);
-/* Pages that pass between cached and coherent use: cleaned and invalidated. */
+/* Cleaned and invalidated. */
 void dk_lines_flush(struct dk_machine *machine, phys_addr_t phys, u64 size);
+/*
+ * Whole pages that the CPU will use past its cache, through the DRAM view: their lines are flushed, and they
+ * are marked, so that no bus master looks for lines there. Their bytes stay. 0, or -ENOMEM: not marked.
+ */
+int dk_lines_uncache(struct dk_machine *machine, phys_addr_t phys, u64 size);
+/* The way back, before whoever uses them through the cache: DRAM's bytes are in the cached view afterwards.
+ * False: none of them was marked, and nothing happens. */
+bool dk_lines_recache(struct dk_machine *machine, phys_addr_t phys, u64 size);
 
 /* ---- Contiguous memory ---- */
 

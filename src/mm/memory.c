@@ -344,6 +344,13 @@ int dk_memory_reserve(struct dk_memory *memory, phys_addr_t base, u64 size, bool
     return error;
 }
 
+bool dk_memory_has_page(const struct dk_memory *memory, phys_addr_t phys)
+{
+    const struct dk_ram *range = dk_ram_find(memory, phys);
+
+    return range && !(range->flags & DK_RAM_ADDED);
+}
+
 int dk_memory_add(struct dk_memory *memory, phys_addr_t base, u64 size)
 {
     const struct dk_ram *range;

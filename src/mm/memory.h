@@ -44,6 +44,7 @@ struct dk_section {
     char *fill;   /* fill copies of lines that a device overwrote; NULL with one view */
     u64 *filled;  /* one bit a line: it has a fill copy; guarded by the cache's page locks; NULL with one view
                    */
+    u64 *uncached; /* one bit a page: the CPU uses it through the DRAM view alone; atomic, NULL: no page is */
     struct page *pages;
     struct dk_slot cached_slot, dram_slot, pages_slot;
 };
@@ -71,6 +72,10 @@ bool dk_memory_forked(const struct dk_memory *memory);
 bool dk_memory_is_ram(const struct dk_memory *memory, phys_addr_t phys, u64 size);
 /* The same, and every page of it has a kernel address. */
 bool dk_memory_is_linear(const struct dk_memory *memory, phys_addr_t phys, u64 size);
+
+/* Whether @phys is RAM of the board's, which a struct page stands for in the drivers' eyes: not memory that
+ * dk_memory_add() brought. */
+bool dk_memory_has_page(const struct dk_memory *memory, phys_addr_t phys);
 
 /*
  * Takes [base, base + size) from the page allocator for good: reserved memory, before anything was allocated
@@ -107,6 +112,26 @@ char *dk_memory_dram(struct dk_memory *memory, phys_addr_t phys);
  * both views are zeros, and looking at them would only cost the host memory.
  */
 phys_addr_t dk_memory_touched(const struct dk_memory *memory, phys_addr_t phys, phys_addr_t end);
+
+/*
+ * Marks [phys, phys + size), whole pages of RAM, as used through the DRAM view and not through the cache. 0,
+ * or -ENOMEM with nothing changed. Nothing to do on a machine with one view. Any context and thread; moves no
+ * cache lines.
+ */
+int dk_memory_set_uncached(struct dk_memory *memory, phys_addr_t phys, u64 size);
+/* Takes the marks away; returns whether there was one. Any context and thread. */
+bool dk_memory_clear_uncached(struct dk_memory *memory, phys_addr_t phys, u64 size);
+/* Whether all pages that [phys, phys + size) touches are marked. Any context; lock-free. */
+bool dk_memory_is_uncached(struct dk_memory *memory, phys_addr_t phys, u64 size);
+
+/* Whether the page of @phys, an address of @section, is marked. */
+static inline bool dk_section_page_uncached(const struct dk_section *section, phys_addr_t phys)
+{
+    const u64 *marks = __atomic_load_n(&section->uncached, __ATOMIC_ACQUIRE);
+    u64 page = (phys - section->base) >> PAGE_SHIFT;
+
+    return marks && __atomic_load_n(&marks[page / 64], __ATOMIC_RELAXED) >> page % 64 & 1;
+}
 
 enum dk_address_kind {
     DK_ADDRESS_HOST,     /* not machine memory: the host's heap, stack, globals, or wild */

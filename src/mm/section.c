@@ -130,6 +130,7 @@ static void section_destroy(struct dk_section *section)
         munmap(section->fill, DK_SLOT_SIZE);
     if (section->filled)
         munmap(section->filled, filled_size(section->memory));
+    dk_release(section->uncached);
     dk_release(section);
 }
 

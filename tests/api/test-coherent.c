@@ -290,6 +290,149 @@ static void mmap_and_sgtable_show_the_memory(void **state)
     }
 }
 
+/* Memory that a driver declared is no RAM of the board's: there are no pages to make a table of. */
+static void memory_without_pages_makes_no_table(void **state)
+{
+    struct dk_machine *machine = machine_on(NONCOHERENT_BOARD);
+    struct device *dev = dk_device_find(machine, "nic");
+    struct vm_area_struct vma = { 0 };
+    struct sg_table table;
+    dma_addr_t dma;
+    char *cpu, *seen = mmap(NULL, 8192, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    (void)state;
+    assert_int_equal(dma_declare_coherent_memory(dev, 0x10000000, 0x10000000, 0x4000), 0);
+    cpu = dma_alloc_coherent(dev, 8192, &dma, GFP_KERNEL);
+    assert_non_null(cpu);
+    assert_int_equal(dma_get_sgtable(dev, &table, cpu, dma, 8192), -ENXIO);
+    vma.vm_start = (unsigned long)(uintptr_t)seen;
+    vma.vm_end = vma.vm_start + 8192;
+    assert_int_equal(dma_mmap_coherent(dev, &vma, cpu, dma, 8192), 0);
+    fill(cpu, 8192, 1);
+    assert_true(filled(seen, 8192, 1));
+    munmap(seen, 8192);
+    dma_free_coherent(dev, 8192, cpu, dma);
+    assert_int_equal(dk_machine_destroy(machine), 0);
+}
+
+/* 64 MiB, an area of a device's own, and one device that snoops where the others do not. */
+#define MIXED_BOARD                                                                                                             \
+    "/dts-v1/;\n/ { #address-cells = <1>; #size-cells = <1>; model = \"mixed\"; compatible = \"dmakit,test\"; dma-noncoherent;" \
+    " memory@40000000 { device_type = \"memory\"; reg = <0x40000000 0x4000000>; };"                                             \
+    " reserved-memory { #address-cells = <1>; #size-cells = <1>; ranges;"                                                       \
+    "  pool: pool@41000000 { compatible = \"shared-dma-pool\"; no-map; reg = <0x41000000 0x10000>; }; };"                       \
+    " plain: plain@0 { compatible = \"dmakit,nic\"; memory-region = <&pool>; };"                                                \
+    " other: other@1 { compatible = \"dmakit,nic\"; }; "                                                                        \
+    " snooping: snooping@2 { compatible = \"dmakit,nic\"; dma-coherent; memory-region = <&pool>; };"                            \
+    " aliases { plain = &plain; other = &other; snooping = &snooping; }; };"
+
+/* The bytes pass between the CPU, which works past its cache, and @dev, which maps the memory's pages. */
+static void lend(struct device *owner, struct device *dev, char *cpu, dma_addr_t dma, size_t size)
+{
+    unsigned char bytes[8192];
+    struct sg_table table;
+
+    fill(cpu, size, 1);
+    assert_int_equal(dma_get_sgtable(owner, &table, cpu, dma, size), 0);
+    assert_int_equal(dma_map_sgtable(dev, &table, DMA_BIDIRECTIONAL, 0), 0);
+    assert_int_equal(dk_master_read(dev, sg_dma_address(table.sgl), bytes, size), 0);
+    assert_true(filled(bytes, size, 1));
+    fill(bytes, size, 2);
+    assert_int_equal(dk_master_write(dev, sg_dma_address(table.sgl), bytes, size), 0);
+    dma_sync_sgtable_for_cpu(dev, &table, DMA_BIDIRECTIONAL);
+    assert_true(filled(cpu, size, 2));
+    /* Less than a line: the rest of it is the CPU's still. */
+    fill(cpu, size, 3);
+    assert_int_equal(dk_master_write(dev, sg_dma_address(table.sgl) + 100, bytes, 8), 0);
+    assert_memory_equal(cpu + 100, bytes, 8);
+    assert_true(filled(cpu, 100, 3));
+    fill(cpu, size, 3);
+    dma_sync_sgtable_for_device(dev, &table, DMA_BIDIRECTIONAL);
+    assert_int_equal(dk_master_read(dev, sg_dma_address(table.sgl), bytes, size), 0);
+    assert_true(filled(bytes, size, 3));
+    dma_unmap_sgtable(dev, &table, DMA_BIDIRECTIONAL, 0);
+    assert_true(filled(cpu, size, 3));
+    sg_free_table(&table);
+}
+
+/*
+ * What lines hold of memory that the CPU uses past its cache counts for nothing: not for a device that
+ * snoops, not for the syncs of one that does not. Nor does it after the memory is back in ordinary use.
+ */
+static void lines_of_uncached_memory_count_for_nothing(void **state)
+{
+    static const char *const users[] = { "other", "snooping", "plain" };
+    static const unsigned long attrs[] = { 0, DMA_ATTR_WRITE_COMBINE, DMA_ATTR_FORCE_CONTIGUOUS };
+    unsigned i, seed, pool;
+
+    (void)state;
+    for (seed = 0; seed < 16; seed++) {
+        struct dk_machine *machine = machine_with(MIXED_BOARD, NULL, seed % 8, 1);
+        struct device *owner = dk_device_find(machine, "plain");
+        dma_addr_t dma;
+        char *cpu, *again;
+
+        pool = seed / 8;
+        if (pool)
+            assert_int_equal(of_reserved_mem_device_init(owner), 0);
+        for (i = 0; i < 9; i++) {
+            cpu = dma_alloc_attrs(owner, 8192, &dma, GFP_KERNEL, attrs[i / 3]);
+            assert_non_null(cpu);
+            lend(owner, dk_device_find(machine, users[i % 3]), cpu, dma, 8192);
+            dma_free_attrs(owner, 8192, cpu, dma, attrs[i / 3]);
+            if (pool)
+                continue;
+            /* The same pages, cached again. */
+            again = (char *)__get_free_pages(GFP_KERNEL, 1);
+            assert_non_null(again);
+            fill(again, 8192, 4);
+            dma = dma_map_single(owner, again, 8192, DMA_BIDIRECTIONAL);
+            assert_int_equal(dma_mapping_error(owner, dma), 0);
+            dma_unmap_single(owner, dma, 8192, DMA_BIDIRECTIONAL);
+            assert_true(filled(again, 8192, 4));
+            free_pages((unsigned long)(uintptr_t)again, 1);
+        }
+        assert_int_equal(dk_machine_destroy(machine), 0);
+    }
+}
+
+/* A pool's block is the CPU's in the way of the device that has it, by every address. */
+static void a_pool_serves_who_snoops_and_who_does_not(void **state)
+{
+    static const char *const users[] = { "plain", "snooping", "plain", "snooping" };
+    struct dk_machine *machine = machine_on(MIXED_BOARD);
+    char *seen = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    unsigned char bytes[4096];
+    unsigned i;
+
+    (void)state;
+    for (i = 0; i < 4; i++) {
+        struct device *dev = dk_device_find(machine, users[i]);
+        struct vm_area_struct vma = { .vm_start = (unsigned long)(uintptr_t)seen };
+        dma_addr_t dma;
+        char *cpu;
+
+        vma.vm_end = vma.vm_start + 4096;
+        assert_int_equal(of_reserved_mem_device_init(dev), 0);
+        cpu = dma_alloc_coherent(dev, 4096, &dma, GFP_KERNEL);
+        assert_non_null(cpu);
+        assert_int_equal(cpu[0], 0);
+        assert_int_equal(dma_mmap_coherent(dev, &vma, cpu, dma, 4096), 0);
+        fill(cpu, 4096, i);
+        assert_true(filled(seen, 4096, i));
+        assert_int_equal(dk_master_read(dev, dma, bytes, 4096), 0);
+        assert_true(filled(bytes, 4096, i));
+        fill(bytes, 4096, i + 100);
+        assert_int_equal(dk_master_write(dev, dma, bytes, 4096), 0);
+        assert_true(filled(cpu, 4096, i + 100));
+        assert_true(filled(seen, 4096, i + 100));
+        dma_free_coherent(dev, 4096, cpu, dma);
+        of_reserved_mem_device_release(dev);
+    }
+    munmap(seen, 4096);
+    assert_int_equal(dk_machine_destroy(machine), 0);
+}
+
 static void memory_without_a_kernel_mapping_is_a_cookie(void **state)
 {
     struct dk_machine *machine = machine_on(NONCOHERENT_BOARD);
@@ -334,6 +477,9 @@ int main(void)
         cmocka_unit_test(zone_flags_mean_nothing_here),
         cmocka_unit_test(noncoherent_memory_wants_syncs),
         cmocka_unit_test(mmap_and_sgtable_show_the_memory),
+        cmocka_unit_test(memory_without_pages_makes_no_table),
+        cmocka_unit_test(lines_of_uncached_memory_count_for_nothing),
+        cmocka_unit_test(a_pool_serves_who_snoops_and_who_does_not),
         cmocka_unit_test(memory_without_a_kernel_mapping_is_a_cookie),
         cmocka_unit_test(managed_memory_goes_with_its_device),
     };
