@@ -48,7 +48,8 @@ struct dk_report {
 
     /* The mapping or allocation concerned; kind NULL: none. */
     struct {
-        const char *kind; /* "single", "page", "sg", "resource", "coherent", "noncoherent", "pages" */
+        const char *kind; /* "single", "page", "sg", "resource", "coherent", "noncoherent", "pages",
+                             "noncontiguous", "addresses", "remap" */
         dma_addr_t dma;
         u64 size;
         const char *direction;  /* "to-device", "from-device", "bidirectional", "none" */

@@ -9,6 +9,7 @@
 #include <dmakit/board.h>
 #include <dmakit/check.h>
 #include <dmakit/cma.h>
+#include <dmakit/coherent-remap.h>
 #include <dmakit/completion.h>
 #include <dmakit/delay.h>
 #include <dmakit/device.h>

@@ -44,8 +44,8 @@ void dk_check_mapped(struct device *dev, const char *call, struct dk_mapping *ma
 
     if (!checker)
         return;
-    /* Further segments of one dma_map_sg() come with the first one's number. */
-    if (!mapping->number || mapping->kind != DK_MAPPING_SG)
+    /* Further segments of one dma_map_sg(), and ranges of one remap, come with the first one's number. */
+    if (!mapping->number || (mapping->kind != DK_MAPPING_SG && mapping->kind != DK_MAPPING_REMAP))
         mapping->number = __atomic_add_fetch(&checker->last_number, 1, __ATOMIC_RELAXED);
     mappings = dk_checker_mappings(checker, dev, true);
     if (!mappings)

@@ -21,6 +21,7 @@ enum dk_mapping_kind {
     DK_MAPPING_PAGES,         /* dma_alloc_pages() */
     DK_MAPPING_NONCONTIGUOUS, /* dma_alloc_noncontiguous() */
     DK_MAPPING_IOVA,          /* dma_iova_try_alloc(): addresses, with or without memory behind them */
+    DK_MAPPING_REMAP,         /* dk_coherent_remap(): another device's coherent memory */
 };
 
 /* A mapping or allocation, as the driver described it. */
@@ -72,9 +73,10 @@ bool dk_check_map_page(struct device *dev, const char *call, const struct page *
 
 /*
  * A mapping or allocation was made: remember it, and report overlapping-lines and overlap-overflow. Sets
- * @mapping->number, which is 0 before; but the second and later segments of one dma_map_sg() come with the
- * first one's, so that they are one mapping to the reports. Out of memory: it stays unremembered, a log line
- * says so once, and the device's checks of unknown mappings go quiet (no false alarm).
+ * @mapping->number, which is 0 before; but the second and later segments of one dma_map_sg(), and ranges of
+ * one remap, come with the first one's, so that they are one mapping to the reports. Out of memory: it stays
+ * unremembered, a log line says so once, and the device's checks of unknown mappings go quiet (no false
+ * alarm).
  */
 void dk_check_mapped(struct device *dev, const char *call, struct dk_mapping *mapping);
 
@@ -107,6 +109,20 @@ bool dk_check_unmap(struct device *dev, const char *call, const struct dk_mappin
  */
 bool dk_check_sync(struct device *dev, const char *call, dma_addr_t dma, u64 size,
                    enum dma_data_direction direction, bool for_cpu, int sg_nents, struct dk_mapping *found);
+
+/* Whether [dma, dma + size) and @cpu are of one live coherent allocation of @dev. True without a checker, and
+ * for a quiet device. Any context. */
+bool dk_check_is_allocated(struct device *dev, const void *cpu, dma_addr_t dma, u64 size);
+/*
+ * @owner frees @size bytes of coherent memory at its @dma by @call: reports that @importer reaches some of
+ * them by @remap, the way it was given to dk_check_mapped() (freed-while-remapped).
+ */
+void dk_check_freed_remapped(struct device *owner, const char *call, dma_addr_t dma, u64 size,
+                             struct device *importer, const struct dk_mapping *remap);
+
+/* @dev was asked by @call to undo a mapping that is @other's: reports it (free-not-allocated). */
+void dk_check_unmap_elsewhere(struct device *dev, const char *call, struct device *other,
+                              const struct dk_mapping *its);
 
 /* The device goes: report each mapping and allocation left (leak-at-remove), with its creator's stack, and
  * forget it. */

@@ -32,6 +32,7 @@ static const char *const names[DK_CLASS_COUNT + 1] = {
     [DK_CLASS_IOMMU_UNMAPPED] = "iommu-unmapped",
     [DK_CLASS_IOMMU_PERMISSION] = "iommu-permission",
     [DK_CLASS_DEVICE_ACCESS_AFTER_UNMAP] = "device-access-after-unmap",
+    [DK_CLASS_FREED_WHILE_REMAPPED] = "freed-while-remapped",
     [DK_CLASS_COUNT] = NULL,
 };
 
@@ -171,6 +172,11 @@ static const struct dk_class_facts facts[DK_CLASS_COUNT] = {
     [DK_CLASS_DEVICE_ACCESS_AFTER_UNMAP] = {
         "the device accessed memory after its unmapping",
         "stop the device, or wait until it is done, before unmapping; a lazy IOMMU only hides it for a while",
+        "error",
+    },
+    [DK_CLASS_FREED_WHILE_REMAPPED] = {
+        "coherent memory was freed while it was remapped for another device",
+        "free it after dk_coherent_unmap() of every device that it was remapped for",
         "error",
     },
 };

@@ -29,6 +29,7 @@ static const char *right_function(enum dk_mapping_kind kind)
         [DK_MAPPING_PAGES] = "dma_free_pages()",
         [DK_MAPPING_NONCONTIGUOUS] = "dma_free_noncontiguous()",
         [DK_MAPPING_IOVA] = "dma_iova_destroy() or dma_iova_free()",
+        [DK_MAPPING_REMAP] = "dk_coherent_unmap()",
     };
 
     return names[kind];

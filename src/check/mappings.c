@@ -96,7 +96,7 @@ unsigned dk_mapping_group(enum dk_mapping_kind kind)
 
 bool dk_mapping_is_allocation(enum dk_mapping_kind kind)
 {
-    return kind >= DK_MAPPING_COHERENT;
+    return kind >= DK_MAPPING_COHERENT && kind != DK_MAPPING_REMAP;
 }
 
 /* ---- Searches ---- */

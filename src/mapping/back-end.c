@@ -6,6 +6,7 @@
 #include "mapping/bounce.h"
 #include "mapping/iommu-space.h"
 #include "mapping/mapping.h"
+#include "mapping/remap.h"
 
 /* The restricted pool that the board confines what stands at @node to, or NULL. */
 static struct dk_bounce_pool *restricted_pool(const struct dk_machine *machine, const struct dk_node *node)
@@ -153,6 +154,7 @@ int dk_mapping_device_added(struct device *dev)
 
 void dk_mapping_device_removed(struct device *dev)
 {
+    dk_remap_device_removed(dev);
     dma_release_coherent_memory(dev);
     dk_bounce_leave(dev);
     dev->dk->cma = NULL;

@@ -185,6 +185,19 @@ bool dk_coherent_pool_holds(const struct dk_coherent_pool *pool, const void *cpu
            *phys - pool->target <= bytes - size;
 }
 
+bool dk_coherent_pool_locate(const struct dk_coherent_pool *pool, const struct device *dev, const void *cpu,
+                             dma_addr_t dma, u64 size, phys_addr_t *phys)
+{
+    u64 offset;
+    dma_addr_t page;
+
+    if (!dk_coherent_pool_holds(pool, cpu, size, phys))
+        return false;
+    offset = *phys & (PAGE_SIZE - 1);
+    return block_dma(pool, dev, (size_t)((*phys - pool->target) >> PAGE_SHIFT), PAGE_SIZE, &page) &&
+           page + offset == dma;
+}
+
 bool dk_coherent_pool_give(struct dk_coherent_pool *pool, const void *cpu, unsigned order)
 {
     u64 count = 1ull << order;

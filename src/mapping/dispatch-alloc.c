@@ -6,6 +6,7 @@
 
 #include "base/context.h"
 #include "base/log.h"
+#include "mapping/remap.h"
 #include <dmakit/vmalloc.h>
 
 /* The name under which the driver most likely called. */
@@ -140,10 +141,20 @@ void *dk_alloc_attrs(struct device *dev, size_t size, dma_addr_t *dma, gfp_t gfp
     return cpu;
 }
 
+void dk_release_coherent(struct device *dev, const struct dk_waiting_free *free)
+{
+    if (dev->dk->coherent_pool && wants_pool(free->attrs) &&
+        dk_coherent_pool_give(dev->dk->coherent_pool, free->cpu, get_order(free->size)))
+        return;
+    if (dev->dma_ops->free)
+        dev->dma_ops->free(dev, free->size, free->cpu, free->dma, free->attrs);
+}
+
 void dk_free_attrs(struct device *dev, size_t size, void *cpu, dma_addr_t dma, unsigned long attrs)
 {
     const char *call = free_name(attrs);
-    struct dk_mapping asked = {
+    struct dk_waiting_free waiting;
+    const struct dk_mapping asked = {
         .kind = DK_MAPPING_COHERENT,
         .dma = dma,
         .cpu = cpu,
@@ -164,11 +175,9 @@ void dk_free_attrs(struct device *dev, size_t size, void *cpu, dma_addr_t dma, u
         /* What was allocated is freed, so that one wrong argument is one report. */
         cpu = (void *)(uintptr_t)found.cpu;
     }
-    if (dev->dk->coherent_pool && wants_pool(attrs) &&
-        dk_coherent_pool_give(dev->dk->coherent_pool, cpu, get_order(size)))
-        return;
-    if (dev->dma_ops->free)
-        dev->dma_ops->free(dev, size, cpu, dma, attrs);
+    waiting = (struct dk_waiting_free){ size, cpu, dma, attrs };
+    if (!dk_remap_keeps(dev, call, &waiting))
+        dk_release_coherent(dev, &waiting);
 }
 
 /* What dma_alloc_pages() and dma_alloc_noncoherent() share. */

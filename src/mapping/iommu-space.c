@@ -59,6 +59,15 @@ free:
     return ERR_PTR(error);
 }
 
+void dk_iommu_space_hold(struct dk_iommu_space *space)
+{
+    struct dk_mapping_state *state = space->machine->mapping;
+
+    pthread_mutex_lock(&state->spaces_lock);
+    space->holders++;
+    pthread_mutex_unlock(&state->spaces_lock);
+}
+
 void dk_iommu_space_put(struct dk_iommu_space *space)
 {
     struct dk_mapping_state *state;
@@ -170,17 +179,13 @@ static int reserve_gaps(struct dk_iommu_space *space, const struct device *dev)
 
 int dk_iommu_space_enter(struct device *dev, struct dk_iommu_space *space)
 {
-    struct dk_mapping_state *state = dk_device_machine(dev)->mapping;
     struct dk_iommu_space *before = dev->dk->space;
     int error = space ? reserve_gaps(space, dev) : 0;
 
     if (error)
         return error;
-    if (space) {
-        pthread_mutex_lock(&state->spaces_lock);
-        space->holders++;
-        pthread_mutex_unlock(&state->spaces_lock);
-    }
+    if (space)
+        dk_iommu_space_hold(space);
     dk_iommu_attach(dev, space ? space->domain : NULL);
     dev->dk->space = space;
     dk_mapping_refresh(dev);

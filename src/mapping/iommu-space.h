@@ -28,6 +28,8 @@ struct dk_iommu_space {
 
 /* A space of its own over [base, last], held once. Error pointers: -EINVAL an empty range, -ENOMEM. */
 struct dk_iommu_space *dk_iommu_space_create(struct dk_machine *machine, dma_addr_t base, dma_addr_t last);
+/* One holder more. */
+void dk_iommu_space_hold(struct dk_iommu_space *space);
 /* One holder less; the last one frees it. NULL is fine. May sleep. */
 void dk_iommu_space_put(struct dk_iommu_space *space);
 

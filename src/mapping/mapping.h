@@ -46,6 +46,8 @@ struct dk_mapping_state {
     struct page *sa1111_pages;     /* its memory */
     pthread_mutex_t spaces_lock;
     struct list_head spaces; /* IOMMU address spaces, guarded by spaces_lock */
+    pthread_mutex_t remaps_lock;
+    struct list_head remaps; /* remap.h's, oldest first; guarded by remaps_lock */
     u64 zone_dma_last;       /* the last RAM address of the zone that GFP_DMA memory comes from */
     u64 cache_events;        /* atomic: numbers the calls that move cache lines, for eviction */
 };
@@ -169,6 +171,9 @@ bool dk_coherent_pool_give(struct dk_coherent_pool *pool, const void *cpu, unsig
 /* Whether @cpu lies in the pool, and where: its physical address in RAM. */
 bool dk_coherent_pool_holds(const struct dk_coherent_pool *pool, const void *cpu, u64 size,
                             phys_addr_t *phys);
+/* Whether @dev got [cpu, cpu + size) from the pool at @dma, and where that is in RAM. */
+bool dk_coherent_pool_locate(const struct dk_coherent_pool *pool, const struct device *dev, const void *cpu,
+                             dma_addr_t dma, u64 size, phys_addr_t *phys);
 /* Shows [cpu, cpu + size) at @vma as dma_mmap_attrs() does. */
 int dk_coherent_pool_mmap(const struct dk_coherent_pool *pool, struct vm_area_struct *vma, const void *cpu,
                           u64 size);

@@ -193,6 +193,8 @@ int dk_mapping_start(struct dk_machine *machine, const struct dk_mapping_config 
         return -ENOMEM;
     pthread_mutex_init(&state->spaces_lock, NULL);
     INIT_LIST_HEAD(&state->spaces);
+    pthread_mutex_init(&state->remaps_lock, NULL);
+    INIT_LIST_HEAD(&state->remaps);
     machine->mapping = state;
     state->machine = machine;
     state->config = *config;
@@ -248,6 +250,7 @@ void dk_mapping_finish(struct dk_machine *machine)
     dk_iommu_spaces_finish(state);
     dk_cma_destroy(state->own_cma);
     dk_coherent_pool_destroy(state->own_pool);
+    pthread_mutex_destroy(&state->remaps_lock);
     pthread_mutex_destroy(&state->spaces_lock);
     dk_release(state->regions);
     dk_release(state->nodes);

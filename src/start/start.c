@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "check/check.h"
 #include "mapping/mapping.h"
+#include "mapping/remap.h"
 #include "start/arguments.h"
 #include "start/options.h"
 #include <dmakit/log.h>
@@ -108,6 +109,7 @@ static void hook_driver_unbound(void *data, struct device *dev)
 {
     (void)data;
     dk_check_device_removed(dev);
+    dk_remap_device_removed(dev);
 }
 
 static void hook_device_removed(void *data, struct device *dev)

@@ -90,6 +90,30 @@ static void wrong_cpu_good(struct scene *scene)
     dma_free_coherent(scene->dev, 8192, cpu, dma);
 }
 
+static void freed_remapped_bad(struct scene *scene)
+{
+    struct device *importer = device_below(scene->machine, "bus", "importer");
+    struct sg_table table;
+    dma_addr_t dma;
+    char *cpu = dma_alloc_coherent(scene->dev, 8192, &dma, GFP_KERNEL);
+
+    assert_int_equal(dk_coherent_remap(importer, &table, scene->dev, cpu, dma, 8192, 0), 0);
+    AT(scene, dma_free_coherent(scene->dev, 8192, cpu, dma));
+    dk_coherent_unmap(importer, &table);
+}
+
+static void freed_remapped_good(struct scene *scene)
+{
+    struct device *importer = device_below(scene->machine, "bus", "importer");
+    struct sg_table table;
+    dma_addr_t dma;
+    char *cpu = dma_alloc_coherent(scene->dev, 8192, &dma, GFP_KERNEL);
+
+    assert_int_equal(dk_coherent_remap(importer, &table, scene->dev, cpu, dma, 8192, 0), 0);
+    dk_coherent_unmap(importer, &table);
+    dma_free_coherent(scene->dev, 8192, cpu, dma);
+}
+
 static void sg_of(struct scene *scene, struct scatterlist *sg, int nents, unsigned size)
 {
     int i;
@@ -447,6 +471,7 @@ static const struct {
     void (*good)(struct scene *scene);
     unsigned needs;
 } classes[] = {
+    { "freed-while-remapped", freed_remapped_bad, freed_remapped_good },
     { "leak-at-remove", leak_bad, leak_good },
     { "free-invalid-address", invalid_free_bad, unmap_good },
     { "free-not-allocated", not_allocated_bad, unmap_good },
