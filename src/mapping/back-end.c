@@ -136,7 +136,8 @@ static int choose_back_end(struct device *dev)
     }
     if (dev->dma_ops == &dk_iommu_ops)
         return dk_iommu_join_context(dev);
-    return dk_sa1111_device_added(dev);
+    dk_sa1111_device_added(dev);
+    return 0;
 }
 
 int dk_mapping_device_added(struct device *dev)

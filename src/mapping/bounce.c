@@ -416,11 +416,14 @@ void dk_bounce_sync(struct dk_bounce_pool *pool, struct device *dev, phys_addr_t
     u64 shape, offset;
 
     record = record_of(pool, phys, &shape, &offset);
-    if (!record || original_of(record, shape) == NOWHERE || size > size_of(shape) - offset) {
+    if (!record || size > size_of(shape) - offset) {
         dk_log(DK_LOG_WARNING, "bounce pool %s: %s syncs %zu bytes at 0x%llx, which leave their buffer",
                pool->name, dk_device_path(dev), size, phys);
         return;
     }
+    /* Pages of dk_bounce_alloc() stand in for nothing. */
+    if (original_of(record, shape) == NOWHERE)
+        return;
     if (direction == DMA_BIDIRECTIONAL || direction == (for_cpu ? DMA_FROM_DEVICE : DMA_TO_DEVICE))
         copy(pool, record, offset, size, for_cpu);
 }

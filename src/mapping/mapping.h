@@ -80,8 +80,10 @@ static inline bool dk_bounce_forced(const struct device *dev)
 }
 /* Frees the pool that @dev's driver registered, if any. */
 void dk_bounce_leave(struct device *dev);
-/* Lets a master of an SA-1111 bounce. 0 or -ENOMEM. */
-int dk_sa1111_device_added(struct device *dev);
+/* Makes the pool of an SA-1111's masters where there is one. 0 or -ENOMEM. */
+int dk_sa1111_start(struct dk_machine *machine);
+/* Lets a master of an SA-1111 bounce. */
+void dk_sa1111_device_added(struct device *dev);
 /* @count pages that @dev reaches under its coherent mask, or NULL; for dk_give_pages(). */
 struct page *dk_direct_take(struct device *dev, size_t count, gfp_t gfp);
 

@@ -4,6 +4,7 @@
  * SA-1111 Specification Update, the erratum on DMA above 1 MiB): with more RAM than that its masters bounce,
  * with less they need not.
  */
+#include "base/log.h"
 #include "mapping/bounce.h"
 #include "mapping/mapping.h"
 
@@ -43,16 +44,29 @@ static int sa1111_needs_bounce(struct device *dev, dma_addr_t dma, size_t size)
     return dma < first || dma + (size - 1) >= first + REACH;
 }
 
-/* The pool that all masters of the companion share, in the memory that they reach. */
-static int make_pool(struct dk_machine *machine, u64 first)
+/*
+ * The pool that all masters of the companion share, in the memory that they reach; none where that is all
+ * taken, or all there is.
+ */
+int dk_sa1111_start(struct dk_machine *machine)
 {
     struct dk_mapping_state *state = machine->mapping;
+    const struct dk_board *board = machine->board;
+    u64 first = board->memory_count ? board->memory[0].base : 0;
     struct dk_bounce_pool *pool;
+    unsigned i = 0;
 
-    state->sa1111_pages =
-        dk_pages_take(machine->memory, GFP_KERNEL, POOL_SIZE >> PAGE_SHIFT, 1, first, first + (REACH - 1));
-    if (!state->sa1111_pages)
-        return -ENOMEM;
+    while (i < board->node_count && !(board->nodes[i].enabled && is_companion(&board->nodes[i])))
+        i++;
+    if (i == board->node_count || dk_memory_last(machine->memory) < first + REACH)
+        return 0;
+    state->sa1111_pages = dk_pages_take(machine->memory, GFP_KERNEL | __GFP_NOWARN, POOL_SIZE >> PAGE_SHIFT,
+                                        1, first, first + (REACH - 1));
+    if (!state->sa1111_pages) {
+        dk_log(DK_LOG_WARNING, "%s: no 0x%zx contiguous bytes in the first MiB: nothing can be bounced",
+               board->nodes[i].path, POOL_SIZE);
+        return 0;
+    }
     pool = dk_bounce_create(machine, page_to_phys(state->sa1111_pages), POOL_SIZE, "sa1111");
     if (IS_ERR(pool))
         return (int)PTR_ERR(pool);
@@ -60,21 +74,12 @@ static int make_pool(struct dk_machine *machine, u64 first)
     return 0;
 }
 
-int dk_sa1111_device_added(struct device *dev)
+void dk_sa1111_device_added(struct device *dev)
 {
-    struct dk_machine *machine = dk_device_machine(dev);
-    struct dk_mapping_state *state = machine->mapping;
-    u64 first = machine->board->memory[0].base;
-    int error;
+    struct dk_mapping_state *state = dk_device_machine(dev)->mapping;
 
-    if (dev->dk->bounce || !is_behind_companion(dev) || dk_memory_last(machine->memory) < first + REACH)
-        return 0;
-    if (!state->sa1111) {
-        error = make_pool(machine, first);
-        if (error)
-            return error;
-    }
+    if (dev->dk->bounce || !state->sa1111 || !is_behind_companion(dev))
+        return;
     dev->dk->bounce = state->sa1111;
     dev->dk->needs_bounce = sa1111_needs_bounce;
-    return 0;
 }

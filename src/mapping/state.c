@@ -220,6 +220,8 @@ int dk_mapping_start(struct dk_machine *machine, const struct dk_mapping_config 
     error = make_own_area(machine);
     if (!error)
         error = make_bounce_pool(machine);
+    if (!error)
+        error = dk_sa1111_start(machine);
     /* Where devices snoop there is nothing to remap. */
     if (!error && machine->cache && !board->no_mmu)
         error = dk_atomic_pools_start(machine, config->atomic_size);

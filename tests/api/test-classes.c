@@ -448,7 +448,8 @@ enum { STRICT = 1, LAZY = 2, LINES = 4, PLACE = 8 };
     "/dts-v1/;\n/ { #address-cells = <1>; #size-cells = <1>; model = \"iommu\"; compatible = \"dmakit,iommu\"; " coherence \
     " memory@40000000 { device_type = \"memory\"; reg = <0x40000000 0x4000000>; };"                                        \
     " mmu: iommu@0 { compatible = \"dmakit,mmu\"; #iommu-cells = <1>; };"                                                  \
-    " nic@1 { compatible = \"dmakit,nic\"; iommus = <&mmu 7>; }; aliases { nic = \"/nic@1\"; }; };"
+    " bus@2 { compatible = \"dmakit,bus\"; };"                                                                             \
+    " nic@1 { compatible = \"dmakit,nic\"; iommus = <&mmu 7>; }; aliases { nic = \"/nic@1\"; bus = \"/bus@2\"; }; };"
 
 static const struct {
     const char *dts;
