@@ -9,8 +9,8 @@
 
 /*
  * 64 MiB of RAM at 1 GiB. a and b have one id of one IOMMU, c another one there, d a's at a second IOMMU;
- * plain has none. Below the PCI host function 1.0 has the ids of the first row, 3.0 and 3.1 share one of the
- * second row, whose other rows leave nothing for what is above device 15.
+ * plain has none. The PCI host tells its functions apart by device alone: 1.0 is in the first row, 3.0, 3.1
+ * and the next bus's 3.0 share an id of the second, and device 16 is in none.
  */
 #define BOARD(coherence, bus)                                                                                                \
     "/dts-v1/;\n/ { #address-cells = <1>; #size-cells = <1>; model = \"iommu\"; compatible = \"dmakit,test\"; " coherence    \
@@ -25,10 +25,11 @@
     "  plain@0 { compatible = \"dmakit,nic\"; }; };"                                                                         \
     " pcie@20000000 { compatible = \"pci-host-ecam-generic\"; device_type = \"pci\"; reg = <0x20000000 0x1000000>;"          \
     "  #address-cells = <3>; #size-cells = <2>; ranges = <0x02000000 0 0x50000000 0x50000000 0 0x1000000>;"                  \
-    "  iommu-map-mask = <0xfff8>; iommu-map = <0x0 &mmu 0x100 0x10>, <0x10 &other 0x200 0x70>;"                              \
+    "  iommu-map-mask = <0xf8>; iommu-map = <0x0 &mmu 0x100 0x10>, <0x10 &other 0x200 0x70>;"                                \
     "  f@1,0 { compatible = \"dmakit,nic\"; reg = <0x0800 0 0 0 0>; };"                                                      \
     "  f@3,0 { compatible = \"dmakit,nic\"; reg = <0x1800 0 0 0 0>; };"                                                      \
     "  f@3,1 { compatible = \"dmakit,nic\"; reg = <0x1900 0 0 0 0>; };"                                                      \
+    "  f@103,0 { compatible = \"dmakit,nic\"; reg = <0x11800 0 0 0 0>; };"                                                   \
     "  f@10,0 { compatible = \"dmakit,nic\"; reg = <0x8000 0 0 0 0>; }; };"                                                  \
     " aliases { a = \"/bus@0/a@0\"; b = \"/bus@0/b@0\"; c = \"/bus@0/c@0\"; d = \"/bus@0/d@0\"; plain = \"/bus@0/plain@0\";" \
     "  pcie = \"/pcie@20000000\"; }; };"
@@ -351,6 +352,7 @@ static void an_id_is_a_context(void **state)
     expect_contexts(f[0], a, false);
     /* No row has this one: it maps directly. */
     assert_null(iommu_get_domain_for_dev(dk_device_find(machine, "/pcie@20000000/f@10,0")));
+    expect_contexts(dk_device_find(machine, "/pcie@20000000/f@103,0"), f[1], true);
     assert_null(iommu_get_domain_for_dev(dk_device_find(machine, "plain")));
     assert_null(iommu_get_domain_for_dev(NULL));
     for (i = 0; i < 2; i++) {

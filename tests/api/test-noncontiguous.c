@@ -356,7 +356,9 @@ static void coherent_memory_has_one_address(void **state)
         if (lines.count)
             fail_msg("%s", lines.text);
         drop_log();
+        assert_non_null(vmalloc_to_page(cpu));
         dma_free_coherent(behind, SIZE, cpu, dma);
+        assert_null(vmalloc_to_page(cpu));
         assert_int_equal(dk_memory_free_pages(machine->memory), before);
         mend(fragments);
         assert_int_equal(dk_machine_destroy(machine), 0);
