@@ -433,7 +433,8 @@ static inline void *dmam_alloc_coherent(struct device *dev, size_t size, dma_add
  * @size bytes, zeroed, in pieces anywhere in memory where an IOMMU makes them one to the device, else in one
  * piece; for use in
  * @direction with dma_sync_sgtable_*(). The table's one mapped segment has the DMA address and the length;
- * its entries are the pages. Of @attrs only DMA_ATTR_ALLOC_SINGLE_PAGES (no large pages) is taken. NULL: no
+ * its entries are the pages. Of @attrs DMA_ATTR_ALLOC_SINGLE_PAGES (no large pages) and DMA_ATTR_NO_WARN
+ * are taken. Behind an IOMMU the streaming mask bounds the address, elsewhere the coherent one. NULL: no
  * memory, no addresses, or bad arguments (zone flags, __GFP_COMP, other attributes). Freed with
  * dma_free_noncontiguous() alone. (Documentation/core-api/dma-api.rst, Part II.)
  */

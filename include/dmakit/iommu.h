@@ -25,13 +25,15 @@ struct dma_iommu_mapping;
  */
 DK_PUBLIC struct dma_iommu_mapping *arm_iommu_create_mapping(struct device *dev, dma_addr_t base, u64 size);
 
-/* The caller's hold ends; the space goes with the last device that leaves it. NULL is fine. */
+/* The caller's hold ends; the space goes with the last device that leaves it. Before the machine is
+ * destroyed, which frees what is left. NULL is fine. */
 DK_PUBLIC void arm_iommu_release_mapping(struct dma_iommu_mapping *mapping);
 
 /*
  * Moves @dev into the space; its mapping calls use addresses there from now on. 0; -ENODEV @dev is behind no
  * IOMMU; -EINVAL the space is another machine's; -EBUSY @dev is in such a space already, or (known while the
- * checker is on) something is mapped for it; -ENOMEM. May sleep.
+ * checker is on) something is mapped for it, or the space has given addresses out that the device's windows
+ * leave out; -ENOMEM. What maps as @dev (a USB interface as its controller) moves with it. May sleep.
  */
 DK_PUBLIC int arm_iommu_attach_device(struct device *dev, struct dma_iommu_mapping *mapping);
 

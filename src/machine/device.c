@@ -115,6 +115,8 @@ static int enter_tree(struct device *dev)
         error = -EEXIST;
     if (!error) {
         dev->dk->number = machine->device_count++;
+        if (dev->dk->added)
+            dev->dk->place = dev->parent->dk->added_below++;
         list_add_tail(&dev->dk->all, &machine->all_devices);
         if (dev->parent)
             list_add_tail(&dev->dk->sibling, &dev->parent->dk->children);

@@ -61,7 +61,9 @@ struct dk_device {
     bool translated; /* behind an IOMMU, not straight on its bus: src/mapping decides before its first access
                       */
     bool gone;       /* torn down: its driver's calls are refused */
-    unsigned number; /* unique in the machine; interrupt numbers are made from it */
+    unsigned place;  /* of an added device: how many were added to its parent before it */
+    unsigned added_below;            /* devices ever added to it; guarded by devices_lock */
+    unsigned number;                 /* unique in the machine; interrupt numbers are made from it */
     const struct dk_window *windows; /* what the bus lets it reach; none: everything, identity */
     unsigned window_count;
     struct dk_iommu_domain *iommu; /* atomic; NULL while @translated: no access gets through */

@@ -22,10 +22,10 @@ static struct dk_bounce_pool *restricted_pool(const struct dk_machine *machine, 
     return NULL;
 }
 
-/* Whether what hangs on a node's device maps as that device: a USB interface as its host controller. Not so
- * functions below a PCI host. */
-static bool maps_as_parent(const struct device *dev, const struct dk_node *node)
+bool dk_maps_as_parent(const struct device *dev)
 {
+    const struct dk_node *node = &dk_device_machine(dev)->board->nodes[dev->dk->node];
+
     return dev->dk->added && (dev->parent->dk->added || !node->pci_host);
 }
 
@@ -44,26 +44,50 @@ static const struct dk_iommu_row *row_of(const struct dk_node *host, u32 request
     return NULL;
 }
 
+/* Whether one of the tree's own functions below node @host has @requester, as far as the host's mask tells.
+ */
+static bool is_function(const struct dk_board *board, int host, u32 requester)
+{
+    u32 mask = board->nodes[host].below_iommu_mask;
+    unsigned i;
+
+    for (i = 0; i < board->node_count; i++) {
+        const struct dk_node *node = &board->nodes[i];
+
+        if (node->parent == host && node->enabled && node->requester >= 0 &&
+            ((u32)node->requester & mask) == (requester & mask))
+            return true;
+    }
+    return false;
+}
+
 /*
- * The requester id of a function that was added below @host: no two have the same, as far as the host's rows
- * and mask have room. Functions are numbered from device 0 on, one a device.
+ * The requester id of a function that was added below a host: the first that no function of the tree and none
+ * added before has. When the host's rows and mask have no more room, ids are used again.
  */
 static u32 requester_of_added(const struct device *dev, const struct dk_node *host)
 {
-    u64 room = 0, number = (u64)dev->dk->number << 3;
-    unsigned i;
+    const struct dk_board *board = dk_device_machine(dev)->board;
+    u32 step = host->below_iommu_mask ? host->below_iommu_mask & -host->below_iommu_mask : 1;
+    u64 wanted = dev->dk->place, found = 0;
+    unsigned i, round;
+    u64 at;
 
-    for (i = 0; i < host->below_iommu_count; i++)
-        room += host->below_iommu[i].count;
-    number = room ? number % room : 0;
-    for (i = 0; i < host->below_iommu_count; i++) {
-        const struct dk_iommu_row *row = &host->below_iommu[i];
+    for (round = 0; round < 2; round++) {
+        for (i = 0; i < host->below_iommu_count; i++) {
+            const struct dk_iommu_row *row = &host->below_iommu[i];
 
-        if (number < row->count)
-            return row->rid + (u32)number;
-        number -= row->count;
+            for (at = 0; at < row->count; at += step) {
+                if (!is_function(board, dev->dk->node, row->rid + (u32)at) && found++ == wanted)
+                    return row->rid + (u32)at;
+            }
+        }
+        if (!found)
+            break;
+        wanted %= found;
+        found = 0;
     }
-    return 0;
+    return host->below_iommu[0].rid;
 }
 
 /* The IOMMU that @dev is behind and the id that it puts out there; -1: none, or it is bypassed. */
@@ -102,12 +126,10 @@ static int iommu_of(const struct device *dev, u32 *context)
 
 int dk_iommu_join_context(struct device *dev)
 {
-    const struct dk_machine *machine = dk_device_machine(dev);
-    const struct dk_node *node = &machine->board->nodes[dev->dk->node];
     u32 context = 0;
     int iommu;
 
-    if (maps_as_parent(dev, node))
+    if (dk_maps_as_parent(dev))
         return dk_iommu_space_enter(dev, dev->parent->dk->space);
     iommu = iommu_of(dev, &context);
     return iommu < 0 ? dk_iommu_space_enter(dev, NULL) : dk_iommu_space_join(dev, iommu, context);
@@ -119,7 +141,7 @@ static int choose_back_end(struct device *dev)
     const struct dk_node *node = &machine->board->nodes[dev->dk->node];
     u32 context;
 
-    if (maps_as_parent(dev, node)) {
+    if (dk_maps_as_parent(dev)) {
         dev->dma_ops = dev->parent->dma_ops;
         /* A pool that the parent's driver registered goes with the driver; a shared one and its rule stay. */
         if (!dev->parent->dk->bounce_pages) {

@@ -239,7 +239,8 @@ void *dk_alloc_noncoherent(struct device *dev, size_t size, dma_addr_t *dma,
         return NULL;
     cpu = page_address(page);
     if (!cpu) {
-        dev->dma_ops->free_pages(dev, size, page, *dma, direction);
+        if (dev->dma_ops->free_pages)
+            dev->dma_ops->free_pages(dev, size, page, *dma, direction);
         return NULL;
     }
     remember(dev, "dma_alloc_noncoherent", DK_MAPPING_NONCOHERENT, cpu, page_to_phys(page), *dma, size,

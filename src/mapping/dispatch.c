@@ -121,9 +121,8 @@ static void unmap(struct device *dev, const char *call, enum dk_mapping_kind kin
         ops->unmap_page(dev, dma, size, direction, attrs);
 }
 
-/* Apart from the short ways below, which then need no stack frame. */
-static __attribute__((noinline)) dma_addr_t map_single(struct device *dev, void *cpu, size_t size,
-                                                       enum dma_data_direction direction, unsigned long attrs)
+dma_addr_t dk_map_single_long(struct device *dev, void *cpu, size_t size, enum dma_data_direction direction,
+                              unsigned long attrs)
 {
     phys_addr_t phys;
 
@@ -137,91 +136,11 @@ static __attribute__((noinline)) dma_addr_t map_single(struct device *dev, void 
     return map(dev, "dma_map_single", DK_MAPPING_SINGLE, cpu, phys, size, direction, attrs);
 }
 
-static __attribute__((noinline)) void unmap_single(struct device *dev, dma_addr_t dma, size_t size,
-                                                   enum dma_data_direction direction, unsigned long attrs)
+void dk_unmap_single_long(struct device *dev, dma_addr_t dma, size_t size, enum dma_data_direction direction,
+                          unsigned long attrs)
 {
     if (dk_undo_usable(dev, "dma_unmap_single", size, direction))
         unmap(dev, "dma_unmap_single", DK_MAPPING_SINGLE, dma, size, direction, attrs);
-}
-
-/* ---- The short way through an IOMMU ---- */
-
-/* What a device may do with a mapping in each direction but DMA_NONE. */
-static const u8 rights_of[] = {
-    [DMA_BIDIRECTIONAL] = DK_IOMMU_READ | DK_IOMMU_WRITE,
-    [DMA_TO_DEVICE] = DK_IOMMU_READ,
-    [DMA_FROM_DEVICE] = DK_IOMMU_WRITE,
-};
-
-static __attribute__((noinline)) dma_addr_t map_pages_translated(struct device *dev, void *cpu, size_t size,
-                                                                 enum dma_data_direction direction,
-                                                                 unsigned long attrs, phys_addr_t phys)
-{
-    u64 offset = phys & (PAGE_SIZE - 1);
-    u64 pages = (offset + size + (PAGE_SIZE - 1)) >> PAGE_SHIFT;
-    dma_addr_t iova = DMA_MAPPING_ERROR;
-
-    if (pages <= DK_IOVA_CACHED_PAGES)
-        iova = dk_iommu_map_at_once(dev, phys - offset, pages, rights_of[direction]);
-    return iova == DMA_MAPPING_ERROR ? map_single(dev, cpu, size, direction, attrs) : iova + offset;
-}
-
-static __attribute__((noinline)) dma_addr_t map_translated(struct device *dev, void *cpu, size_t size,
-                                                           enum dma_data_direction direction,
-                                                           unsigned long attrs)
-{
-    const struct dk_slot *slot = dk_slot_find(cpu);
-    dma_addr_t iova;
-    phys_addr_t phys;
-    u64 at;
-
-    if (!slot || slot->memory != dev->dk->fast_space->memory || !valid_dma_direction(direction))
-        return map_single(dev, cpu, size, direction, attrs);
-    at = (u64)((const char *)cpu - slot->start) - slot->linear_start;
-    if (size - 1 >= slot->linear || at > slot->linear - size)
-        return map_single(dev, cpu, size, direction, attrs);
-    phys = slot->phys + slot->linear_start + at;
-    if ((phys & (PAGE_SIZE - 1)) + size > PAGE_SIZE)
-        return map_pages_translated(dev, cpu, size, direction, attrs, phys);
-    iova = dk_iommu_map_at_once(dev, phys & ~((phys_addr_t)PAGE_SIZE - 1), 1, rights_of[direction]);
-    if (__builtin_expect(iova == DMA_MAPPING_ERROR, 0))
-        return map_single(dev, cpu, size, direction, attrs);
-    return iova + (phys & (PAGE_SIZE - 1));
-}
-
-/* Waits for the accesses that may still reach what was cleared, and gives the addresses back. */
-static __attribute__((noinline)) void finish_unmapping(struct dk_iommu_space *space, dma_addr_t iova,
-                                                       u64 pages)
-{
-    dk_grace_check(&space->domain->accesses);
-    dk_iova_give(space->iova, iova, pages);
-}
-
-static __attribute__((noinline)) void unmap_pages_translated(struct device *dev, dma_addr_t dma, size_t size,
-                                                             enum dma_data_direction direction,
-                                                             unsigned long attrs)
-{
-    struct dk_iommu_space *space = dev->dk->fast_space;
-    u64 offset = dma & (PAGE_SIZE - 1);
-    u64 pages = (offset + size + (PAGE_SIZE - 1)) >> PAGE_SHIFT;
-
-    if (size && pages <= DK_IOVA_CACHED_PAGES && dk_iommu_clear_at_once(space, dma - offset, pages))
-        finish_unmapping(space, dma - offset, pages);
-    else
-        unmap_single(dev, dma, size, direction, attrs);
-}
-
-static __attribute__((noinline)) void unmap_translated(struct device *dev, dma_addr_t dma, size_t size,
-                                                       enum dma_data_direction direction, unsigned long attrs)
-{
-    struct dk_iommu_space *space = dev->dk->fast_space;
-    dma_addr_t iova = dma & ~((dma_addr_t)PAGE_SIZE - 1);
-
-    if (size - 1 >= PAGE_SIZE - (dma & (PAGE_SIZE - 1)) || !dk_iommu_clear_at_once(space, iova, 1))
-        unmap_pages_translated(dev, dma, size, direction, attrs);
-    else if (__builtin_expect(dk_grace_busy(&space->domain->accesses), 0) ||
-             __builtin_expect(!dk_iova_give_here(space->iova, iova, 1), 0))
-        finish_unmapping(space, iova, 1);
 }
 
 dma_addr_t dk_map_single(struct device *dev, void *cpu, size_t size, enum dma_data_direction direction,
@@ -232,8 +151,8 @@ dma_addr_t dk_map_single(struct device *dev, void *cpu, size_t size, enum dma_da
     if (dk_map_at_once(dev, cpu, size, direction, &dma))
         return dma;
     if (dev && dev->dk->fast_space)
-        return map_translated(dev, cpu, size, direction, attrs);
-    return map_single(dev, cpu, size, direction, attrs);
+        return dk_iommu_map_single(dev, cpu, size, direction, attrs);
+    return dk_map_single_long(dev, cpu, size, direction, attrs);
 }
 
 void dk_unmap_single(struct device *dev, dma_addr_t dma, size_t size, enum dma_data_direction direction,
@@ -242,9 +161,9 @@ void dk_unmap_single(struct device *dev, dma_addr_t dma, size_t size, enum dma_d
     if (dev && dev->fast_memory)
         return;
     if (dev && dev->dk->fast_space)
-        unmap_translated(dev, dma, size, direction, attrs);
+        dk_iommu_unmap_single(dev, dma, size, direction, attrs);
     else
-        unmap_single(dev, dma, size, direction, attrs);
+        dk_unmap_single_long(dev, dma, size, direction, attrs);
 }
 
 dma_addr_t dk_map_page(struct device *dev, struct page *page, size_t offset, size_t size,

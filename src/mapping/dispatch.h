@@ -26,6 +26,14 @@ static inline bool dk_checked(const struct device *dev)
     return dk_device_machine(dev)->checker != NULL;
 }
 
+/* What dma_map_single() and dma_unmap_single() do where no short way serves; out of line, so that the short
+ * ways need no stack frame. */
+__attribute__((noinline)) dma_addr_t dk_map_single_long(struct device *dev, void *cpu, size_t size,
+                                                        enum dma_data_direction direction,
+                                                        unsigned long attrs);
+__attribute__((noinline)) void dk_unmap_single_long(struct device *dev, dma_addr_t dma, size_t size,
+                                                    enum dma_data_direction direction, unsigned long attrs);
+
 /* Reports a call that may sleep where this thread must not, and names its device. */
 void dk_might_sleep_for(struct device *dev, gfp_t gfp, const char *call);
 /* Whether @size rounds up to whole pages without wrapping; logs when not. */

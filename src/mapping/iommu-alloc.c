@@ -191,6 +191,17 @@ static void *show_chunks(struct device *dev, struct list_head *chunks, size_t co
     return cpu;
 }
 
+/* Whether @dma leads @dev to the memory at @cpu: an allocation is freed with the device and the address that
+ * it was made with. */
+static bool leads_to(const struct device *dev, dma_addr_t dma, struct page *page)
+{
+    struct dk_iommu_space *space = dev->dk->space;
+    phys_addr_t phys;
+
+    return page && space && dk_iommu_is_mapped(space, dma, 1) &&
+           dk_iommu_find(space->domain, dma, 1, &phys, NULL, NULL) && phys == page_to_phys(page);
+}
+
 /* ---- Coherent memory ---- */
 
 /* The page behind byte @at of the allocation at @cpu, or NULL. */
@@ -296,16 +307,6 @@ static bool find_chunks(struct device *dev, const void *cpu, size_t count, struc
         return true;
     dk_device_log(dev, 0, "freeing %zu pages of coherent memory at %p, which are none", count, cpu);
     return false;
-}
-
-/* Whether @dma leads @dev to the memory at @cpu: an allocation is freed with the device and the address that
- * it was made with. */
-static bool leads_to(const struct device *dev, dma_addr_t dma, struct page *page)
-{
-    phys_addr_t phys;
-
-    return page && dev->dk->space && dk_iommu_find(dev->dk->space->domain, dma, 1, &phys, NULL, NULL) &&
-           phys == page_to_phys(page);
 }
 
 void dk_iommu_free(struct device *dev, size_t size, void *cpu, dma_addr_t dma, unsigned long attrs)
@@ -414,6 +415,10 @@ void dk_iommu_free_pages(struct device *dev, size_t size, struct page *page, dma
 {
     size_t count = PFN_UP(size);
 
+    if (!leads_to(dev, dma, page) || page->run != count) {
+        dk_device_log(dev, 0, "freeing %zu pages at 0x%llx, where they are not allocated", count, dma);
+        return;
+    }
     dev->dma_ops->unmap_page(dev, dma, count << PAGE_SHIFT, direction, DMA_ATTR_SKIP_CPU_SYNC);
     dk_give_pages(dev, page, count);
 }
@@ -470,6 +475,12 @@ void dk_iommu_free_noncontiguous(struct device *dev, size_t size, struct sg_tabl
     unsigned i;
 
     (void)direction;
+    if (PFN_UP(size) != PFN_UP(sg_dma_len(table->sgl)) ||
+        !leads_to(dev, sg_dma_address(table->sgl), sg_page(table->sgl))) {
+        dk_device_log(dev, 0, "freeing %zu noncontiguous bytes at 0x%llx, which are not allocated so", size,
+                      sg_dma_address(table->sgl));
+        return;
+    }
     INIT_LIST_HEAD(&chunks);
     for_each_sgtable_sg (table, sg, i) {
         phys_addr_t phys = sg_phys(sg), end = phys + sg->length;
@@ -486,8 +497,7 @@ void dk_iommu_free_noncontiguous(struct device *dev, size_t size, struct sg_tabl
             phys += (u64)page->run << PAGE_SHIFT;
         }
     }
-    if (dev->dk->space)
-        dk_iommu_space_release(dev->dk->space, sg_dma_address(table->sgl), PFN_UP(size));
+    dk_iommu_space_release(dev->dk->space, sg_dma_address(table->sgl), PFN_UP(size));
     give_chunks(dev, &chunks);
     sg_free_table(table);
     dk_release(table);

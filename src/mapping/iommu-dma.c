@@ -6,18 +6,6 @@
 
 #include "mapping/mapping.h"
 
-unsigned dk_iommu_rights(enum dma_data_direction direction)
-{
-    switch (direction) {
-    case DMA_TO_DEVICE:
-        return DK_IOMMU_READ;
-    case DMA_FROM_DEVICE:
-        return DK_IOMMU_WRITE;
-    default:
-        return DK_IOMMU_READ | DK_IOMMU_WRITE;
-    }
-}
-
 struct dk_iommu_space *dk_iommu_space_of(const struct device *dev, unsigned long attrs)
 {
     struct dk_iommu_space *space = dev->dk->space;
@@ -32,6 +20,18 @@ void dk_iommu_out_of_space(const struct device *dev, u64 size, dma_addr_t limit,
     if (!(attrs & DMA_ATTR_NO_WARN))
         dk_device_log(dev, 1, "no %llu bytes of IOMMU addresses up to 0x%llx, or no memory for page tables",
                       size, limit);
+}
+
+static bool is_live(const struct dk_iommu_space *space, dma_addr_t dma)
+{
+    unsigned rights;
+
+    return dk_iommu_find(space->domain, dma, 1, NULL, NULL, &rights) && !(rights & DK_IOMMU_STALE);
+}
+
+bool dk_iommu_is_mapped(const struct dk_iommu_space *space, dma_addr_t dma, u64 size)
+{
+    return is_live(space, dma) && is_live(space, dma + (size - 1));
 }
 
 /* Maps the pages that hold [phys, phys + size), and returns the address of its first byte. */
@@ -69,8 +69,7 @@ static void unmap_range(struct device *dev, dma_addr_t dma, size_t size)
 
     if (!space)
         return;
-    if (dk_iommu_find(space->domain, dma, 1, NULL, NULL, NULL) &&
-        dk_iommu_find(space->domain, dma + (size - 1), 1, NULL, NULL, NULL))
+    if (dk_iommu_is_mapped(space, dma, size))
         dk_iommu_space_release(space, dma - offset, PFN_UP(offset + size));
     else
         dk_device_log(dev, 0, "unmapping %zu bytes at 0x%llx, where nothing is mapped", size, dma);

@@ -160,9 +160,13 @@ void dk_iommu_unmap_sg(struct device *dev, struct scatterlist *sgl, int nents,
     if (!(attrs & DMA_ATTR_SKIP_CPU_SYNC))
         sync_entries(dev, sgl, nents, direction, true);
     for (i = 0, sg = sgl; sg && i < nents && sg->dma_length; i++, sg = sg_next(sg))
-        end = (u64)PFN_UP(sg->dma_address + sg->dma_length) << PAGE_SHIFT;
-    if (end > start)
+        end = (sg->dma_address + sg->dma_length + (PAGE_SIZE - 1)) & ~((dma_addr_t)PAGE_SIZE - 1);
+    if (end <= start)
+        return;
+    if (dk_iommu_is_mapped(dev->dk->space, start, end - start))
         dk_iommu_space_release(dev->dk->space, start, (end - start) >> PAGE_SHIFT);
+    else
+        dk_device_log(dev, 0, "unmapping a list at 0x%llx, where nothing is mapped", start);
 }
 
 void dk_iommu_sync_sg_for_cpu(struct device *dev, struct scatterlist *sgl, int nents,

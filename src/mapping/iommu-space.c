@@ -177,19 +177,49 @@ static int reserve_gaps(struct dk_iommu_space *space, const struct device *dev)
     return error;
 }
 
-int dk_iommu_space_enter(struct device *dev, struct dk_iommu_space *space)
+static void move(struct device *dev, struct dk_iommu_space *space)
 {
+    struct dk_mapping_state *state = dk_device_machine(dev)->mapping;
     struct dk_iommu_space *before = dev->dk->space;
-    int error = space ? reserve_gaps(space, dev) : 0;
 
-    if (error)
-        return error;
-    if (space)
-        dk_iommu_space_hold(space);
+    if (space) {
+        pthread_mutex_lock(&state->spaces_lock);
+        space->holders++;
+        pthread_mutex_unlock(&state->spaces_lock);
+    }
     dk_iommu_attach(dev, space ? space->domain : NULL);
     dev->dk->space = space;
     dk_mapping_refresh(dev);
     dk_iommu_space_put(before);
+}
+
+/* What maps as @dev goes where it goes. Their windows are its own. */
+static void move_children(struct device *dev, struct dk_iommu_space *space)
+{
+    struct dk_device *child;
+
+    list_for_each_entry (child, &dev->dk->children, sibling) {
+        if (dk_maps_as_parent(child->dev) && child->dev->dma_ops == &dk_iommu_ops) {
+            move(child->dev, space);
+            move_children(child->dev, space);
+        }
+    }
+}
+
+int dk_iommu_space_enter(struct device *dev, struct dk_iommu_space *space)
+{
+    struct dk_machine *machine = dk_device_machine(dev);
+    int error = space ? reserve_gaps(space, dev) : 0;
+
+    if (error) {
+        dk_device_log(
+            dev, 1, "addresses that the device's windows leave out are in use in its IOMMU space: %d", error);
+        return error;
+    }
+    move(dev, space);
+    pthread_mutex_lock(&machine->devices_lock);
+    move_children(dev, space);
+    pthread_mutex_unlock(&machine->devices_lock);
     return 0;
 }
 

@@ -37,8 +37,9 @@ void dk_iommu_space_put(struct dk_iommu_space *space);
 int dk_iommu_space_join(struct device *dev, int iommu, u32 context);
 /*
  * Puts @dev into @space; NULL: into none, and its accesses fault. What the device's windows leave out of the
- * space's addresses is taken out of use there. 0; -EBUSY such an address is in use; -ENOMEM. The device keeps
- * its space then.
+ * space's addresses is taken out of use there. 0; -EBUSY such an address is in use, or another thread's
+ * magazines hold it; -ENOMEM; with a log line. The device keeps its space then. What maps as @dev goes with
+ * it.
  */
 int dk_iommu_space_enter(struct device *dev, struct dk_iommu_space *space);
 

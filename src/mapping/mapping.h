@@ -92,6 +92,9 @@ struct page *dk_direct_take(struct device *dev, size_t count, gfp_t gfp);
 extern const struct dma_map_ops dk_iommu_ops;
 /* Frees the spaces that drivers made and never released, after the devices went. */
 void dk_iommu_spaces_finish(struct dk_mapping_state *state);
+/* Whether @dev was added to one that it maps as: a USB interface to its host controller. Not so functions
+ * below a PCI host. */
+bool dk_maps_as_parent(const struct device *dev);
 /* Puts @dev into the space of its own context. 0 or -ENOMEM; it is in none then. */
 int dk_iommu_join_context(struct device *dev);
 
@@ -147,8 +150,7 @@ bool dk_lines_recache(struct dk_machine *machine, phys_addr_t phys, u64 size);
 
 /* ---- Contiguous memory ---- */
 
-/* Pages for @dev from its own area, or from the default one; NULL when neither serves. @limit: last usable
- * physical address. */
+/* Pages for @dev from its own area, or from the default one; NULL when neither serves. */
 struct page *dk_contiguous_take(struct device *dev, size_t count, gfp_t gfp);
 /* True when @page was an area's and is free now. */
 bool dk_contiguous_give(struct device *dev, struct page *page, size_t count);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What mapping keeps of a machine and of each device: reserved regions brought to life, areas, pools, back
- * ends.
+ * What mapping keeps of a machine: reserved regions brought to life, areas, pools.
  */
 #include "mapping/mapping.h"
 
