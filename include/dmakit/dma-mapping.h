@@ -551,7 +551,7 @@ DK_PUBLIC int dma_declare_coherent_memory(struct device *dev, phys_addr_t phys, 
 DK_PUBLIC void dma_release_coherent_memory(struct device *dev);
 /*
  * Takes [@device_address, + @size) of the pool out of use; returns its kernel address. Error pointers:
- * -EINVAL no pool, or outside it; -EBUSY part of it is in use.
+ * -EINVAL no pool, or outside it; -EBUSY part of it is in use; -ENOMEM.
  */
 DK_PUBLIC void *dma_mark_declared_memory_occupied(struct device *dev, dma_addr_t device_address, size_t size);
 

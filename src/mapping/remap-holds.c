@@ -71,8 +71,9 @@ void dk_remap_end(struct dk_remap *remap)
     dk_release(remap);
 }
 
-struct dk_remap *dk_remap_find(struct dk_mapping_state *state, const struct scatterlist *table)
+struct dk_remap *dk_remap_claim(const struct device *dev, const struct scatterlist *table)
 {
+    struct dk_mapping_state *state = dk_device_machine(dev)->mapping;
     struct dk_remap *remap, *found = NULL;
 
     if (!table)
@@ -81,6 +82,8 @@ struct dk_remap *dk_remap_find(struct dk_mapping_state *state, const struct scat
     list_for_each_entry (remap, &state->remaps, link) {
         if (remap->table == table) {
             found = remap;
+            if (remap->dev == dev)
+                remap->table = NULL;
             break;
         }
     }

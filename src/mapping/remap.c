@@ -40,6 +40,7 @@ static bool find_run(const struct source *source, u64 offset, struct run *run)
     struct dk_machine *machine = dk_device_machine(owner);
     dma_addr_t dma = source->dma + offset;
     u64 left = source->size - offset;
+    unsigned rights = 0;
 
     run->size = left;
     /* A pool on the device itself may have addresses that its bus knows nothing of. */
@@ -51,8 +52,8 @@ static bool find_run(const struct source *source, u64 offset, struct run *run)
     if (!dk_device_translated(owner))
         return dk_bus_translate(owner, dma, left, &run->phys, &run->size) == 0;
     return owner->dk->space &&
-           dk_iommu_find(owner->dk->space->domain, dma, left, &run->phys, &run->size, NULL) &&
-           dk_memory_is_ram(machine->memory, run->phys, run->size);
+           dk_iommu_find(owner->dk->space->domain, dma, left, &run->phys, &run->size, &rights) &&
+           !(rights & DK_IOMMU_STALE) && dk_memory_is_ram(machine->memory, run->phys, run->size);
 }
 
 /* Counts the runs, and writes up to @room of them to @runs. 0: some of the memory is nowhere. */
@@ -437,7 +438,7 @@ void dk_coherent_unmap(struct device *dev, struct sg_table *table)
         dk_device_log(dev, 0, "dk_coherent_unmap: no %s", table ? "device" : "table");
         return;
     }
-    remap = dk_remap_find(dk_device_machine(dev)->mapping, table->sgl);
+    remap = dk_remap_claim(dev, table->sgl);
     /* The removal has undone the rest. */
     if (!dk_device_usable(dev, "dk_coherent_unmap")) {
         if (!remap)

@@ -51,8 +51,9 @@ struct dk_remap *dk_remap_begin(struct device *dev, struct device *owner, dma_ad
 void dk_remap_end(struct dk_remap *remap);
 /* The importer has it from now on: @table are its entries. */
 void dk_remap_publish(struct dk_remap *remap, const struct scatterlist *table);
-/* The remap whose entries @table are, of whatever device; NULL: none's. */
-struct dk_remap *dk_remap_find(struct dk_mapping_state *state, const struct scatterlist *table);
+/* The remap whose entries @table are, of whatever device; NULL: none's. @dev's own is not found again: it is
+ * to be ended. */
+struct dk_remap *dk_remap_claim(const struct device *dev, const struct scatterlist *table);
 
 /*
  * Before @owner's memory is freed by @call: true when some of it is remapped, which is reported; it is then

@@ -113,6 +113,23 @@ static inline bool filled(const void *bytes, size_t size, unsigned tag)
     return true;
 }
 
+/* How many of @count seeds to try: one under a thread checker, or where DMAKIT_TEST_FAST asks for speed. */
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define SLOW_HERE true
+#endif
+#elif defined(__SANITIZE_THREAD__)
+#define SLOW_HERE true
+#endif
+#ifndef SLOW_HERE
+#define SLOW_HERE false
+#endif
+
+static inline uint64_t seeds(uint64_t count)
+{
+    return SLOW_HERE || getenv("DMAKIT_TEST_FAST") ? 1 : count;
+}
+
 /* For dk_check_set_sink(): reports that the test expects and counts. */
 static inline void ignore_report(const struct dk_report *report, void *data)
 {

@@ -307,7 +307,7 @@ static void every_pair_of_devices(const char *board, const char *argument)
     uint64_t seed;
     size_t place;
 
-    for (seed = 0; seed < 3; seed++) {
+    for (seed = 0; seed < seeds(3); seed++) {
         struct dk_machine *machine = machine_with(board, argument, seed, 1);
 
         for (place = 0; place < 3; place++)

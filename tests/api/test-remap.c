@@ -295,7 +295,7 @@ static void every_kind_of_memory_for_every_kind_of_device(void **state)
     (void)state;
     for (i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
         for (snoops = 0; snoops < 2; snoops++) {
-            for (seed = 0; seed < 2; seed++)
+            for (seed = 0; seed < seeds(2); seed++)
                 share(&kinds[i], snoops, seed);
         }
     }
@@ -522,21 +522,26 @@ static u64 free_pages_of(struct dk_machine *machine)
 /* All that the page allocator has left: none of it is what @dev reaches, whose writes change none of it. */
 static void write_into_nobody_s(struct device *dev, struct sg_table *table, size_t size)
 {
-    size_t count = 0, room = 20000, i;
-    struct page **pages = calloc(room, sizeof(struct page *));
+    static struct page *blocks[4096];
+    static unsigned orders[4096];
     unsigned char *bytes = malloc(size);
+    unsigned count = 0, i, page;
+    int order;
 
-    while (count < room && (pages[count] = alloc_page(GFP_KERNEL | __GFP_NOWARN | __GFP_ZERO)))
-        count++;
-    assert_in_range(count, 1, room - 1);
+    for (order = MAX_PAGE_ORDER; order >= 0; order--) {
+        while (count < 4096 &&
+               (blocks[count] = alloc_pages(GFP_KERNEL | __GFP_NOWARN | __GFP_ZERO, (unsigned)order)))
+            orders[count++] = (unsigned)order;
+    }
+    assert_in_range(count, 1, 4095);
     memset(bytes, 0xa5, size);
     assert_true(move(dev, table, bytes, true));
     for (i = 0; i < count; i++) {
-        assert_int_equal(*(unsigned char *)page_address(pages[i]), 0);
-        __free_page(pages[i]);
+        for (page = 0; page < 1u << orders[i]; page++)
+            assert_int_equal(*((unsigned char *)page_address(blocks[i]) + page * 4096u), 0);
+        __free_pages(blocks[i], orders[i]);
     }
     free(bytes);
-    free(pages);
 }
 
 static void memory_lasts_as_long_as_its_remaps(void **state)
