@@ -84,10 +84,13 @@ static inline void dk_iova_give(struct dk_iova *space, dma_addr_t iova, u64 page
 static inline dma_addr_t dk_iova_take_here(struct dk_iova *space, u64 pages, dma_addr_t limit)
 {
     struct dk_magazine_pair *pairs = dk_magazines_here(space->magazines);
-    struct dk_magazine_pair *pair = &pairs[dk_iova_order(pages)];
+    struct dk_magazine_pair *pair;
     u64 iova;
 
-    if (__builtin_expect(!pairs || !dk_magazine_pair_take(pair, &iova), 0))
+    if (__builtin_expect(!pairs, 0))
+        return DMA_MAPPING_ERROR;
+    pair = &pairs[dk_iova_order(pages)];
+    if (__builtin_expect(!dk_magazine_pair_take(pair, &iova), 0))
         return DMA_MAPPING_ERROR;
     if (__builtin_expect(iova + (pages << PAGE_SHIFT) - 1 > limit, 0)) {
         dk_magazine_pair_give(pair, iova);

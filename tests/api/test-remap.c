@@ -97,6 +97,7 @@ static const struct kind kinds[] = {
     { "memory on the device", MIXED, "identity", 70000, 0, GFP_KERNEL, .declared = true },
     { "an IOMMU", MIXED, "iommu", 300000, 0, GFP_KERNEL },
     { "an IOMMU, page by page", MIXED, "iommu", 60000, DMA_ATTR_ALLOC_SINGLE_PAGES, GFP_KERNEL },
+    { "an IOMMU, atomic", MIXED, "iommu", 6000, 0, GFP_ATOMIC },
     { "an IOMMU on a coherent machine", COHERENT, "iommu", 60000, 0, GFP_KERNEL, .coherent = true },
     { "a restricted pool", MIXED, "cell", 100000, 0, GFP_KERNEL },
 };
