@@ -399,6 +399,46 @@ static void addresses_come_from_the_top_of_the_mask(void **state)
     }
 }
 
+/* Coherent memory keeps to the coherent mask, all else to the streaming one. */
+static void each_mask_bounds_its_own(void **state)
+{
+    static const unsigned masks[][2] = { { 32, 24 }, { 24, 32 } };
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < 2; i++) {
+        struct dk_machine *machine = machine_on(boards[0]);
+        struct device *dev = dk_device_find(machine, "a");
+        u64 streaming = DMA_BIT_MASK(masks[i][0]), coherent = DMA_BIT_MASK(masks[i][1]);
+        char *buffer = kmalloc(4096, GFP_KERNEL), *cpu;
+        struct sg_table *table;
+        struct page *page;
+        dma_addr_t dma;
+
+        assert_int_equal(dma_set_mask(dev, streaming), 0);
+        assert_int_equal(dma_set_coherent_mask(dev, coherent), 0);
+        cpu = dma_alloc_coherent(dev, 20000, &dma, GFP_KERNEL);
+        assert_non_null(cpu);
+        assert_true(dma + 19999 <= coherent);
+        dma_free_coherent(dev, 20000, cpu, dma);
+        dma = dma_map_single(dev, buffer, 4096, DMA_TO_DEVICE);
+        assert_int_equal(dma_mapping_error(dev, dma), 0);
+        assert_true(dma <= streaming);
+        dma_unmap_single(dev, dma, 4096, DMA_TO_DEVICE);
+        page = dma_alloc_pages(dev, 8192, &dma, DMA_TO_DEVICE, GFP_KERNEL);
+        assert_non_null(page);
+        assert_true(dma <= streaming);
+        dma_free_pages(dev, 8192, page, dma, DMA_TO_DEVICE);
+        table = dma_alloc_noncontiguous(dev, 20000, DMA_TO_DEVICE, GFP_KERNEL, 0);
+        assert_non_null(table);
+        dma = sg_dma_address(table->sgl);
+        assert_true(dma <= streaming);
+        dma_free_noncontiguous(dev, 20000, table, DMA_TO_DEVICE);
+        kfree(buffer);
+        assert_int_equal(dk_machine_destroy(machine), 0);
+    }
+}
+
 static void a_mask_without_an_address_is_refused(void **state)
 {
     static const struct {
@@ -691,6 +731,7 @@ int main(void)
         cmocka_unit_test(a_lazy_iommu_forgets_late),
         cmocka_unit_test(an_id_is_a_context),
         cmocka_unit_test(addresses_come_from_the_top_of_the_mask),
+        cmocka_unit_test(each_mask_bounds_its_own),
         cmocka_unit_test(a_mask_without_an_address_is_refused),
         cmocka_unit_test(windows_bound_the_addresses),
         cmocka_unit_test(addresses_run_out_and_come_back),
