@@ -14,7 +14,7 @@ static unsigned long operations(void)
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
     return 12000;
 #else
-    return getenv("DMAKIT_TEST_FAST") ? 3000 : 60000;
+    return getenv("DMAKIT_TEST_FAST") ? 3000 : 40000;
 #endif
 }
 
