@@ -54,7 +54,7 @@ static void remember(struct device *dev, const char *call, struct scatterlist *s
     u64 done;
     int i;
 
-    for_each_sg (sgl, sg, mapped, i) {
+    for (i = 0, sg = sgl; i < mapped && sg && entry; i++, sg = sg_next(sg)) {
         mapping.dma = sg->dma_address;
         mapping.size = sg->dma_length;
         mapping.phys = sg_phys(entry);

@@ -247,8 +247,10 @@ static void test_wrong_calls(void **state)
         assert_non_null(strstr(log_last(), "leave their buffer"));
     }
     dk_bounce_sync(scene.pool, scene.dev, pages, 10, DMA_BIDIRECTIONAL, true);
+    /* Pages are no copies: there is nothing to do, and nothing wrong. */
+    assert_int_equal(log_lines(), 0);
     dk_bounce_sync(scene.pool, scene.dev, original, 10, DMA_BIDIRECTIONAL, true);
-    assert_int_equal(log_lines(), 2);
+    assert_int_equal(log_lines(), 1);
     for (size_t i = 0; i < size; i++)
         assert_int_equal(cached(&scene, original)[i], 'o');
 
