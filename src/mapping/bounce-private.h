@@ -27,6 +27,7 @@ struct dk_bounce_record {
     phys_addr_t original; /* NOWHERE: pages of dk_bounce_alloc() */
     unsigned slots;       /* of the run */
     unsigned order;       /* of the magazine it came from, or NO_ORDER */
+    unsigned soiled;      /* not atomic: how many bytes from the run's begin may not be zeros */
 } __attribute__((aligned(64)));
 
 /* A buffer's size, and its run if that is a block: its order and one, else 0. */
@@ -56,6 +57,19 @@ struct dk_bounce_thread {
     phys_addr_t section, end;       /* what @view shows; 0: nothing so far */
     char *view;                     /* the CPU's of the section that was used last */
 } __attribute__((aligned(64)));
+
+/* The memory of the pool may hold anything. */
+void dk_bounce_former_start(struct dk_bounce_pool *pool);
+/* The run of @slots that begins at @first was taken out of the slots; goes back into them. */
+void dk_bounce_former_taken(struct dk_bounce_pool *pool, u64 first, unsigned slots);
+void dk_bounce_former_given(struct dk_bounce_pool *pool, u64 first, unsigned slots);
+/*
+ * Clears what former buffers left in the run of @record, but for the @size bytes at @before, which the caller
+ * overwrites next. On a machine with two views no line of the run may hide what devices wrote
+ * (dk_cache_renew()). False: the run cannot be mapped into the process.
+ */
+bool dk_bounce_clear_rest(struct dk_bounce_pool *pool, struct dk_bounce_record *record, u64 before,
+                          size_t size);
 
 /*
  * Logs that @size bytes of @dev have no place, unless @attrs has DMA_ATTR_NO_WARN or a line was logged this

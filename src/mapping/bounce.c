@@ -54,7 +54,18 @@ static phys_addr_t original_of(const struct dk_bounce_record *record, u64 shape)
 
 static size_t refill(void *owner, unsigned order, u64 *firsts, size_t wanted)
 {
-    return dk_bounce_slots_take_blocks(((struct dk_bounce_pool *)owner)->slots, order, firsts, wanted);
+    struct dk_bounce_pool *pool = owner;
+    size_t found = dk_bounce_slots_take_blocks(pool->slots, order, firsts, wanted);
+
+    for (size_t i = 0; i < found; i++)
+        dk_bounce_former_taken(pool, firsts[i], 1u << order);
+    return found;
+}
+
+static void give_to_slots(struct dk_bounce_pool *pool, u64 first, unsigned slots)
+{
+    dk_bounce_former_given(pool, first, slots);
+    dk_bounce_slots_give(pool->slots, first, slots);
 }
 
 static void spill(void *owner, unsigned order, const u64 *firsts, size_t given)
@@ -62,7 +73,7 @@ static void spill(void *owner, unsigned order, const u64 *firsts, size_t given)
     struct dk_bounce_pool *pool = owner;
 
     for (size_t i = 0; i < given; i++)
-        dk_bounce_slots_give(pool->slots, firsts[i], 1u << order);
+        give_to_slots(pool, firsts[i], 1u << order);
 }
 
 static inline unsigned order_above(unsigned slots)
@@ -94,6 +105,8 @@ static struct run take_in_window(struct dk_bounce_pool *pool, const struct dk_wi
     if (window->dma > limit || last < pool->base || lowest >= end ||
         !dk_bounce_slots_take(pool->slots, slots, align, lowest, end, &run.first))
         run.slots = 0;
+    else
+        dk_bounce_former_taken(pool, run.first, slots);
     return run;
 }
 
@@ -113,7 +126,7 @@ static struct run take_from_slots(struct dk_bounce_pool *pool, const struct devi
 static inline void give_run(struct dk_bounce_pool *pool, u64 first, unsigned slots, unsigned order)
 {
     if (order == NO_ORDER || !dk_magazine_give(pool->magazines, order, first))
-        dk_bounce_slots_give(pool->slots, first, slots);
+        give_to_slots(pool, first, slots);
 }
 
 /*
@@ -317,7 +330,8 @@ static NOINLINE phys_addr_t map_slowly(struct dk_bounce_pool *pool, struct devic
     if (cpu)
         remember(pool, original, cpu);
     record = enter(pool, &run, start, original, cpu, dev, size);
-    if (!copy(pool, record, 0, size, false)) {
+    if (!dk_bounce_clear_rest(pool, record, start - (pool->base + run.first * DK_BOUNCE_SLOT), size) ||
+        !copy(pool, record, 0, size, false)) {
         release(pool, record);
         return NOWHERE;
     }
@@ -332,6 +346,18 @@ static inline bool reaches_all(const struct dk_bounce_pool *pool, const struct d
     if (LIKELY(dev->fast_memory == pool->memory && dev->fast_limit >= pool->last))
         return true;
     return !dev->dk->window_count && dk_dma_limit(dev, *dev->dma_mask) >= pool->last;
+}
+
+/* The end of the short way, where the run's last buffer had another size. */
+static NOINLINE phys_addr_t fill_over_former(struct dk_bounce_pool *pool, struct dk_bounce_record *record,
+                                             const char *cpu, size_t size)
+{
+    u64 offset = (u64)(record - pool->records) * DK_BOUNCE_SLOT;
+
+    /* The pool has a view: it cannot fail. */
+    dk_bounce_clear_rest(pool, record, 0, size);
+    memcpy(pool->view + offset, cpu, size);
+    return pool->base + offset;
 }
 
 /* The short way: a block of this thread's magazines, wherever it is, for an original in the section of the
@@ -357,6 +383,8 @@ phys_addr_t dk_bounce_map(struct dk_bounce_pool *pool, struct device *dev, phys_
     STORE(record->cpu, cpu);
     STORE(record->dev, dev);
     STORE(record->shape, shape_of(size, order + 1));
+    if (UNLIKELY(record->soiled != size))
+        return fill_over_former(pool, record, cpu, size);
     /* What it returns serves to find the address again without keeping it over the call. */
     return pool->base + (u64)((char *)memcpy(pool->view + first * DK_BOUNCE_SLOT, cpu, size) - pool->view);
 
@@ -431,6 +459,7 @@ void dk_bounce_sync(struct dk_bounce_pool *pool, struct device *dev, phys_addr_t
 phys_addr_t dk_bounce_alloc(struct dk_bounce_pool *pool, struct device *dev, size_t size)
 {
     unsigned slots = (unsigned)(PFN_UP(size < DK_BOUNCE_BYTES ? size : DK_BOUNCE_BYTES) * PAGE_SLOTS);
+    struct dk_bounce_record *record;
     phys_addr_t start;
     struct run run;
 
@@ -440,8 +469,13 @@ phys_addr_t dk_bounce_alloc(struct dk_bounce_pool *pool, struct device *dev, siz
     if (!run.slots)
         return dk_bounce_refuse(pool, dev, size, false, 0);
     start = pool->base + run.first * DK_BOUNCE_SLOT;
-    enter(pool, &run, start, NOWHERE, NULL, dev, (size_t)slots * DK_BOUNCE_SLOT);
-    return start;
+    if (pool->cache)
+        dk_cache_renew(pool->cache, start, (u64)run.slots * DK_BOUNCE_SLOT);
+    record = enter(pool, &run, start, NOWHERE, NULL, dev, (size_t)slots * DK_BOUNCE_SLOT);
+    if (dk_bounce_clear_rest(pool, record, 0, (size_t)slots * DK_BOUNCE_SLOT))
+        return start;
+    release(pool, record);
+    return NOWHERE;
 }
 
 bool dk_bounce_free(struct dk_bounce_pool *pool, phys_addr_t phys, size_t size)
@@ -518,14 +552,17 @@ struct dk_bounce_pool *dk_bounce_create(struct dk_machine *machine, phys_addr_t 
     pool->slots = dk_bounce_slots_create(size / DK_BOUNCE_SLOT);
     pool->records =
         allocate_lines((size_t)(size / DK_BOUNCE_SLOT), sizeof(*pool->records), &pool->records_memory);
+    pool->soiled = dk_allocate((size_t)(size / DK_BOUNCE_SLOT), 1);
     pool->threads = allocate_lines(DK_THREAD_UNNUMBERED + 1, sizeof(*pool->threads), &pool->threads_memory);
-    if (!pool->slots || !pool->records || !pool->threads || !make_magazines(pool))
+    if (!pool->slots || !pool->records || !pool->soiled || !pool->threads || !make_magazines(pool))
         goto destroy;
+    dk_bounce_former_start(pool);
     return pool;
 
 destroy:
     dk_magazines_destroy(pool->magazines);
     dk_release(pool->threads_memory);
+    dk_release(pool->soiled);
     dk_release(pool->records_memory);
     dk_bounce_slots_destroy(pool->slots);
     dk_release(pool);
@@ -539,6 +576,7 @@ void dk_bounce_destroy(struct dk_bounce_pool *pool)
     dk_bounce_log_left(pool);
     dk_magazines_destroy(pool->magazines);
     dk_release(pool->threads_memory);
+    dk_release(pool->soiled);
     dk_release(pool->records_memory);
     dk_bounce_slots_destroy(pool->slots);
     dk_release(pool);

@@ -38,8 +38,9 @@ struct dk_bounce_pool {
     struct dk_bounce_record *records; /* by slot: of a buffer, at its run's first */
     struct dk_bounce_thread *threads; /* by thread number, and what stands for none */
     void *records_memory, *threads_memory;
-    u64 quiet_until; /* ms; relaxed atomic: no line about failures before that */
-    u64 left_out;    /* lines; relaxed atomic */
+    unsigned char *soiled; /* by slot, while it is in no run: bounce-former.c */
+    u64 quiet_until;       /* ms; relaxed atomic: no line about failures before that */
+    u64 left_out;          /* lines; relaxed atomic */
 };
 
 /*
@@ -60,11 +61,12 @@ static inline bool dk_bounce_holds(const struct dk_bounce_pool *pool, phys_addr_
 
 /*
  * Slots for the @size bytes at @original of @dev, filled with them whatever the direction, so that the device
- * never sees what the slots held before and a short write of it leaves the rest as it was. The low bits of
- * @original that the device's min_align_mask keeps are kept. Returns the physical address of the copy, all of
- * which the device reaches through its bus and under its mask, or ~0: pool full, or too large (the log says
- * which, and when full who holds how much, unless @attrs has DMA_ATTR_NO_WARN; a line a second at most), or
- * @original cannot be mapped into the process. Never sleeps; any thread.
+ * never sees what the slots held before and a short write of it leaves the rest as it was. What lies around
+ * them in the slots is zeros. The low bits of @original that the device's min_align_mask keeps are kept.
+ * Returns the physical address of the copy, all of which the device reaches through its bus and under its
+ * mask, or ~0: pool full, or too large (the log says which, and when full who holds how much, unless @attrs
+ * has DMA_ATTR_NO_WARN; a line a second at most), or @original cannot be mapped into the process. Never
+ * sleeps; any thread.
  */
 phys_addr_t dk_bounce_map(struct dk_bounce_pool *pool, struct device *dev, phys_addr_t original, size_t size,
                           unsigned long attrs);
@@ -88,7 +90,8 @@ size_t dk_bounce_max_mapping(const struct device *dev);
 
 /*
  * Pages for dma_alloc_*() of a device that may touch the pool only: @size bytes, at most 256 KiB,
- * page-aligned, reached by the device under its coherent mask, zeroed by the caller. Physical address or ~0,
+ * page-aligned, reached by the device under its coherent mask, zeroed by the caller; what lies behind them in
+ * their slots is zeros. Physical address or ~0,
  * with a log line as from dk_bounce_map().
  */
 phys_addr_t dk_bounce_alloc(struct dk_bounce_pool *pool, struct device *dev, size_t size);

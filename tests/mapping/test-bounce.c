@@ -5,7 +5,7 @@
  */
 #include "base/thread-number.h"
 #include "machine/compose.h"
-#include "mapping/bounce.h"
+#include "mapping/bounce-private.h"
 #include "mapping/mapping.h"
 
 #include <dmakit/fail.h>
@@ -21,7 +21,6 @@
 #include <cmocka.h>
 // clang-format on
 
-#define NOWHERE (~(phys_addr_t)0)
 #define KIB 1024u
 #define MIB (1024u * KIB)
 #define SMALL (512u * KIB) /* two segments, and no magazines */
@@ -59,6 +58,10 @@ static struct scene set(bool coherent, size_t pool_size)
     scene.pages =
         dk_pages_take(scene.machine->memory, GFP_KERNEL, scene.count + 1, 1, PAGE_SIZE, RAM_SIZE / 2 - 1);
     assert_non_null(scene.pages);
+    /* Others had that memory. */
+    for (size_t i = 0; i < scene.count; i++)
+        memset(dk_memory_cached(scene.machine->memory, page_to_phys(scene.pages) + (i + 1) * PAGE_SIZE), 'f',
+               PAGE_SIZE);
     scene.pool = dk_bounce_create(scene.machine, page_to_phys(scene.pages) + PAGE_SIZE, pool_size, "test");
     assert_false(IS_ERR(scene.pool));
     scene.dev = add_device("card");
@@ -176,6 +179,77 @@ static void test_bytes(void **state)
             }
         }
         assert_int_equal(log_lines(), 0);
+        strike(&scene);
+    }
+}
+
+/* Whether all of the run around [copy, copy + size) but these bytes is zeros, for the CPU and for the device.
+ */
+static bool is_clean_around(struct scene *scene, phys_addr_t copy, size_t size)
+{
+    static char seen[256 * KIB];
+    struct dk_bounce_pool *pool = scene->pool;
+    u64 first = dk_bounce_slots_first(pool->slots, (copy - pool->base) / DK_BOUNCE_SLOT);
+    const struct dk_bounce_record *record = &pool->records[first];
+    size_t length = (size_t)slots_of(record, record->shape) * DK_BOUNCE_SLOT;
+    phys_addr_t start = pool->base + first * DK_BOUNCE_SLOT;
+    size_t before = (size_t)(copy - start);
+    unsigned wrong = 0;
+
+    assert_true(copy >= start && before + size <= length);
+    assert_int_equal(dk_cache_device_read(scene->machine, start, seen, length), 0);
+    for (size_t i = 0; i < length; i++) {
+        if (i < before || i >= before + size)
+            wrong += seen[i] != 0 || cached(scene, start)[i] != 0;
+    }
+    return !wrong;
+}
+
+/* Neither what the pool's memory held, nor what a buffer or its device left, is to be seen around another. */
+static void test_nothing_around_a_buffer(void **state)
+{
+    static const unsigned masks[] = { 0, 0, 0, 0x1ff, 0xfff, 0x1fff };
+    static char bytes[256 * KIB];
+    u64 seed = test_seed(0xc1ea), number;
+
+    (void)state;
+    memset(bytes, 's', sizeof(bytes));
+    for (unsigned machine = 0; machine < 4; machine++) {
+        struct scene scene = set(machine & 1, machine & 2 ? SMALL : LARGE);
+        phys_addr_t copies[4] = { 0 };
+        size_t sizes_now[4];
+        bool pages[4];
+
+        memset(cached(&scene, ORIGINALS), 'o', MIB);
+        for (unsigned long i = 0; i < test_rounds(4000); i++) {
+            unsigned which = (unsigned)i % 4;
+
+            if (copies[which] && pages[which])
+                assert_true(dk_bounce_free(scene.pool, copies[which], sizes_now[which]));
+            else if (copies[which])
+                unmap(&scene, copies[which], sizes_now[which], DMA_TO_DEVICE, 0);
+            number = test_random(&seed);
+            sizes_now[which] = 1 + (size_t)(number >> 8) % (number & 7 ? 7000 : 100000);
+            scene.dev->dma_parms->min_align_mask = masks[(number >> 4) % 6];
+            pages[which] = (number >> 32) % 8 == 0;
+            if (pages[which]) {
+                copies[which] = dk_bounce_alloc(scene.pool, scene.dev, sizes_now[which]);
+                sizes_now[which] = (size_t)(PFN_UP(sizes_now[which]) << PAGE_SHIFT);
+            } else {
+                copies[which] = map(&scene, ORIGINALS + (number >> 40) % 5000, sizes_now[which], 0);
+            }
+            assert_true(copies[which] != NOWHERE);
+            if (!is_clean_around(&scene, copies[which], sizes_now[which]))
+                fail_msg("machine %u, round %lu: %zu bytes", machine, i, sizes_now[which]);
+            device_write(&scene, copies[which], bytes, sizes_now[which]);
+        }
+        scene.dev->dma_parms->min_align_mask = 0;
+        for (unsigned i = 0; i < 4; i++) {
+            if (copies[i] && pages[i])
+                assert_true(dk_bounce_free(scene.pool, copies[i], sizes_now[i]));
+            else if (copies[i])
+                unmap(&scene, copies[i], sizes_now[i], DMA_TO_DEVICE, 0);
+        }
         strike(&scene);
     }
 }
@@ -1061,6 +1135,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_nothing_around_a_buffer),
         cmocka_unit_test(test_sync),
         cmocka_unit_test(test_wrong_calls),
         cmocka_unit_test(test_min_align),
