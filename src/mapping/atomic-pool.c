@@ -9,6 +9,8 @@
 #define POOLS 3
 /* A pool grows when less than this part of its first size is free. */
 #define LOW_PART 2
+/* And to no more than this part of its zone, unless it began with more. */
+#define MOST_PART 8
 
 /* What a page of a chunk is. */
 enum { FREE, FIRST, FOLLOWING };
@@ -27,10 +29,12 @@ struct atomic_pool {
     gfp_t gfp;
     phys_addr_t first, last; /* of the zone */
     struct chunk *chunks;
-    size_t start_pages; /* what it began with; never changes after that */
+    size_t start_pages; /* what it began with; never changes after that, as the next */
+    size_t most_pages;
     size_t pages, unused;
-    bool wanted; /* it is to grow */
-    bool failed; /* to grow, and that was logged */
+    size_t wanted_block; /* the largest block that there was none for since it grew last; pages, or 0 */
+    bool wanted;         /* it is to grow */
+    bool failed;         /* to grow, and that was logged */
 };
 
 struct dk_atomic_pools {
@@ -80,6 +84,22 @@ static void free_chunk(struct dk_machine *machine, struct chunk *chunk)
     dk_release(chunk);
 }
 
+/* Adds a piece of @pages pages; false: there is none. May sleep. */
+static bool grow_by_piece(struct dk_atomic_pools *pools, struct atomic_pool *pool, size_t pages)
+{
+    struct chunk *chunk = make_chunk(pools->machine, pool, pages);
+
+    if (!chunk)
+        return false;
+    pthread_mutex_lock(&pools->lock);
+    chunk->next = pool->chunks;
+    pool->chunks = chunk;
+    pool->pages += pages;
+    pool->unused += pages;
+    pthread_mutex_unlock(&pools->lock);
+    return true;
+}
+
 /* Adds @pages pages, in the largest pieces that there are; returns how many there were. May sleep. */
 static size_t grow(struct dk_atomic_pools *pools, struct atomic_pool *pool, size_t pages)
 {
@@ -88,24 +108,80 @@ static size_t grow(struct dk_atomic_pools *pools, struct atomic_pool *pool, size
     if (piece > (size_t)1 << MAX_PAGE_ORDER)
         piece = (size_t)1 << MAX_PAGE_ORDER;
     while (piece && added < pages) {
-        struct chunk *chunk;
-
         if (piece > pages - added)
             piece = power_below(pages - added);
-        chunk = make_chunk(pools->machine, pool, piece);
-        if (!chunk) {
+        if (grow_by_piece(pools, pool, piece))
+            added += piece;
+        else
             piece /= 2;
-            continue;
-        }
-        pthread_mutex_lock(&pools->lock);
-        chunk->next = pool->chunks;
-        pool->chunks = chunk;
-        pool->pages += piece;
-        pool->unused += piece;
-        pthread_mutex_unlock(&pools->lock);
-        added += piece;
     }
     return added;
+}
+
+/* Whether less is free than the pool is to have at hand. Under the lock. */
+static bool is_low(const struct atomic_pool *pool)
+{
+    return pool->unused < pool->start_pages / LOW_PART;
+}
+
+/* Where the first free block of @pages pages up to @limit is, aligned to @align pages. Under the lock. */
+static bool find_in_chunk(const struct chunk *chunk, size_t pages, size_t align, u64 limit, size_t *at)
+{
+    size_t end = chunk->pages, i;
+
+    if (chunk->phys > limit)
+        return false;
+    if (limit - chunk->phys < ((u64)end << PAGE_SHIFT) - 1)
+        end = (size_t)((limit - chunk->phys + 1) >> PAGE_SHIFT);
+    for (*at = 0; *at + pages <= end; *at += align) {
+        for (i = 0; i < pages && chunk->state[*at + i] == FREE; i++)
+            ;
+        if (i == pages)
+            return true;
+    }
+    return false;
+}
+
+/* Whether there is a block of @pages pages, a power of two. Under the lock. */
+static bool has_block(const struct atomic_pool *pool, size_t pages)
+{
+    const struct chunk *chunk;
+    size_t at;
+
+    for (chunk = pool->chunks; chunk && !find_in_chunk(chunk, pages, pages, ~0ull, &at); chunk = chunk->next)
+        ;
+    return chunk;
+}
+
+/*
+ * Doubles a pool that is low, as far as it may; then sees to a block that somebody went without, with a piece
+ * that has it or not at all. Under the lock, which it lets go of meanwhile. False: nothing was added.
+ */
+static bool serve(struct dk_atomic_pools *pools, struct atomic_pool *pool)
+{
+    size_t room = pool->most_pages - pool->pages, before = pool->pages, block = pool->wanted_block;
+
+    pool->wanted_block = 0;
+    if (is_low(pool) && room) {
+        pthread_mutex_unlock(&pools->lock);
+        grow(pools, pool, before < room ? before : room);
+        pthread_mutex_lock(&pools->lock);
+    }
+    if (block && block <= pool->most_pages - pool->pages && !has_block(pool, block)) {
+        pthread_mutex_unlock(&pools->lock);
+        grow_by_piece(pools, pool, block);
+        pthread_mutex_lock(&pools->lock);
+    }
+    return pool->pages != before || (!is_low(pool) && (!block || has_block(pool, block)));
+}
+
+/* Once, that @pool cannot grow. Under the lock. */
+static void log_failure(struct atomic_pool *pool, const char *reason)
+{
+    if (!pool->failed)
+        dk_log(DK_LOG_WARNING, "the atomic pool of %s, %zu KiB, cannot grow: %s", pool->name,
+               pool->pages << (PAGE_SHIFT - 10), reason);
+    pool->failed = true;
 }
 
 /* The lowest-numbered pool that is to grow, or NULL. Under the lock. */
@@ -122,7 +198,6 @@ static void *work(void *data)
 {
     struct dk_atomic_pools *pools = data;
     struct atomic_pool *pool;
-    size_t pages;
 
     pthread_mutex_lock(&pools->lock);
     while (!pools->stopping) {
@@ -132,15 +207,9 @@ static void *work(void *data)
             pthread_cond_wait(&pools->work, &pools->lock);
             continue;
         }
-        pages = pool->pages;
-        pthread_mutex_unlock(&pools->lock);
-        if (!grow(pools, pool, pages) && !pool->failed) {
-            pool->failed = true;
-            dk_log(DK_LOG_WARNING, "the atomic pool of %s, %zu KiB, cannot grow: no memory", pool->name,
-                   pages << (PAGE_SHIFT - 10));
-        }
-        pthread_mutex_lock(&pools->lock);
-        pool->wanted = false;
+        if (!serve(pools, pool))
+            log_failure(pool, "no memory");
+        pool->wanted = pool->wanted_block != 0;
     }
     for (unsigned i = 0; i < pools->count; i++)
         pools->pools[i].wanted = false;
@@ -149,9 +218,18 @@ static void *work(void *data)
     return NULL;
 }
 
-/* Under the lock. The first need starts the worker: most machines never have one. */
-static void ask(struct dk_atomic_pools *pools, struct atomic_pool *pool)
+/* For a block of @block pages, or 0: for what is at hand. Under the lock. The first need starts the worker:
+ * most machines never have one. */
+static void ask(struct dk_atomic_pools *pools, struct atomic_pool *pool, size_t block)
 {
+    size_t room = pool->most_pages - pool->pages;
+
+    if (block > room || !room) {
+        log_failure(pool, "it has as much of its zone as it may");
+        block = 0;
+        if (!room || !is_low(pool))
+            return;
+    }
     if (!pools->worker_started)
         pools->worker_started = !dk_fault_point() && !pthread_create(&pools->worker, NULL, work, pools);
     if (!pools->worker_started) {
@@ -161,6 +239,8 @@ static void ask(struct dk_atomic_pools *pools, struct atomic_pool *pool)
         pool->failed = true;
         return;
     }
+    if (block > pool->wanted_block)
+        pool->wanted_block = block;
     pool->wanted = true;
     pthread_cond_signal(&pools->work);
 }
@@ -170,22 +250,11 @@ static void ask(struct dk_atomic_pools *pools, struct atomic_pool *pool)
 /* A free block of @pages pages up to @limit, aligned to @align pages, marked as used. Under the lock. */
 static bool claim_in_chunk(struct chunk *chunk, size_t pages, size_t align, u64 limit, size_t *at)
 {
-    size_t end = chunk->pages, i;
-
-    if (chunk->phys > limit)
+    if (!find_in_chunk(chunk, pages, align, limit, at))
         return false;
-    if (limit - chunk->phys < ((u64)end << PAGE_SHIFT) - 1)
-        end = (size_t)((limit - chunk->phys + 1) >> PAGE_SHIFT);
-    for (*at = 0; *at + pages <= end; *at += align) {
-        for (i = 0; i < pages && chunk->state[*at + i] == FREE; i++)
-            ;
-        if (i < pages)
-            continue;
-        memset(chunk->state + *at, FOLLOWING, pages);
-        chunk->state[*at] = FIRST;
-        return true;
-    }
-    return false;
+    memset(chunk->state + *at, FOLLOWING, pages);
+    chunk->state[*at] = FIRST;
+    return true;
 }
 
 /* A block of @pool's: *phys; false: there is none. Where the pool is low it is asked to grow. */
@@ -203,9 +272,10 @@ static bool claim(struct dk_atomic_pools *pools, struct atomic_pool *pool, size_
         pool->unused -= pages;
     }
     /* More memory is of no use where only the limit is in the way. */
-    if (pool->unused < pool->start_pages / LOW_PART ||
-        (!chunk && (pool->unused < pages || limit >= pool->last)))
-        ask(pools, pool);
+    if (!chunk && (pool->unused < pages || limit >= pool->last))
+        ask(pools, pool, align);
+    else if (is_low(pool))
+        ask(pools, pool, 0);
     pthread_mutex_unlock(&pools->lock);
     return chunk;
 }
@@ -332,6 +402,7 @@ static u64 find_zones(struct dk_atomic_pools *pools)
             continue;
         pool->name = zones[i].name;
         pool->gfp = zones[i].gfp;
+        pool->most_pages = (size_t)(present / MOST_PART);
         pools->count++;
         pages += present;
     }
@@ -355,6 +426,8 @@ static int fill_pools(struct dk_atomic_pools *pools, u64 size)
         pool->start_pages = grow(pools, pool, (size_t)PFN_UP(size));
         if (!pool->start_pages)
             return -ENOMEM;
+        if (pool->most_pages < pool->start_pages)
+            pool->most_pages = pool->start_pages;
     }
     return 0;
 }

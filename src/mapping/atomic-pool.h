@@ -4,8 +4,8 @@
  * kernel would have to remap other memory first, which may sleep.
  *
  * There is one for each of ZONE_DMA, ZONE_DMA32 and ZONE_NORMAL that has memory. Their pages were cleaned and
- * invalidated when they came, and are used through the DRAM view alone. A pool that runs low is made larger
- * by the machine's worker thread.
+ * invalidated when they came, and are used through the DRAM view alone. A pool that runs low,
+ * or has no block for a request, is made larger by the machine's worker thread, up to an eighth of its zone.
  */
 #ifndef DK_MAPPING_ATOMIC_POOL_H
 #define DK_MAPPING_ATOMIC_POOL_H

@@ -27,6 +27,7 @@
 #define MIB ((u64)1 << 20)
 #define GIB ((u64)1 << 30)
 #define ANYWHERE (~0ull)
+#define PAGES 4096u /* of the small RAM */
 
 /* No board and no devices: memory, its cache, and what hangs on the mapping state. */
 struct scene {
@@ -388,9 +389,76 @@ static void test_no_growth(void **state)
     strike(scene);
 }
 
-/* ---- Random ---- */
+/* A block that no free run is long enough for makes it grow by a piece that has one, once, or not at all: a
+ * driver that tries again and again leaves other memory alone. */
+static void test_fragments(void **state)
+{
+    static struct page *taken[4097];
 
-#define PAGES 4096u
+    (void)state;
+    for (unsigned has_memory = 0; has_memory < 2; has_memory++) {
+        struct scene *scene = set_started(&small, 512 * KIB);
+        struct dk_machine *machine = &scene->machine;
+        void *half, *page, *block = NULL;
+        unsigned count = 0, kept = 0;
+        u64 unused, free_pages;
+
+        assert_non_null(dk_atomic_pool_take(machine, 256 * KIB, ANYWHERE, &half));
+        assert_non_null(dk_atomic_pool_take(machine, 4096, ANYWHERE, &page));
+        assert_true(dk_atomic_pool_give(machine, half, 256 * KIB));
+        while (!has_memory &&
+               (taken[count] = dk_pages_allocate(machine->memory, GFP_KERNEL | __GFP_NOWARN, 0)))
+            count++;
+        /* Half of all pages, and no two of them together. */
+        for (unsigned i = 0; i < count; i++) {
+            if (page_to_pfn(taken[i]) & 1)
+                __free_page(taken[i]);
+            else
+                taken[kept++] = taken[i];
+        }
+        free_pages = dk_memory_free_pages(machine->memory);
+        assert_true(free_pages > 1000);
+        for (unsigned i = 0; i < 20; i++) {
+            if (dk_atomic_pool_take(machine, 65 * 4096, ANYWHERE, &block))
+                assert_true(dk_atomic_pool_give(machine, block, 65 * 4096));
+            dk_atomic_pools_settle(machine);
+        }
+        assert_int_equal(block != NULL, has_memory);
+        assert_int_equal(pages_of(scene, &unused), has_memory ? 256 : 128);
+        assert_int_equal(dk_memory_free_pages(machine->memory), free_pages - (has_memory ? 128 : 0));
+        assert_int_equal(log_lines(), has_memory ? 0 : 1);
+        while (kept--)
+            __free_page(taken[kept]);
+        strike(scene);
+    }
+}
+
+/* However much is asked for, seven eighths of the zone stay the page allocator's. */
+static void test_most(void **state)
+{
+    static const size_t sizes[] = { 4096, 65 * 4096, 128 * 4096, 4 * MIB };
+
+    (void)state;
+    for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        struct scene *scene = set_started(&small, 128 * KIB);
+        struct dk_machine *machine = &scene->machine;
+        unsigned long count = 0;
+        void *block;
+        u64 unused;
+
+        for (unsigned j = 0; j < 1000; j++) {
+            count += dk_atomic_pool_take(machine, sizes[i], ANYWHERE, &block) != NULL;
+            dk_atomic_pools_settle(machine);
+        }
+        assert_in_range(pages_of(scene, &unused), 32, PAGES / 8);
+        assert_true(i == 3 ? !count : count * PFN_UP(sizes[i]) > PAGES / 8 / 3);
+        assert_int_equal(log_lines(), 1);
+        assert_non_null(strstr(log_last(), "cannot grow: it has as much of its zone as it may"));
+        strike(scene);
+    }
+}
+
+/* ---- Random ---- */
 
 struct block {
     char *cpu;
@@ -601,6 +669,8 @@ int main(void)
         cmocka_unit_test(test_limit_inside),
         cmocka_unit_test(test_growth),
         cmocka_unit_test(test_no_growth),
+        cmocka_unit_test(test_fragments),
+        cmocka_unit_test(test_most),
         cmocka_unit_test(test_random_blocks),
         cmocka_unit_test(test_threads),
         cmocka_unit_test(test_each_allocation_fails),
