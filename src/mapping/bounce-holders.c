@@ -12,13 +12,22 @@
 
 #define QUIET_MS 1000
 
-void dk_bounce_usage(const struct dk_bounce_pool *pool, u64 *slots, u64 *used, u64 *most)
+/* Slots in magazines. */
+static u64 kept_slots(const struct dk_bounce_pool *pool)
 {
-    u64 taken, kept = 0;
+    u64 kept = 0;
 
-    dk_bounce_slots_usage(pool->slots, &taken, most);
     for (unsigned i = 0; pool->magazines && i < DK_BOUNCE_ORDERS; i++)
         kept += dk_magazines_held(pool->magazines, i) << i;
+    return kept;
+}
+
+void dk_bounce_usage(const struct dk_bounce_pool *pool, u64 *slots, u64 *used, u64 *most)
+{
+    u64 taken, kept;
+
+    dk_bounce_slots_usage(pool->slots, &taken, most);
+    kept = kept_slots(pool);
     *slots = pool->size / DK_BOUNCE_SLOT;
     /* They change meanwhile. */
     *used = kept < taken ? taken - kept : 0;
@@ -107,8 +116,8 @@ static bool may_log(struct dk_bounce_pool *pool, u64 *left_out)
 phys_addr_t dk_bounce_refuse(struct dk_bounce_pool *pool, const struct device *dev, size_t size, bool never,
                              unsigned long attrs)
 {
-    char holders[640], before[64] = "";
-    u64 slots, used, most, left_out;
+    char holders[640], before[64] = "", keepers[96] = "";
+    u64 slots, used, most, kept, left_out;
 
     if (attrs & DMA_ATTR_NO_WARN || !may_log(pool, &left_out))
         return NOWHERE;
@@ -122,8 +131,11 @@ phys_addr_t dk_bounce_refuse(struct dk_bounce_pool *pool, const struct device *d
     }
     describe_holders(pool, holders, sizeof(holders));
     dk_bounce_usage(pool, &slots, &used, &most);
-    dk_log(DK_LOG_WARNING, "bounce pool %s: no room for %zu bytes of %s: %llu of %llu slots are used%s%s",
-           pool->name, size, dk_device_path(dev), used, slots, holders, before);
+    kept = kept_slots(pool);
+    if (kept)
+        snprintf(keepers, sizeof(keepers), "; %llu are kept by threads for their next buffers", kept);
+    dk_log(DK_LOG_WARNING, "bounce pool %s: no room for %zu bytes of %s: %llu of %llu slots are used%s%s%s",
+           pool->name, size, dk_device_path(dev), used, slots, holders, keepers, before);
     return NOWHERE;
 }
 

@@ -56,6 +56,7 @@ struct dk_bounce_thread {
     struct dk_magazine_pair *pairs; /* its magazines; NULL: the short ways are closed */
     phys_addr_t section, end;       /* what @view shows; 0: nothing so far */
     char *view;                     /* the CPU's of the section that was used last */
+    unsigned orders;                /* a bit for each that it may keep in its magazines */
 } __attribute__((aligned(64)));
 
 /* The memory of the pool may hold anything. */

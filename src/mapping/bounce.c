@@ -21,6 +21,8 @@
  * sizes. */
 #define MAGAZINE_PART 512
 #define MAGAZINE_ITEMS 32
+/* Of all threads, ended ones too, at most this part. */
+#define KEPT_PART 4
 /* The order of a run that is no block: it goes back to the slots. */
 #define NO_ORDER 0xffffu
 
@@ -123,9 +125,40 @@ static struct run take_from_slots(struct dk_bounce_pool *pool, const struct devi
     return run;
 }
 
+/* How many runs a magazine of @order holds. */
+static unsigned capacity_of(const struct dk_bounce_pool *pool, unsigned order)
+{
+    u64 part = pool->size / DK_BOUNCE_SLOT / MAGAZINE_PART >> order;
+
+    return part < MAGAZINE_ITEMS ? (unsigned)part : MAGAZINE_ITEMS;
+}
+
+/*
+ * Whether this thread may keep runs of @order in its magazines. Nobody else takes them from there, so who
+ * comes when enough is promised goes without; what a thread was promised goes to the next with its number.
+ */
+static bool may_keep(struct dk_bounce_pool *pool, unsigned order)
+{
+    unsigned number = dk_thread_number();
+    struct dk_bounce_thread *thread = &pool->threads[number];
+    u64 wanted = 2 * (u64)capacity_of(pool, order) << order, promised = LOAD(pool->promised);
+
+    if (!pool->magazines || number >= DK_THREAD_NUMBERS || !wanted)
+        return false;
+    if (thread->orders >> order & 1)
+        return true;
+    do {
+        if (promised + wanted > pool->size / DK_BOUNCE_SLOT / KEPT_PART)
+            return false;
+    } while (!__atomic_compare_exchange_n(&pool->promised, &promised, promised + wanted, true,
+                                          __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+    thread->orders |= 1u << order;
+    return true;
+}
+
 static inline void give_run(struct dk_bounce_pool *pool, u64 first, unsigned slots, unsigned order)
 {
-    if (order == NO_ORDER || !dk_magazine_give(pool->magazines, order, first))
+    if (order == NO_ORDER || !may_keep(pool, order) || !dk_magazine_give(pool->magazines, order, first))
         give_to_slots(pool, first, slots);
 }
 
@@ -160,7 +193,7 @@ static struct run take_run(struct dk_bounce_pool *pool, const struct device *dev
     unsigned order = order_above(slots);
     u64 first = NO_BLOCK;
 
-    if (__builtin_expect(pool->magazines && dk_magazine_take(pool->magazines, order, &first), 1) &&
+    if (__builtin_expect(may_keep(pool, order) && dk_magazine_take(pool->magazines, order, &first), 1) &&
         __builtin_expect(!dev->dk->window_count && limit >= pool->last, 1))
         return (struct run){ first, 1u << order, order };
     return take_slowly(pool, dev, limit, slots, align, first);
@@ -518,13 +551,12 @@ static void *allocate_lines(size_t number, size_t size, void **memory)
 static bool make_magazines(struct dk_bounce_pool *pool)
 {
     static const struct dk_magazine_source source = { refill, spill };
-    u64 part = pool->size / DK_BOUNCE_SLOT / MAGAZINE_PART;
     unsigned capacities[DK_BOUNCE_ORDERS];
 
-    if (!part)
+    if (!capacity_of(pool, 0))
         return true;
     for (unsigned i = 0; i < DK_BOUNCE_ORDERS; i++)
-        capacities[i] = part >> i < MAGAZINE_ITEMS ? (unsigned)(part >> i) : MAGAZINE_ITEMS;
+        capacities[i] = capacity_of(pool, i);
     pool->magazines = dk_magazines_create(&source, pool, capacities, DK_BOUNCE_ORDERS);
     return pool->magazines;
 }

@@ -7,7 +7,8 @@
  * at most 256 KiB. This file copies, between the CPU's cached views; cache lines of the slots are the direct
  * back end's business, before and after.
  *
- * Each thread keeps a few free runs of each size for itself; they count as free.
+ * A thread keeps a few free runs of each size for itself, as long as all threads' are at most a quarter of
+ * the pool; they count as free.
  */
 #ifndef DK_MAPPING_BOUNCE_H
 #define DK_MAPPING_BOUNCE_H
@@ -35,6 +36,7 @@ struct dk_bounce_pool {
     const char *name;
     struct dk_bounce_slots *slots;
     struct dk_magazines *magazines;   /* of slot numbers, by order; NULL: the pool is too small for them */
+    u64 promised;                     /* slots that threads may keep in them; relaxed atomic */
     struct dk_bounce_record *records; /* by slot: of a buffer, at its run's first */
     struct dk_bounce_thread *threads; /* by thread number, and what stands for none */
     void *records_memory, *threads_memory;

@@ -770,6 +770,73 @@ static void test_all_of_it(void **state)
     strike(&scene);
 }
 
+#define IDLERS 64
+
+struct idler {
+    pthread_t thread;
+    struct scene *scene;
+    pthread_barrier_t *barrier;
+};
+
+/* A burst of each size, all given back; then nothing, and then the end. */
+static void *map_and_idle(void *data)
+{
+    struct idler *idler = data;
+    phys_addr_t copies[8];
+
+    for (size_t size = 2048; size <= 128 * KIB; size *= 2) {
+        for (unsigned i = 0; i < 8; i++)
+            copies[i] =
+                dk_bounce_map(idler->scene->pool, idler->scene->dev, ORIGINALS, size, DMA_ATTR_NO_WARN);
+        for (unsigned i = 0; i < 8; i++) {
+            if (copies[i] != NOWHERE)
+                dk_bounce_unmap(idler->scene->pool, idler->scene->dev, copies[i], size, DMA_TO_DEVICE, 0);
+        }
+    }
+    pthread_barrier_wait(idler->barrier);
+    pthread_barrier_wait(idler->barrier);
+    return NULL;
+}
+
+/* What other threads keep for themselves, ended ones too, leaves most of the pool for who needs it, and the
+ * log tells of it. */
+static void test_what_others_keep(void **state)
+{
+    static struct idler idlers[IDLERS];
+    static phys_addr_t copies[LARGE / (128 * KIB)];
+    struct scene scene = set(true, LARGE);
+    pthread_barrier_t barrier;
+
+    (void)state;
+    pthread_barrier_init(&barrier, NULL, IDLERS + 1);
+    for (unsigned i = 0; i < IDLERS; i++) {
+        idlers[i] = (struct idler){ .scene = &scene, .barrier = &barrier };
+        assert_int_equal(pthread_create(&idlers[i].thread, NULL, map_and_idle, &idlers[i]), 0);
+    }
+    pthread_barrier_wait(&barrier);
+    for (unsigned ended = 0; ended < 2; ended++) {
+        unsigned count = 0;
+
+        assert_int_equal(slots_used(&scene), 0);
+        scene.pool->quiet_until = 0;
+        log_lines();
+        while ((copies[count] = map(&scene, ORIGINALS, 128 * KIB, 0)) != NOWHERE)
+            count++;
+        assert_int_equal(log_lines(), 1);
+        assert_non_null(strstr(log_last(), "are kept by threads for their next buffers"));
+        assert_in_range(count, LARGE / (128 * KIB) / 2, LARGE / (128 * KIB) - 1);
+        while (count--)
+            unmap(&scene, copies[count], 128 * KIB, DMA_TO_DEVICE, 0);
+        if (ended)
+            break;
+        pthread_barrier_wait(&barrier);
+        for (unsigned i = 0; i < IDLERS; i++)
+            pthread_join(idlers[i].thread, NULL);
+    }
+    pthread_barrier_destroy(&barrier);
+    strike(&scene);
+}
+
 static void test_the_most_there_were(void **state)
 {
     struct scene scene = set(true, LARGE);
@@ -1148,6 +1215,7 @@ int main(void)
         cmocka_unit_test(test_pages),
         cmocka_unit_test(test_exhaustion),
         cmocka_unit_test(test_all_of_it),
+        cmocka_unit_test(test_what_others_keep),
         cmocka_unit_test(test_the_most_there_were),
         cmocka_unit_test(test_left_behind),
         cmocka_unit_test(test_create_refuses),
