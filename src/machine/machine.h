@@ -79,6 +79,7 @@ struct dk_device {
     struct dk_iommu_space *fast_space; /* @space while nothing but it has work to do: no cache, no checker */
     struct dk_bounce_pool *bounce;     /* src/mapping's: what it bounces through; NULL: the machine's pool */
     bool bounce_always;                /* it may touch @bounce only */
+    bool has_bounced; /* relaxed atomic: something was bounced for it, and may have to be undone */
     int (*needs_bounce)(struct device *dev, dma_addr_t dma,
                         size_t size); /* NULL: what it reaches is mapped */
     struct page *bounce_pages;        /* the memory of @bounce, when its driver registered it */

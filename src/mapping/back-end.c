@@ -243,8 +243,10 @@ void dk_mapping_refresh(struct device *dev)
     identity = identity_limit(dev);
     if (identity < dev->fast_limit)
         dev->fast_limit = identity;
-    /* Who may have to bounce has something to undo. */
-    if (dk_bounce_pool_of(dev) && dev->fast_limit < dk_memory_last(machine->memory))
+    /* Who may have to bounce has something to undo, and so may who had to: its buffers outlive a wider mask.
+     */
+    if (__atomic_load_n(&dev->dk->has_bounced, __ATOMIC_RELAXED) ||
+        (dk_bounce_pool_of(dev) && dev->fast_limit < dk_memory_last(machine->memory)))
         return;
     dev->fast_memory = machine->memory;
 }

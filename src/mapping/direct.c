@@ -57,6 +57,8 @@ static __attribute__((noinline)) dma_addr_t map_bounced(struct device *dev, phys
         dk_bounce_unmap(pool, dev, copy, size, DMA_TO_DEVICE, DMA_ATTR_SKIP_CPU_SYNC);
         return refuse(dev, phys, size, attrs);
     }
+    if (!__atomic_load_n(&dev->dk->has_bounced, __ATOMIC_RELAXED))
+        __atomic_store_n(&dev->dk->has_bounced, true, __ATOMIC_RELAXED);
     if (!dev->dma_coherent)
         dk_lines_to_device(dk_device_machine(dev), copy, size);
     return dma;

@@ -248,6 +248,47 @@ static void what_has_a_pool_takes_no_other(void **state)
     assert_int_equal(dk_machine_destroy(machine), 0);
 }
 
+/* What was bounced is undone, also when nothing would be bounced any more. */
+static void what_bounced_is_undone(void **state)
+{
+    struct log_lines lines;
+
+    (void)state;
+    for (int way = 0; way < 4; way++) {
+        int depth = way & 1;
+        struct dk_machine *machine = machine_with(HIGH_AND_LOW("dma-coherent;", ""), NULL, 0, depth);
+        struct device *dev = dk_device_find(machine, "nic");
+        char *buffer = kmalloc(4096, GFP_KERNEL);
+        unsigned char bytes[100];
+        dma_addr_t dma;
+
+        assert_true(virt_to_phys(buffer) >> 32 != 0);
+        if (way & 2) {
+            assert_int_equal(dma_set_mask(dev, DMA_BIT_MASK(64)), 0);
+            assert_int_equal(dmabounce_register_dev(dev, 512, 4096, always), 0);
+        } else {
+            assert_int_equal(dma_set_mask(dev, DMA_BIT_MASK(32)), 0);
+        }
+        dma = dma_map_single(dev, buffer, 100, DMA_FROM_DEVICE);
+        assert_int_equal(dma_mapping_error(dev, dma), 0);
+        assert_true(dma != virt_to_phys(buffer));
+        keep_log(&lines);
+        if (way & 2)
+            dmabounce_unregister_dev(dev);
+        else
+            assert_int_equal(dma_set_mask(dev, DMA_BIT_MASK(64)), 0);
+        drop_log();
+        fill(bytes, 100, way);
+        assert_int_equal(dk_master_write(dev, dma, bytes, 100), 0);
+        dma_unmap_single(dev, dma, 100, DMA_FROM_DEVICE);
+        if (!filled(buffer, 100, way))
+            fail_msg("way %d", way);
+        assert_false(moves(dev, buffer, 100));
+        kfree(buffer);
+        assert_int_equal(dk_machine_destroy(machine), 0);
+    }
+}
+
 /* ---- The SA-1111 ---- */
 
 static struct dk_machine *companion(const char *dts, const char *memory)
@@ -552,6 +593,7 @@ int main(void)
         cmocka_unit_test(no_rule_is_reach),
         cmocka_unit_test(an_own_pool_fills_and_recovers),
         cmocka_unit_test(what_has_a_pool_takes_no_other),
+        cmocka_unit_test(what_bounced_is_undone),
         cmocka_unit_test(the_sa1111_reaches_a_mebibyte),
         cmocka_unit_test(arguments_choose_the_pool),
         cmocka_unit_test(bad_arguments_are_refused),
