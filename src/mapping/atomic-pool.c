@@ -304,23 +304,48 @@ static bool is_block(const struct chunk *chunk, size_t at, size_t pages)
     return i == pages && (at + pages == chunk->pages || chunk->state[at + pages] != FOLLOWING);
 }
 
-static bool unclaim(struct dk_atomic_pools *pools, phys_addr_t phys, size_t pages)
+/* The pool that a block of just @pages pages at @phys is of, and where it is; NULL: none. Under the lock. */
+static struct atomic_pool *pool_of_block(struct dk_atomic_pools *pools, phys_addr_t phys, size_t pages,
+                                         struct chunk **chunk, size_t *at)
 {
-    bool found = false;
+    if (phys & (PAGE_SIZE - 1))
+        return NULL;
+    for (unsigned i = 0; i < pools->count; i++) {
+        *chunk = chunk_of(&pools->pools[i], phys);
+        if (!*chunk)
+            continue;
+        *at = (size_t)((phys - (*chunk)->phys) >> PAGE_SHIFT);
+        return is_block(*chunk, *at, pages) ? &pools->pools[i] : NULL;
+    }
+    return NULL;
+}
+
+static bool is_claimed(struct dk_atomic_pools *pools, phys_addr_t phys, size_t pages)
+{
+    struct chunk *chunk;
+    bool found;
+    size_t at;
 
     pthread_mutex_lock(&pools->lock);
-    for (unsigned i = 0; i < pools->count && !found; i++) {
-        struct chunk *chunk = chunk_of(&pools->pools[i], phys);
-        size_t at = chunk ? (size_t)((phys - chunk->phys) >> PAGE_SHIFT) : 0;
-
-        found = chunk && !(phys & (PAGE_SIZE - 1)) && is_block(chunk, at, pages);
-        if (!found)
-            continue;
-        memset(chunk->state + at, FREE, pages);
-        pools->pools[i].unused += pages;
-    }
+    found = pool_of_block(pools, phys, pages, &chunk, &at);
     pthread_mutex_unlock(&pools->lock);
     return found;
+}
+
+static bool unclaim(struct dk_atomic_pools *pools, phys_addr_t phys, size_t pages)
+{
+    struct atomic_pool *pool;
+    struct chunk *chunk;
+    size_t at;
+
+    pthread_mutex_lock(&pools->lock);
+    pool = pool_of_block(pools, phys, pages, &chunk, &at);
+    if (pool) {
+        memset(chunk->state + at, FREE, pages);
+        pool->unused += pages;
+    }
+    pthread_mutex_unlock(&pools->lock);
+    return pool;
 }
 
 bool dk_atomic_pool_holds(struct dk_machine *machine, const void *cpu)
@@ -330,7 +355,16 @@ bool dk_atomic_pool_holds(struct dk_machine *machine, const void *cpu)
     phys_addr_t phys;
     bool found = false;
 
-    if (!pools || dk_address_find(cpu, &memory, &phys) != DK_ADDRESS_UNCACHED || memory != machine->memory)
+    if (!pools)
+        return false;
+    switch (dk_address_find(cpu, &memory, &phys)) {
+    case DK_ADDRESS_UNCACHED:
+    case DK_ADDRESS_LINEAR:
+        break;
+    default:
+        return false;
+    }
+    if (memory != machine->memory)
         return false;
     pthread_mutex_lock(&pools->lock);
     for (unsigned i = 0; i < pools->count && !found; i++)
@@ -360,23 +394,33 @@ struct page *dk_atomic_pool_take(struct dk_machine *machine, size_t size, u64 li
     return dk_page_at(machine->memory, phys);
 }
 
-bool dk_atomic_pool_give(struct dk_machine *machine, const void *cpu, size_t size)
+/* The physical address of @cpu where it is the DRAM view of @machine's memory; ~0: it is not. */
+static phys_addr_t dram_phys(struct dk_machine *machine, const void *cpu)
 {
-    struct dk_atomic_pools *pools = machine->mapping->atomic_pools;
-    size_t pages = (size_t)PFN_UP(size);
     struct dk_memory *memory;
     phys_addr_t phys;
 
-    if (!pools || !pages)
-        return false;
     switch (dk_address_find(cpu, &memory, &phys)) {
     case DK_ADDRESS_UNCACHED:
     case DK_ADDRESS_LINEAR: /* a machine with one view */
-        return memory == machine->memory && cpu == dk_memory_dram(memory, phys) &&
-               unclaim(pools, phys, pages);
+        return memory == machine->memory && cpu == dk_memory_dram(memory, phys) ? phys : ~(phys_addr_t)0;
     default:
-        return false;
+        return ~(phys_addr_t)0;
     }
+}
+
+bool dk_atomic_pool_is_block(struct dk_machine *machine, const void *cpu, size_t size)
+{
+    struct dk_atomic_pools *pools = machine->mapping->atomic_pools;
+
+    return pools && size && is_claimed(pools, dram_phys(machine, cpu), (size_t)PFN_UP(size));
+}
+
+bool dk_atomic_pool_give(struct dk_machine *machine, const void *cpu, size_t size)
+{
+    struct dk_atomic_pools *pools = machine->mapping->atomic_pools;
+
+    return pools && size && unclaim(pools, dram_phys(machine, cpu), (size_t)PFN_UP(size));
 }
 
 /* ---- Start and end ---- */

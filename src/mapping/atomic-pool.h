@@ -29,8 +29,10 @@ void dk_atomic_pools_finish(struct dk_machine *machine);
  * block now, or there are none. Any context; never sleeps, and takes nothing from the page allocator.
  */
 struct page *dk_atomic_pool_take(struct dk_machine *machine, size_t size, u64 limit, void **cpu);
-/* Whether @cpu, a DRAM view pointer, lies in a pool. Any context. */
+/* Whether @cpu, in either view, lies in a pool, used or free. Any context. */
 bool dk_atomic_pool_holds(struct dk_machine *machine, const void *cpu);
+/* Whether dk_atomic_pool_give() would take @cpu and @size. Any context. */
+bool dk_atomic_pool_is_block(struct dk_machine *machine, const void *cpu, size_t size);
 /* Gives a block back. False: @cpu and @size are no block's, and nothing happens. Any context. */
 bool dk_atomic_pool_give(struct dk_machine *machine, const void *cpu, size_t size);
 

@@ -182,6 +182,16 @@ give:
     return NULL;
 }
 
+/* Whether @cpu lies in a pool that serves devices which do not snoop. */
+static bool is_in_pool(struct dk_machine *machine, const void *cpu)
+{
+    phys_addr_t phys;
+
+    return dk_atomic_pool_holds(machine, cpu) ||
+           (machine->mapping->default_pool &&
+            dk_coherent_pool_holds(machine->mapping->default_pool, cpu, 1, &phys));
+}
+
 void dk_direct_free(struct device *dev, size_t size, void *cpu, dma_addr_t dma, unsigned long attrs)
 {
     struct dk_machine *machine = dk_device_machine(dev);
@@ -203,7 +213,9 @@ void dk_direct_free(struct device *dev, size_t size, void *cpu, dma_addr_t dma, 
     } else if (dk_address_find(cpu, &memory, &phys) != DK_ADDRESS_HOST && memory == machine->memory) {
         page = dk_page_at(memory, phys);
     }
-    if (!page || !dk_memory_is_ram(machine->memory, phys, (u64)count << PAGE_SHIFT)) {
+    /* What a pool has refused is no block of it, and not the page allocator's either. */
+    if (!page || !dk_memory_is_ram(machine->memory, phys, (u64)count << PAGE_SHIFT) ||
+        is_in_pool(machine, attrs & DMA_ATTR_NO_KERNEL_MAPPING ? page_address(page) : cpu)) {
         dk_device_log(dev, 0, "freeing coherent memory at %p, which is none", cpu);
         return;
     }

@@ -320,6 +320,12 @@ void dk_iommu_free(struct device *dev, size_t size, void *cpu, dma_addr_t dma, u
         return;
     }
     if (dk_atomic_pool_holds(dk_device_machine(dev), cpu)) {
+        /* Who gets the block next must not find the device in it, and a free that the pool refuses does
+         * nothing. */
+        if (!dk_atomic_pool_is_block(dk_device_machine(dev), cpu, size)) {
+            dk_device_log(dev, 0, "freeing %zu bytes of coherent memory at %p, which are none", size, cpu);
+            return;
+        }
         dk_iommu_space_release(dev->dk->space, dma, count);
         dk_atomic_pool_give(dk_device_machine(dev), cpu, size);
         return;

@@ -209,6 +209,15 @@ static void test_wrong_gives(void **state)
     other = dk_pages_allocate(machine->memory, GFP_KERNEL, 0);
     assert_non_null(other);
     pages_of(scene, &unused);
+    assert_true(dk_atomic_pool_is_block(machine, block, 8192) &&
+                dk_atomic_pool_is_block(machine, block, 4097));
+    assert_false(dk_atomic_pool_is_block(machine, block, 0) ||
+                 dk_atomic_pool_is_block(machine, block, 4096) ||
+                 dk_atomic_pool_is_block(machine, &on_stack, 4096));
+    assert_true(dk_atomic_pool_holds(machine, block) &&
+                dk_atomic_pool_holds(machine, dk_memory_cached(machine->memory, page_to_phys(page) + 4096)));
+    assert_false(dk_atomic_pool_holds(machine, dk_memory_dram(machine->memory, page_to_phys(other))) ||
+                 dk_atomic_pool_holds(machine, &on_stack));
     assert_false(dk_atomic_pool_give(machine, block, 0));
     assert_false(dk_atomic_pool_give(machine, block, 4096));
     assert_false(dk_atomic_pool_give(machine, block, 8193));
