@@ -8,7 +8,7 @@
 #define SMALLEST_POOL ((size_t)DK_BOUNCE_SLOT * DK_BOUNCE_SEGMENT)
 #define LARGEST_POOL ((size_t)PAGE_SIZE << MAX_PAGE_ORDER)
 
-/* Bytes of a pool of @large buffers: a power of two, so that one block of pages holds it. */
+/* Bytes of a pool of buffers of @large bytes: a power of two, so that one block of pages holds it. */
 static size_t pool_size(unsigned long large)
 {
     size_t size = SMALLEST_POOL;
@@ -35,7 +35,7 @@ int dmabounce_register_dev(struct device *dev, unsigned long small_buffer_size,
 
     (void)small_buffer_size;
     if (!dk_device_usable(dev, "dmabounce_register_dev") || !large_buffer_size ||
-        dev->dma_ops != &dk_direct_ops)
+        large_buffer_size > dk_bounce_max_mapping(dev) || dev->dma_ops != &dk_direct_ops)
         return -EINVAL;
     /* Undoing looks for buffers in the pool that the device has then. */
     dk_check_each_mapping(dev, note, &in_use);

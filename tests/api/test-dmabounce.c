@@ -196,6 +196,36 @@ static void an_own_pool_fills_and_recovers(void **state)
     assert_int_equal(dk_machine_destroy(machine), 0);
 }
 
+/* How many buffers of the size that it was registered with a pool has. */
+static void a_pool_has_room_for_so_many(void **state)
+{
+    static const struct {
+        unsigned long large;
+        unsigned count;
+    } cases[] = { { 1, 128 },       { 2048, 128 },     { 4096, 64 },
+                  { 64 << 10, 64 }, { 128 << 10, 32 }, { 256 << 10, 16 } };
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct dk_machine *machine = machine_with(COHERENT_BOARD, NULL, 0, 0);
+        struct device *dev = dk_device_find(machine, "nic");
+        char *buffer = kmalloc(256 << 10, GFP_KERNEL);
+        dma_addr_t dma[129];
+        unsigned count = 0;
+
+        assert_int_equal(dmabounce_register_dev(dev, 512, cases[i].large, always), 0);
+        while (count < 129 && (dma[count] = dma_map_single_attrs(dev, buffer, cases[i].large, DMA_TO_DEVICE,
+                                                                 DMA_ATTR_NO_WARN)) != DMA_MAPPING_ERROR)
+            count++;
+        if (count != cases[i].count)
+            fail_msg("%lu bytes: %u", cases[i].large, count);
+        while (count--)
+            dma_unmap_single(dev, dma[count], cases[i].large, DMA_TO_DEVICE);
+        assert_int_equal(dk_machine_destroy(machine), 0);
+    }
+}
+
 static void what_has_a_pool_takes_no_other(void **state)
 {
     struct dk_machine *machine = machine_on(HIGH_AND_LOW("dma-coherent;", ""));
@@ -208,6 +238,13 @@ static void what_has_a_pool_takes_no_other(void **state)
     (void)state;
     assert_int_equal(dmabounce_register_dev(NULL, 512, 4096, always), -EINVAL);
     assert_int_equal(dmabounce_register_dev(dev, 512, 0, always), -EINVAL);
+    assert_int_equal(dmabounce_register_dev(dev, 512, (256 << 10) + 1, always), -EINVAL);
+    assert_int_equal(dmabounce_register_dev(dev, 512, ~0ul, always), -EINVAL);
+    assert_int_equal(dma_set_min_align_mask(dev, 4095), 0);
+    assert_int_equal(dmabounce_register_dev(dev, 512, (252 << 10) + 1, always), -EINVAL);
+    assert_int_equal(dmabounce_register_dev(dev, 512, 252 << 10, always), 0);
+    dmabounce_unregister_dev(dev);
+    assert_int_equal(dma_set_min_align_mask(dev, 0), 0);
     assert_int_equal(dmabounce_register_dev(dk_device_find(machine, "behind"), 512, 4096, always), -EINVAL);
     assert_int_equal(dmabounce_register_dev(dk_device_find(machine, "confined"), 512, 4096, always), -EBUSY);
     /* What is mapped already may be bounced elsewhere. */
@@ -592,6 +629,7 @@ int main(void)
         cmocka_unit_test(the_rule_decides),
         cmocka_unit_test(no_rule_is_reach),
         cmocka_unit_test(an_own_pool_fills_and_recovers),
+        cmocka_unit_test(a_pool_has_room_for_so_many),
         cmocka_unit_test(what_has_a_pool_takes_no_other),
         cmocka_unit_test(what_bounced_is_undone),
         cmocka_unit_test(the_sa1111_reaches_a_mebibyte),
