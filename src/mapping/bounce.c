@@ -489,7 +489,7 @@ void dk_bounce_sync(struct dk_bounce_pool *pool, struct device *dev, phys_addr_t
         copy(pool, record, offset, size, for_cpu);
 }
 
-phys_addr_t dk_bounce_alloc(struct dk_bounce_pool *pool, struct device *dev, size_t size)
+phys_addr_t dk_bounce_alloc(struct dk_bounce_pool *pool, struct device *dev, size_t size, unsigned long attrs)
 {
     unsigned slots = (unsigned)(PFN_UP(size < DK_BOUNCE_BYTES ? size : DK_BOUNCE_BYTES) * PAGE_SLOTS);
     struct dk_bounce_record *record;
@@ -497,10 +497,10 @@ phys_addr_t dk_bounce_alloc(struct dk_bounce_pool *pool, struct device *dev, siz
     struct run run;
 
     if (!size || size > DK_BOUNCE_BYTES)
-        return dk_bounce_refuse(pool, dev, size, true, 0);
+        return dk_bounce_refuse(pool, dev, size, true, attrs);
     run = take_run(pool, dev, dk_dma_limit(dev, dev->coherent_dma_mask), slots, PAGE_SLOTS);
     if (!run.slots)
-        return dk_bounce_refuse(pool, dev, size, false, 0);
+        return dk_bounce_refuse(pool, dev, size, false, attrs);
     start = pool->base + run.first * DK_BOUNCE_SLOT;
     if (pool->cache)
         dk_cache_renew(pool->cache, start, (u64)run.slots * DK_BOUNCE_SLOT);

@@ -93,10 +93,11 @@ size_t dk_bounce_max_mapping(const struct device *dev);
 /*
  * Pages for dma_alloc_*() of a device that may touch the pool only: @size bytes, at most 256 KiB,
  * page-aligned, reached by the device under its coherent mask, zeroed by the caller; what lies behind them in
- * their slots is zeros. Physical address or ~0,
- * with a log line as from dk_bounce_map().
+ * their slots is zeros. Physical address or ~0, with a log line as from dk_bounce_map(), unless @attrs has
+ * DMA_ATTR_NO_WARN.
  */
-phys_addr_t dk_bounce_alloc(struct dk_bounce_pool *pool, struct device *dev, size_t size);
+phys_addr_t dk_bounce_alloc(struct dk_bounce_pool *pool, struct device *dev, size_t size,
+                            unsigned long attrs);
 /* False: [phys, phys + size) was not given by dk_bounce_alloc(). */
 bool dk_bounce_free(struct dk_bounce_pool *pool, phys_addr_t phys, size_t size);
 

@@ -79,7 +79,8 @@ static phys_addr_t take_memory(struct device *dev, size_t count, gfp_t gfp)
     struct page *page;
 
     if (dev->dk->bounce_always)
-        return dk_bounce_alloc(dev->dk->bounce, dev, count << PAGE_SHIFT);
+        return dk_bounce_alloc(dev->dk->bounce, dev, count << PAGE_SHIFT,
+                               gfp & __GFP_NOWARN ? DMA_ATTR_NO_WARN : 0);
     page = dk_direct_take(dev, count, gfp);
     return page ? page_to_phys(page) : NO_MEMORY;
 }

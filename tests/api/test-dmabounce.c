@@ -606,6 +606,27 @@ static void former_contents_are_never_seen(void **state)
     }
 }
 
+/* What a confined device does not get is logged, unless the driver says that it copes. */
+static void refusals_can_be_quiet(void **state)
+{
+    struct dk_machine *machine = machine_with(HIGH_AND_LOW("dma-coherent;", ""), NULL, 0, 0);
+    struct device *dev = dk_device_find(machine, "confined");
+    struct log_lines lines;
+    dma_addr_t dma;
+
+    (void)state;
+    keep_log(&lines);
+    assert_null(dma_alloc_attrs(dev, 1 << 20, &dma, GFP_KERNEL, DMA_ATTR_NO_WARN));
+    assert_null(dma_alloc_coherent(dev, 1 << 20, &dma, GFP_KERNEL | __GFP_NOWARN));
+    assert_null(dma_alloc_pages(dev, 1 << 20, &dma, DMA_TO_DEVICE, GFP_KERNEL | __GFP_NOWARN));
+    assert_null(dma_alloc_noncontiguous(dev, 1 << 20, DMA_TO_DEVICE, GFP_KERNEL, DMA_ATTR_NO_WARN));
+    assert_int_equal(lines.count, 0);
+    assert_null(dma_alloc_coherent(dev, 1 << 20, &dma, GFP_KERNEL));
+    assert_int_not_equal(lines.count, 0);
+    drop_log();
+    assert_int_equal(dk_machine_destroy(machine), 0);
+}
+
 /* A machine that goes says whose buffers are left in its pool, with the checker off too. */
 static void what_is_left_is_logged_by_name(void **state)
 {
@@ -638,6 +659,7 @@ int main(void)
         cmocka_unit_test(the_longest_mapping),
         cmocka_unit_test(low_bits_are_kept),
         cmocka_unit_test(former_contents_are_never_seen),
+        cmocka_unit_test(refusals_can_be_quiet),
         cmocka_unit_test(what_is_left_is_logged_by_name),
     };
 
