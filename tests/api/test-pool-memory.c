@@ -8,11 +8,14 @@
 #define BOARD                                                                                                  \
     "/dts-v1/;\n/ { #address-cells = <1>; #size-cells = <1>; model = \"pools\"; compatible = \"dmakit,test\";" \
     " dma-noncoherent; memory@0 { device_type = \"memory\"; reg = <0 0x2000000>; };"                           \
+    " reserved-memory { #address-cells = <1>; #size-cells = <1>; ranges;"                                      \
+    "  pool: pool@1000000 { compatible = \"restricted-dma-pool\"; reg = <0x1000000 0x100000>; }; };"           \
     " mmu: iommu@f0000000 { compatible = \"arm,mmu-401\"; reg = <0xf0000000 0x10000>; #iommu-cells = <1>; };"  \
     " bus@0 { compatible = \"simple-bus\"; #address-cells = <1>; #size-cells = <1>; ranges;"                   \
     "  nic: nic@0 { compatible = \"dmakit,nic\"; };"                                                           \
+    "  confined: confined@0 { compatible = \"dmakit,nic\"; memory-region = <&pool>; };"                        \
     "  behind: behind@0 { compatible = \"dmakit,nic\"; iommus = <&mmu 1>; }; };"                               \
-    " aliases { nic = &nic; behind = &behind; }; };"
+    " aliases { nic = &nic; behind = &behind; confined = &confined; }; };"
 #define DEFAULT_POOL                                                                                          \
     "/dts-v1/;\n/ { #address-cells = <1>; #size-cells = <1>; model = \"pool\"; compatible = \"dmakit,test\";" \
     " dma-noncoherent; memory@0 { device_type = \"memory\"; reg = <0 0x2000000>; };"                          \
@@ -119,12 +122,50 @@ static void a_wrong_size_leaves_the_default_pool_its_memory(void **state)
     assert_int_equal(dk_machine_destroy(machine), 0);
 }
 
+static void wrong_frees_leave_a_restricted_pool_its_memory(void **state)
+{
+    static const size_t sizes[] = { 4096, 8192, 65536, 1 << 20 };
+    struct dk_machine *machine = machine_with(BOARD, NULL, 0, 0);
+    struct device *dev = dk_device_find(machine, "confined");
+    struct log_lines lines;
+    dma_addr_t dma;
+
+    (void)state;
+    for (unsigned pages = 0; pages < 2; pages++) {
+        struct page *page = pages ? dma_alloc_pages(dev, 8192, &dma, DMA_TO_DEVICE, GFP_KERNEL) : NULL;
+        void *cpu = pages ? NULL : dma_alloc_coherent(dev, 8192, &dma, GFP_KERNEL);
+
+        assert_true(page || cpu);
+        assert_in_range(dma, 0x1000000, 0x10fffff);
+        /* Each wrong size, and all of them once more when it is free. */
+        for (unsigned i = 0; i < 8; i++) {
+            if (i == 4 && pages)
+                dma_free_pages(dev, 8192, page, dma, DMA_TO_DEVICE);
+            else if (i == 4)
+                dma_free_coherent(dev, 8192, cpu, dma);
+            if (i < 4 && sizes[i] == 8192)
+                continue;
+            keep_log(&lines);
+            if (pages)
+                dma_free_pages(dev, sizes[i % 4], page, dma, DMA_TO_DEVICE);
+            else
+                dma_free_coherent(dev, sizes[i % 4], cpu, dma);
+            drop_log();
+            if (lines.count != 1)
+                fail_msg("%u, %u: %s", pages, i, lines.text);
+        }
+    }
+    assert_false(page_allocator_has(0x1000000, 0x100000));
+    assert_int_equal(dk_machine_destroy(machine), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(wrong_frees_leave_an_atomic_pool_its_memory),
         cmocka_unit_test(a_wrong_size_leaves_the_device_its_block),
         cmocka_unit_test(a_wrong_size_leaves_the_default_pool_its_memory),
+        cmocka_unit_test(wrong_frees_leave_a_restricted_pool_its_memory),
     };
 
     dk_log_set_level(-1);
