@@ -306,6 +306,72 @@ static void a_lazy_iommu_forgets_late(void **state)
 
 /* ---- Contexts ---- */
 
+struct seen {
+    char what[512];
+    unsigned stack;
+};
+
+static void note(const struct dk_report *report, void *data)
+{
+    struct seen *seen = data;
+
+    snprintf(seen->what, sizeof(seen->what), "%s", report->what);
+    seen->stack = report->mapping.stack.count;
+}
+
+/* An access by @dev that faults at @dma is explained by a mapping: @what, and @whose. */
+static void expect_lead(struct seen *seen, struct device *dev, bool write, dma_addr_t dma, const char *what,
+                        const char *whose)
+{
+    unsigned char byte = 0;
+
+    *seen = (struct seen){ .stack = 0 };
+    assert_int_equal(write ? dk_master_write(dev, dma, &byte, 1) : dk_master_read(dev, dma, &byte, 1),
+                     -EFAULT);
+    if (!strstr(seen->what, what) || !strstr(seen->what, whose))
+        fail_msg("%s: no \"%s\" and \"%s\"", seen->what, what, whose);
+    assert_true(seen->stack > 0);
+}
+
+/* What a child maps its parent reaches, and what one device of a context does all do: a report names the
+ * mapping, whoever made it. */
+static void faults_lead_to_the_mapping_of_another_device(void **state)
+{
+    struct dk_machine *machine = machine_on(boards[0]);
+    struct device *controller = dk_device_find(machine, "a"), *twin = dk_device_find(machine, "b");
+    struct device *interface = device_below(machine, "a", "interface"), *apart = dk_device_find(machine, "c");
+    struct device *const accessors[] = { controller, twin, interface };
+    char *cpu = kmalloc(4096, GFP_KERNEL);
+    struct seen seen;
+    char byte;
+    int i;
+
+    (void)state;
+    dk_check_set_sink(machine, note, &seen);
+    for (i = 0; i < 3; i++) {
+        const char *whose = accessors[i] == interface ? "" : "mapped for /bus@0/a@0/interface";
+        dma_addr_t dma = dma_map_single(interface, cpu, 4096, DMA_TO_DEVICE);
+
+        assert_int_equal(dma_mapping_error(interface, dma), 0);
+        expect_lead(&seen, accessors[i], true, dma + 5, "of a mapping that is to-device", whose);
+        expect_lead(&seen, accessors[i], false, dma + 4096, "0 bytes past the end of a mapping of 4096",
+                    whose);
+        expect_lead(&seen, accessors[i], false, virt_to_phys(cpu), "physical address of a mapping", whose);
+        dma_unmap_single(interface, dma, 4096, DMA_TO_DEVICE);
+        expect_lead(&seen, accessors[i], false, dma + 7, "7 bytes into a mapping of 4096", whose);
+    }
+    /* Another space is another matter. */
+    assert_int_equal(dk_master_read(apart, ~0xfffull & 0xffffffff, &byte, 1), -EFAULT);
+    assert_non_null(strstr(seen.what, "where nothing is mapped"));
+    assert_int_equal(seen.stack, 0);
+    /* One that is gone has nothing to say. */
+    dk_device_remove(interface);
+    assert_int_equal(dk_master_read(twin, 0x1000, &byte, 1), -EFAULT);
+    assert_int_equal(seen.stack, 0);
+    kfree(cpu);
+    dk_machine_destroy(machine);
+}
+
 /* Both reach what either maps, or neither does. */
 static void expect_contexts(struct device *one, struct device *two, bool shared)
 {
@@ -728,6 +794,7 @@ int main(void)
         cmocka_unit_test(neighbours_are_reached_to_the_end_of_the_page),
         cmocka_unit_test(unmapping_ends_accesses_under_way),
         cmocka_unit_test(what_is_undone_faults),
+        cmocka_unit_test(faults_lead_to_the_mapping_of_another_device),
         cmocka_unit_test(a_lazy_iommu_forgets_late),
         cmocka_unit_test(an_id_is_a_context),
         cmocka_unit_test(addresses_come_from_the_top_of_the_mask),

@@ -33,6 +33,26 @@ static void writes(struct device *dev, dma_addr_t dma, size_t size, unsigned tag
     assert_int_equal(dk_master_write(dev, dma, bytes, size), 0);
 }
 
+/* The last report. */
+struct seen {
+    char what[512];
+    char direction[32];
+    u64 size, offset;
+    unsigned stack;
+};
+
+static void note(const struct dk_report *report, void *data)
+{
+    struct seen *seen = data;
+
+    snprintf(seen->what, sizeof(seen->what), "%s", report->what);
+    snprintf(seen->direction, sizeof(seen->direction), "%s",
+             report->mapping.direction ? report->mapping.direction : "");
+    seen->size = report->mapping.size;
+    seen->offset = report->bytes.offset;
+    seen->stack = report->mapping.stack.count;
+}
+
 static enum dk_master_fault_kind fault_of(struct device *dev, dma_addr_t dma, bool write)
 {
     struct dk_master_fault fault;
@@ -145,6 +165,55 @@ static void linking_and_unlinking_take_effect(void **state)
         else
             writes(dev, addr + 8192, 100, 4);
         __free_pages(page, 1);
+        dk_machine_destroy(machine);
+    }
+}
+
+/* A report names the range, and the direction that was linked, whatever else is in it. */
+static void faults_lead_to_the_range(void **state)
+{
+    static const struct {
+        unsigned at;
+        bool write;
+        const char *what, *direction;
+    } cases[] = {
+        { 3, true, "of memory that was linked to-device", "to-device" },
+        { 8192, false, "of memory that was linked from-device", "from-device" },
+        { 4096, false, "4096 bytes into a range of 16384 at ", "bidirectional" },
+        { 12289, true, "where nothing is linked", "bidirectional" },
+        { 16384, false, "0 bytes past the end of a mapping of 16384", "bidirectional" },
+    };
+    struct seen seen;
+    size_t i;
+
+    (void)state;
+    /* A machine for each: two mistakes of one line are one report. */
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct dk_machine *machine = machine_on(boards[0]);
+        struct device *dev = dk_device_find(machine, "behind");
+        struct page *page = alloc_page(GFP_KERNEL);
+        struct dma_iova_state range;
+
+        dk_check_set_sink(machine, note, &seen);
+        seen = (struct seen){ .size = 0 };
+        assert_true(dma_iova_try_alloc(dev, &range, 0, 16384));
+        assert_int_equal(dma_iova_link(dev, &range, page_to_phys(page), 0, 4096, DMA_TO_DEVICE, 0), 0);
+        assert_int_equal(dma_iova_link(dev, &range, page_to_phys(page), 8192, 4096, DMA_FROM_DEVICE, 0), 0);
+        fault_of(dev, range.addr + cases[i].at, cases[i].write);
+        if (!strstr(seen.what, cases[i].what) || strcmp(seen.direction, cases[i].direction))
+            fail_msg("case %zu: %s (%s)", i, seen.what, seen.direction);
+        assert_int_equal(seen.size, 16384);
+        assert_int_equal(seen.offset, cases[i].at);
+        assert_true(seen.stack > 0);
+        dma_iova_unlink(dev, &range, 0, 4096, DMA_TO_DEVICE, 0);
+        fault_of(dev, range.addr, false);
+        assert_non_null(strstr(seen.what, "0 bytes into a range of 16384"));
+        assert_true(seen.stack > 0);
+        /* A range has no memory of its own, at a low address or any other. */
+        fault_of(dev, 0x100, false);
+        assert_non_null(strstr(seen.what, "where nothing is mapped"));
+        dma_iova_destroy(dev, &range, 12288, DMA_FROM_DEVICE, 0);
+        __free_page(page);
         dk_machine_destroy(machine);
     }
 }
@@ -347,6 +416,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pieces_are_linked_into_a_range),
         cmocka_unit_test(linking_and_unlinking_take_effect),
+        cmocka_unit_test(faults_lead_to_the_range),
         cmocka_unit_test(skipping_the_sync_skips_it),
         cmocka_unit_test(without_an_iommu_there_is_no_range),
         cmocka_unit_test(wrong_arguments_are_refused),
