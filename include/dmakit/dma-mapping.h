@@ -506,9 +506,9 @@ static inline bool dma_use_iova(const struct dma_iova_state *state)
 
 /*
  * Takes @size bytes of addresses for @dev, whose first byte will lie in its page as @phys does (0: at the
- * start of one). False: the device has no IOMMU, there are no addresses below its mask, or @size is 0: map
- * the pieces one by one. Never sleeps. (Documentation/core-api/dma-api.rst, "Part Ie - IOVA-based DMA
- * mappings".)
+ * start of one). False: the device has no IOMMU, there are no addresses below its mask, no memory, or @size
+ * is 0: map the pieces one by one. Never sleeps. (Documentation/core-api/dma-api.rst, "Part Ie - IOVA-based
+ * DMA mappings".)
  */
 DK_PUBLIC bool dk_iova_try_alloc(struct device *dev, struct dma_iova_state *state, phys_addr_t phys,
                                  size_t size);
@@ -532,7 +532,9 @@ DK_PUBLIC int dma_iova_sync(struct device *dev, struct dma_iova_state *state, si
 /* Takes [@offset, + @size) out of the range; the addresses stay taken. Never sleeps. */
 DK_PUBLIC void dma_iova_unlink(struct device *dev, struct dma_iova_state *state, size_t offset, size_t size,
                                enum dma_data_direction direction, unsigned long attrs);
-/* Unlinks the first @mapped_len bytes and gives the range back; @state is zeroed. */
+/* Unlinks the first @mapped_len bytes and gives the range back; @state is zeroed. What is linked behind them
+ * is reported (freed-while-mapped), and unlinked. A range that is none any more, as a copy of its state may
+ * say, is not given back again. */
 DK_PUBLIC void dma_iova_destroy(struct device *dev, struct dma_iova_state *state, size_t mapped_len,
                                 enum dma_data_direction direction, unsigned long attrs);
 /* The same for a range in which nothing is linked. */

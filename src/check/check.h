@@ -120,6 +120,13 @@ bool dk_check_is_allocated(struct device *dev, const void *cpu, dma_addr_t dma, 
 void dk_check_freed_remapped(struct device *owner, const char *call, dma_addr_t dma, u64 size,
                              struct device *importer, const struct dk_mapping *remap);
 
+/*
+ * @call is about to free @freed, which is still in the way of something: reports it (freed-while-mapped).
+ * @still: "in which memory is still linked", with what the caller does about it.
+ */
+void dk_check_freed_mapped(struct device *dev, const char *call, const struct dk_mapping *freed,
+                           const char *still, const char *advice);
+
 /* @dev was asked by @call to undo a mapping that is @other's: reports it (free-not-allocated). */
 void dk_check_unmap_elsewhere(struct device *dev, const char *call, struct device *other,
                               const struct dk_mapping *its);

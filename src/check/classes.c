@@ -33,6 +33,7 @@ static const char *const names[DK_CLASS_COUNT + 1] = {
     [DK_CLASS_IOMMU_PERMISSION] = "iommu-permission",
     [DK_CLASS_DEVICE_ACCESS_AFTER_UNMAP] = "device-access-after-unmap",
     [DK_CLASS_FREED_WHILE_REMAPPED] = "freed-while-remapped",
+    [DK_CLASS_FREED_WHILE_MAPPED] = "freed-while-mapped",
     [DK_CLASS_COUNT] = NULL,
 };
 
@@ -177,6 +178,11 @@ static const struct dk_class_facts facts[DK_CLASS_COUNT] = {
     [DK_CLASS_FREED_WHILE_REMAPPED] = {
         "coherent memory was freed while it was remapped for another device",
         "free it after dk_coherent_unmap() of every device that it was remapped for",
+        "error",
+    },
+    [DK_CLASS_FREED_WHILE_MAPPED] = {
+        "something was freed while something else was still mapped to it",
+        "undo what was put on top of it before it is freed",
         "error",
     },
 };

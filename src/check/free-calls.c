@@ -322,3 +322,31 @@ bool dk_check_unmap(struct device *dev, const char *call, const struct dk_mappin
     compare_checked(&comparison);
     return can_undo(asked->kind, copy.mapping.kind);
 }
+
+void dk_check_freed_mapped(struct device *dev, const char *call, const struct dk_mapping *freed,
+                           const char *still, const char *advice)
+{
+    struct dk_checker *checker = dk_checker_of(dev);
+    struct dk_mappings *mappings = checker ? dk_checker_mappings(checker, dev, false) : NULL;
+    struct dk_mapping mapping = *freed;
+    const struct dk_record *record;
+    struct dk_report_draft draft;
+    u32 stack = 0;
+
+    if (!checker)
+        return;
+    if (mappings) {
+        dk_lock_take(&mappings->lock);
+        record = dk_mappings_find(mappings, freed);
+        if (record) {
+            mapping = record->mapping;
+            stack = record->stack;
+        }
+        dk_lock_give(&mappings->lock);
+    }
+    dk_draft_begin(&draft, checker, DK_CLASS_FREED_WHILE_MAPPED, dev, call);
+    dk_draft_mapping(&draft, &mapping, stack, 0, mapping.size);
+    draft.advice = advice;
+    dk_draft_what(&draft, "%s() of %llu bytes at 0x%llx, %s", call, mapping.size, mapping.dma, still);
+    dk_report_make(checker, &draft);
+}

@@ -11,6 +11,7 @@
 static void free_space(struct dk_iommu_space *space)
 {
     dk_lazy_queue_destroy(space->lazy);
+    dk_iova_ranges_finish(&space->ranges);
     dk_iova_destroy(space->iova);
     dk_iommu_domain_destroy(space->domain);
     dk_release(space);
@@ -35,6 +36,7 @@ struct dk_iommu_space *dk_iommu_space_create(struct dk_machine *machine, dma_add
     space->holders = 1;
     space->base = base;
     space->last = last;
+    dk_iova_ranges_start(&space->ranges);
     space->domain = dk_iommu_domain_create(machine);
     if (!space->domain)
         goto free;

@@ -9,6 +9,7 @@
 #define DK_MAPPING_IOMMU_SPACE_H
 
 #include "machine/iommu.h"
+#include "mapping/iova-ranges.h"
 #include "mapping/iova.h"
 #include "mapping/lazy-queue.h"
 
@@ -23,6 +24,7 @@ struct dk_iommu_space {
     dma_addr_t base, last;    /* addresses that are given out lie in here */
     struct dk_iommu_domain *domain;
     struct dk_iova *iova;
+    struct dk_iova_ranges ranges;
     struct dk_lazy_queue *lazy; /* NULL: strict */
 };
 

@@ -8,6 +8,11 @@
 
 #define IN_PAGE ((u64)PAGE_SIZE - 1)
 
+static dma_addr_t page_above(dma_addr_t address)
+{
+    return (address + IN_PAGE) & ~IN_PAGE;
+}
+
 bool dk_iova_try_alloc(struct device *dev, struct dma_iova_state *state, phys_addr_t phys, size_t size)
 {
     const char *call = "dma_iova_try_alloc";
@@ -26,6 +31,10 @@ bool dk_iova_try_alloc(struct device *dev, struct dma_iova_state *state, phys_ad
     iova = dk_iommu_space_take(space, PFN_UP(offset + size), dk_dma_limit(dev, *dev->dma_mask));
     if (iova == DMA_MAPPING_ERROR)
         return false;
+    if (dk_iova_ranges_enter(&space->ranges, iova + offset, size, dev)) {
+        dk_iova_give(space->iova, iova, PFN_UP(offset + size));
+        return false;
+    }
     state->addr = iova + offset;
     state->__size = size;
     if (dk_checked(dev)) {
@@ -53,6 +62,35 @@ static bool range_usable(struct device *dev, const char *call, const struct dma_
     return false;
 }
 
+/*
+ * The same, and, where the checker is on, that @dev has the range still: a copy of a state says nothing about
+ * that, nor does another device's. @class_name: what it is reported as; NULL: the call can fail, and is only
+ * logged.
+ */
+static bool range_held(struct device *dev, const char *call, const struct dma_iova_state *state,
+                       size_t offset, size_t size, const char *class_name)
+{
+    struct dk_finding finding = {
+        .class_name = class_name,
+        .dev = dev,
+        .call = call,
+        .length = size,
+        .what = "the range was never this device's, or was given back",
+        .advice = "use a range only between dma_iova_try_alloc() and dma_iova_free(), with the same device",
+    };
+
+    if (!range_usable(dev, call, state, offset, size))
+        return false;
+    if (!dk_checked(dev) || dk_iova_ranges_hold(&dev->dk->space->ranges, state->addr, state->__size, dev))
+        return true;
+    finding.dma = state->addr + offset;
+    if (class_name)
+        dk_hooks_finding(&dk_device_machine(dev)->hooks, &finding);
+    else
+        dk_device_log(dev, 0, "%s: %zu bytes at 0x%llx: %s", call, size, finding.dma, finding.what);
+    return false;
+}
+
 int dma_iova_link(struct device *dev, struct dma_iova_state *state, phys_addr_t phys, size_t offset,
                   size_t size, enum dma_data_direction direction, unsigned long attrs)
 {
@@ -61,7 +99,7 @@ int dma_iova_link(struct device *dev, struct dma_iova_state *state, phys_addr_t 
     u64 before;
     int error;
 
-    if (!range_usable(dev, call, state, offset, size) || !dk_mapping_usable(dev, call, size, direction))
+    if (!range_held(dev, call, state, offset, size, NULL) || !dk_mapping_usable(dev, call, size, direction))
         return -EINVAL;
     machine = dk_device_machine(dev);
     before = phys & IN_PAGE;
@@ -79,7 +117,7 @@ int dma_iova_link(struct device *dev, struct dma_iova_state *state, phys_addr_t 
 
 int dma_iova_sync(struct device *dev, struct dma_iova_state *state, size_t offset, size_t size)
 {
-    return range_usable(dev, "dma_iova_sync", state, offset, size) ? 0 : -EINVAL;
+    return range_held(dev, "dma_iova_sync", state, offset, size, NULL) ? 0 : -EINVAL;
 }
 
 void dma_iova_unlink(struct device *dev, struct dma_iova_state *state, size_t offset, size_t size,
@@ -87,7 +125,7 @@ void dma_iova_unlink(struct device *dev, struct dma_iova_state *state, size_t of
 {
     u64 before;
 
-    if (!range_usable(dev, "dma_iova_unlink", state, offset, size))
+    if (!range_held(dev, "dma_iova_unlink", state, offset, size, "free-not-allocated"))
         return;
     if (!(attrs & DMA_ATTR_SKIP_CPU_SYNC))
         dk_iommu_sync(dev, state->addr + offset, size, direction, true);
@@ -96,8 +134,11 @@ void dma_iova_unlink(struct device *dev, struct dma_iova_state *state, size_t of
                    (u64)PFN_UP(before + size) << PAGE_SHIFT);
 }
 
-/* Gives the range back, with what may still be linked in it. */
-static void give_range(struct device *dev, const char *call, struct dma_iova_state *state)
+/*
+ * The range is the device's no more: *found is what it was. False: it is none, and nothing is to be done.
+ */
+static bool end_range(struct device *dev, const char *call, struct dma_iova_state *state,
+                      struct dk_mapping *found)
 {
     const struct dk_mapping asked = {
         .kind = DK_MAPPING_IOVA,
@@ -105,28 +146,69 @@ static void give_range(struct device *dev, const char *call, struct dma_iova_sta
         .size = state->__size,
         .direction = DMA_BIDIRECTIONAL,
     };
-    u64 before = state->addr & IN_PAGE;
-    struct dk_mapping found;
 
-    if (dk_check_unmap(dev, call, &asked, &found))
-        dk_iommu_space_release(dev->dk->space, found.dma - before, PFN_UP(before + found.size));
     *state = (struct dma_iova_state){ 0 };
+    if (!dk_check_unmap(dev, call, &asked, found))
+        return false;
+    if (dk_iova_ranges_leave(&dev->dk->space->ranges, found->dma, found->size, dev))
+        return true;
+    dk_device_log(dev, 0, "%s: the range of %llu bytes at 0x%llx was never this device's, or was given back",
+                  call, found->size, found->dma);
+    return false;
+}
+
+/* Reports what is linked in the range at @state from byte @from on. */
+static void expect_unlinked(struct device *dev, const char *call, const struct dma_iova_state *state,
+                            u64 from)
+{
+    const struct dk_mapping freed = {
+        .kind = DK_MAPPING_IOVA,
+        .dma = state->addr,
+        .size = state->__size,
+        .direction = DMA_BIDIRECTIONAL,
+    };
+    dma_addr_t start = from ? page_above(state->addr + from) : state->addr & ~IN_PAGE;
+    dma_addr_t end = page_above(state->addr + state->__size);
+
+    if (dk_checked(dev) && start < end &&
+        dk_iova_ranges_hold(&dev->dk->space->ranges, state->addr, state->__size, dev) &&
+        dk_iommu_tables_any(&dev->dk->space->domain->tables, start, end - start))
+        dk_check_freed_mapped(dev, call, &freed, "in which memory is still linked",
+                              "unlink all of it first, or give dma_iova_destroy() the length of all of it");
+}
+
+/* Gives the addresses back, with what may still be linked there. */
+static void give_range(struct device *dev, const struct dk_mapping *found)
+{
+    u64 before = found->dma & IN_PAGE;
+
+    dk_iommu_space_release(dev->dk->space, found->dma - before, PFN_UP(before + found->size));
 }
 
 void dma_iova_destroy(struct device *dev, struct dma_iova_state *state, size_t mapped_len,
                       enum dma_data_direction direction, unsigned long attrs)
 {
     const char *call = "dma_iova_destroy";
+    struct dk_mapping found;
 
     if (!range_usable(dev, call, state, 0, mapped_len ? mapped_len : 1))
         return;
+    expect_unlinked(dev, call, state, mapped_len);
+    if (!end_range(dev, call, state, &found))
+        return;
     if (mapped_len && !(attrs & DMA_ATTR_SKIP_CPU_SYNC))
-        dk_iommu_sync(dev, state->addr, mapped_len, direction, true);
-    give_range(dev, call, state);
+        dk_iommu_sync(dev, found.dma, mapped_len, direction, true);
+    give_range(dev, &found);
 }
 
 void dma_iova_free(struct device *dev, struct dma_iova_state *state)
 {
-    if (range_usable(dev, "dma_iova_free", state, 0, 1))
-        give_range(dev, "dma_iova_free", state);
+    const char *call = "dma_iova_free";
+    struct dk_mapping found;
+
+    if (!range_usable(dev, call, state, 0, 1))
+        return;
+    expect_unlinked(dev, call, state, 0);
+    if (end_range(dev, call, state, &found))
+        give_range(dev, &found);
 }

@@ -366,9 +366,8 @@ static void ranges_run_out(void **state)
             assert_false(dma_use_iova(&other));
             assert_int_equal(dma_iova_link(dev, &range, 0x41000000, 0, 64 << 10, DMA_TO_DEVICE, 0), 0);
             if (round & 1)
-                dma_iova_destroy(dev, &range, 64 << 10, DMA_TO_DEVICE, 0);
-            else
-                dma_iova_destroy(dev, &range, 0, DMA_TO_DEVICE, 0);
+                dma_iova_unlink(dev, &range, 0, 64 << 10, DMA_TO_DEVICE, 0);
+            dma_iova_destroy(dev, &range, round & 1 ? 0 : 64 << 10, DMA_TO_DEVICE, 0);
         }
         arm_iommu_detach_device(dev);
         arm_iommu_release_mapping(space);
@@ -411,6 +410,125 @@ static void leaks_and_second_ends_are_reported(void **state)
     dk_machine_destroy(machine);
 }
 
+/* Without the checker too a range goes once: no address is given out twice. */
+static void a_copy_does_not_end_a_range_again(void **state)
+{
+    static const char *const arguments[] = { NULL, "iommu.strict=0" };
+    int depth, i, j;
+
+    (void)state;
+    for (depth = 0; depth < 2; depth++) {
+        for (i = 0; i < 2; i++) {
+            struct dk_machine *machine = machine_with(boards[0], arguments[i], 0, depth);
+            struct device *dev = dk_device_find(machine, "behind");
+            struct dma_iova_state range, copy, again[300];
+
+            dk_check_set_sink(machine, ignore_report, NULL);
+            assert_true(dma_iova_try_alloc(dev, &range, 0, 4096));
+            copy = range;
+            dma_iova_free(dev, &range);
+            dma_iova_free(dev, &copy);
+            assert_true(dma_iova_try_alloc(dev, &range, 100, 8000));
+            copy = range;
+            dma_iova_destroy(dev, &range, 0, DMA_TO_DEVICE, 0);
+            dma_iova_destroy(dev, &copy, 8000, DMA_TO_DEVICE, 0);
+            assert_false(dma_use_iova(&copy));
+            /* Enough for a lazy one to forget. */
+            for (j = 0; j < 300; j++) {
+                assert_true(dma_iova_try_alloc(dev, &range, 0, 4096));
+                dma_iova_free(dev, &range);
+            }
+            for (j = 0; j < 300; j++) {
+                int other;
+
+                assert_true(dma_iova_try_alloc(dev, &again[j], 0, 4096));
+                for (other = 0; other < j; other++)
+                    assert_true(again[other].addr != again[j].addr);
+            }
+            for (j = 0; j < 300; j++)
+                dma_iova_free(dev, &again[j]);
+            assert_int_equal(dk_check_count(machine, NULL), 2 * depth);
+            dk_machine_destroy(machine);
+        }
+    }
+}
+
+/* A state is its device's, and only as long as the range is: others neither put memory into it nor take it.
+ */
+static void a_range_is_its_devices(void **state)
+{
+    struct dk_machine *machine = machine_on(boards[0]);
+    struct device *dev = dk_device_find(machine, "behind"), *twin = device_below(machine, "behind", "twin");
+    struct page *page = alloc_page(GFP_KERNEL);
+    phys_addr_t phys = page_to_phys(page);
+    struct dma_iova_state range, copy;
+
+    (void)state;
+    dk_check_set_sink(machine, ignore_report, NULL);
+    assert_true(dma_iova_try_alloc(dev, &range, 0, 8192));
+    copy = range;
+    assert_int_equal(dma_iova_link(twin, &copy, phys, 0, 4096, DMA_TO_DEVICE, 0), -EINVAL);
+    assert_int_equal(dma_iova_link(dev, &range, phys, 0, 4096, DMA_TO_DEVICE, 0), 0);
+    assert_int_equal(dma_iova_sync(twin, &copy, 0, 4096), -EINVAL);
+    assert_int_equal(dk_check_count(machine, NULL), 0);
+    dma_iova_unlink(twin, &copy, 0, 4096, DMA_TO_DEVICE, 0);
+    assert_int_equal(dk_check_count(machine, "free-not-allocated"), 1);
+    assert_int_equal(iommu_iova_to_phys(iommu_get_domain_for_dev(dev), range.addr), phys);
+    dma_iova_destroy(twin, &copy, 4096, DMA_TO_DEVICE, 0);
+    assert_int_equal(dk_check_count(machine, "free-not-allocated"), 2);
+    assert_int_equal(iommu_iova_to_phys(iommu_get_domain_for_dev(dev), range.addr), phys);
+    /* Of another length it is no range of the device's either. */
+    copy = (struct dma_iova_state){ range.addr, 4096 };
+    assert_int_equal(dma_iova_link(dev, &copy, phys, 0, 4096, DMA_TO_DEVICE, 0), -EINVAL);
+    copy = range;
+    dma_iova_destroy(dev, &range, 4096, DMA_TO_DEVICE, 0);
+    assert_int_equal(dma_iova_link(dev, &copy, phys, 0, 4096, DMA_TO_DEVICE, 0), -EINVAL);
+    assert_int_equal(dk_check_count(machine, NULL), 2);
+    __free_page(page);
+    dk_machine_destroy(machine);
+}
+
+/* What is still linked when a range goes is reported, and out of reach. */
+static void linked_memory_at_the_end_is_reported(void **state)
+{
+    static const struct {
+        size_t offset, size; /* linked */
+        size_t unlinked;     /* by the end; SIZE_MAX: it is dma_iova_free() */
+        bool reported;
+    } cases[] = {
+        { 0, 8192, 8192, false }, { 0, 8192, 8191, false },    { 0, 8192, 4096, true },
+        { 0, 8192, 0, true },     { 0, 8192, SIZE_MAX, true }, { 12288, 1, SIZE_MAX, true },
+        { 12288, 1, 4096, true }, { 12288, 1, 12289, false },
+    };
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct dk_machine *machine = machine_on(boards[0]);
+        struct device *dev = dk_device_find(machine, "behind");
+        struct page *page = alloc_pages(GFP_KERNEL, 1);
+        struct dma_iova_state range;
+        dma_addr_t addr;
+
+        dk_check_set_sink(machine, ignore_report, NULL);
+        assert_true(dma_iova_try_alloc(dev, &range, 0, 16384));
+        addr = range.addr + cases[i].offset;
+        assert_int_equal(
+            dma_iova_link(dev, &range, page_to_phys(page), cases[i].offset, cases[i].size, DMA_TO_DEVICE, 0),
+            0);
+        if (cases[i].unlinked == SIZE_MAX)
+            dma_iova_free(dev, &range);
+        else
+            dma_iova_destroy(dev, &range, cases[i].unlinked, DMA_TO_DEVICE, 0);
+        if (dk_check_count(machine, NULL) != cases[i].reported)
+            fail_msg("case %zu: %lu reports", i, dk_check_count(machine, NULL));
+        assert_int_equal(dk_check_count(machine, "freed-while-mapped"), cases[i].reported);
+        assert_int_equal(fault_of(dev, addr, false), DK_MASTER_FAULT_UNMAPPED);
+        __free_pages(page, 1);
+        dk_machine_destroy(machine);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -422,6 +540,9 @@ int main(void)
         cmocka_unit_test(wrong_arguments_are_refused),
         cmocka_unit_test(ranges_run_out),
         cmocka_unit_test(leaks_and_second_ends_are_reported),
+        cmocka_unit_test(a_copy_does_not_end_a_range_again),
+        cmocka_unit_test(a_range_is_its_devices),
+        cmocka_unit_test(linked_memory_at_the_end_is_reported),
     };
 
     dk_log_set_level(-1);
