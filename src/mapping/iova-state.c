@@ -91,6 +91,26 @@ static bool range_held(struct device *dev, const char *call, const struct dma_io
     return false;
 }
 
+/*
+ * dk_iommu_map() in leaves of one page alone: any part of a range may be unlinked, and that must not need
+ * memory, as splitting a large leaf does.
+ */
+static int map_small(struct dk_iommu_domain *domain, dma_addr_t iova, phys_addr_t phys, u64 size,
+                     unsigned rights)
+{
+    const u64 most = DK_IOMMU_LEAVES_SIZE - PAGE_SIZE;
+    u64 done, step;
+    int error = 0;
+
+    for (done = 0; done < size && !error; done += step) {
+        step = size - done < most ? size - done : most;
+        error = dk_iommu_map(domain, iova + done, phys + done, step, rights);
+        if (error && done)
+            dk_iommu_unmap(domain, iova, done);
+    }
+    return error;
+}
+
 int dma_iova_link(struct device *dev, struct dma_iova_state *state, phys_addr_t phys, size_t offset,
                   size_t size, enum dma_data_direction direction, unsigned long attrs)
 {
@@ -108,8 +128,8 @@ int dma_iova_link(struct device *dev, struct dma_iova_state *state, phys_addr_t 
                       size, phys, state->addr + offset);
         return -EINVAL;
     }
-    error = dk_iommu_map(dev->dk->space->domain, state->addr + offset - before, phys - before,
-                         (u64)PFN_UP(before + size) << PAGE_SHIFT, dk_iommu_rights(direction));
+    error = map_small(dev->dk->space->domain, state->addr + offset - before, phys - before,
+                      (u64)PFN_UP(before + size) << PAGE_SHIFT, dk_iommu_rights(direction));
     if (!error && !dev->dma_coherent && !(attrs & DMA_ATTR_SKIP_CPU_SYNC))
         dk_lines_to_device(machine, phys, size);
     return error;

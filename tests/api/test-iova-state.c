@@ -4,6 +4,7 @@
  */
 #include "api.h"
 
+#include <dmakit/fail.h>
 #include <dmakit/iommu.h>
 
 #define BOARD(coherence)                                                                                                      \
@@ -216,6 +217,57 @@ static void faults_lead_to_the_range(void **state)
         __free_page(page);
         dk_machine_destroy(machine);
     }
+}
+
+/* Any part is unlinked without memory, and nothing of a link that fails stays. */
+static void unlinking_needs_no_memory(void **state)
+{
+    const size_t size = 4 << 20, part[] = { 0, 4096, (2 << 20) - 4096, 2 << 20, (4 << 20) - 4096 };
+    struct dk_machine *machine = machine_on(boards[0]);
+    struct device *dev = dk_device_find(machine, "behind");
+    /* Whole blocks, aligned so that the largest leaves could be used. */
+    struct page *page = alloc_pages(GFP_KERNEL, 10);
+    phys_addr_t phys = page_to_phys(page);
+    struct dma_iova_state range;
+    unsigned long nth;
+    size_t i;
+
+    (void)state;
+    dk_check_set_sink(machine, ignore_report, NULL);
+    assert_true(dma_iova_try_alloc(dev, &range, 0, size));
+    assert_int_equal((range.addr | phys) & (size - 1), 0);
+    for (nth = 1;; nth++) {
+        int error;
+
+        dk_fail_nth(nth);
+        error = dma_iova_link(dev, &range, phys, 0, size, DMA_TO_DEVICE, 0);
+        if (!dk_fail_hits())
+            break;
+        assert_int_equal(error, -ENOMEM);
+        for (i = 0; i < sizeof(part) / sizeof(part[0]); i++)
+            assert_int_equal(iommu_iova_to_phys(iommu_get_domain_for_dev(dev), range.addr + part[i]), 0);
+    }
+    dk_fail_nth(0);
+    assert_true(nth > 1);
+    for (i = 0; i < sizeof(part) / sizeof(part[0]); i++) {
+        dk_fail_nth(1);
+        dma_iova_unlink(dev, &range, part[i], 4096, DMA_TO_DEVICE, 0);
+        dk_fail_nth(0);
+        assert_int_equal(fault_of(dev, range.addr + part[i], false), DK_MASTER_FAULT_UNMAPPED);
+    }
+    assert_int_equal(iommu_iova_to_phys(iommu_get_domain_for_dev(dev), range.addr + 8192), phys + 8192);
+    /* What is there already stays as it was. */
+    dma_iova_unlink(dev, &range, 0, 1 << 20, DMA_TO_DEVICE, 0);
+    assert_int_equal(dma_iova_link(dev, &range, phys, 0, size - 4096, DMA_TO_DEVICE, 0), -EEXIST);
+    assert_int_equal(iommu_iova_to_phys(iommu_get_domain_for_dev(dev), range.addr), 0);
+    dma_iova_unlink(dev, &range, 0, 3 << 20, DMA_TO_DEVICE, 0);
+    assert_int_equal(dma_iova_link(dev, &range, phys, 0, size - 4096, DMA_TO_DEVICE, 0), -EEXIST);
+    assert_int_equal(iommu_iova_to_phys(iommu_get_domain_for_dev(dev), range.addr), 0);
+    assert_int_equal(iommu_iova_to_phys(iommu_get_domain_for_dev(dev), range.addr + (3 << 20)),
+                     phys + (3 << 20));
+    dma_iova_destroy(dev, &range, size, DMA_TO_DEVICE, 0);
+    __free_pages(page, 10);
+    dk_machine_destroy(machine);
 }
 
 /* Lines move unless the driver says that it does that itself. */
@@ -535,6 +587,7 @@ int main(void)
         cmocka_unit_test(pieces_are_linked_into_a_range),
         cmocka_unit_test(linking_and_unlinking_take_effect),
         cmocka_unit_test(faults_lead_to_the_range),
+        cmocka_unit_test(unlinking_needs_no_memory),
         cmocka_unit_test(skipping_the_sync_skips_it),
         cmocka_unit_test(without_an_iommu_there_is_no_range),
         cmocka_unit_test(wrong_arguments_are_refused),
