@@ -216,7 +216,7 @@ dma_addr_t dk_map_resource(struct device *dev, phys_addr_t phys, size_t size,
         dk_device_log(dev, 0, "dma_map_resource: %zu bytes at 0x%llx wrap around", size, phys);
         return DMA_MAPPING_ERROR;
     }
-    if (dk_memory_is_ram(dk_device_machine(dev)->memory, phys, 1)) {
+    if (dk_memory_has_ram(dk_device_machine(dev)->memory, phys, size)) {
         const struct dk_finding finding = {
             .class_name = "maps-invalid-address",
             .dev = dev,

@@ -70,7 +70,9 @@ bool dk_memory_forked(const struct dk_memory *memory);
 
 /* Whether [phys, phys + size) is RAM, reserved or not. */
 bool dk_memory_is_ram(const struct dk_memory *memory, phys_addr_t phys, u64 size);
-/* The same, and every page of it has a kernel address. */
+/* Whether any byte of [phys, phys + size) is; @size is not 0, and the range does not wrap. */
+bool dk_memory_has_ram(const struct dk_memory *memory, phys_addr_t phys, u64 size);
+/* Whether all of it is RAM, and every page of it has a kernel address. */
 bool dk_memory_is_linear(const struct dk_memory *memory, phys_addr_t phys, u64 size);
 
 /* Whether @phys is RAM of the board's, which a struct page stands for in the drivers' eyes: not memory that

@@ -117,6 +117,13 @@ bool dk_memory_is_ram(const struct dk_memory *memory, phys_addr_t phys, u64 size
     return is_all(memory, phys, size, 0);
 }
 
+bool dk_memory_has_ram(const struct dk_memory *memory, phys_addr_t phys, u64 size)
+{
+    const struct dk_ram *range = dk_ram_at_or_above(dk_ram_map(memory), phys);
+
+    return range && range->base <= phys + (size - 1);
+}
+
 bool dk_memory_is_linear(const struct dk_memory *memory, phys_addr_t phys, u64 size)
 {
     return is_all(memory, phys, size, DK_RAM_NO_MAP | DK_RAM_HIGHMEM);

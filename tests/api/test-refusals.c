@@ -248,12 +248,44 @@ static void registers_are_mapped_where_they_are(void **state)
     assert_int_equal(dk_machine_destroy(machine), 1);
 }
 
+/* Not one byte of them: 64 MiB of RAM from 1 GiB on. */
+static void registers_hold_no_memory(void **state)
+{
+    static const struct {
+        phys_addr_t phys;
+        size_t size;
+        bool mapped;
+    } cases[] = {
+        { 0x3ffff000, 4096, true }, { 0x3ffff000, 4097, false },    { 0x3ffff000, 1 << 27, false },
+        { 0x43ffffff, 1, false },   { 0x43ffffff, 4096, false },    { 0x44000000, 4096, true },
+        { 0x40000000, 1, false },   { 0x30000000, 1 << 29, false },
+    };
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct dk_machine *machine = machine_on(COHERENT_BOARD);
+        struct device *dev = dk_device_find(machine, "nic");
+        dma_addr_t dma;
+
+        dk_check_set_sink(machine, ignore_report, NULL);
+        dma = dma_map_resource(dev, cases[i].phys, cases[i].size, DMA_BIDIRECTIONAL, 0);
+        if (dma_mapping_error(dev, dma) ? cases[i].mapped : !cases[i].mapped)
+            fail_msg("case %zu", i);
+        assert_int_equal(dk_check_count(machine, "maps-invalid-address"), !cases[i].mapped);
+        if (cases[i].mapped)
+            dma_unmap_resource(dev, dma, cases[i].size, DMA_BIDIRECTIONAL, 0);
+        assert_int_equal(dk_machine_destroy(machine), !cases[i].mapped);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_call_refuses_what_makes_no_sense),
         cmocka_unit_test(failure_is_said_unless_the_caller_minds),
         cmocka_unit_test(registers_are_mapped_where_they_are),
+        cmocka_unit_test(registers_hold_no_memory),
     };
 
     dk_log_set_level(-1);
