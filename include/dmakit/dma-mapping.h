@@ -456,7 +456,8 @@ static inline void dma_free_noncontiguous(struct device *dev, size_t size, struc
 }
 /* One kernel address for all of its pages; NULL when address space or memory ran out. May sleep. */
 DK_PUBLIC void *dma_vmap_noncontiguous(struct device *dev, size_t size, struct sg_table *table);
-/* Takes the address away; before the table is freed. */
+/* Takes the address away; before the table is freed. One that is left then is reported (freed-while-mapped),
+ * and goes. */
 DK_PUBLIC void dma_vunmap_noncontiguous(struct device *dev, void *cpu);
 /* Shows the pages at @vma, from its vm_pgoff on. 0; -ENXIO past the end; -EINVAL an unaligned vma; -ENOMEM.
  * May sleep. */

@@ -48,8 +48,10 @@ struct dk_mapping_state {
     struct list_head spaces; /* IOMMU address spaces, guarded by spaces_lock */
     pthread_mutex_t remaps_lock;
     struct list_head remaps; /* remap.h's, oldest first; guarded by remaps_lock */
-    u64 zone_dma_last;       /* the last RAM address of the zone that GFP_DMA memory comes from */
-    u64 cache_events;        /* atomic: numbers the calls that move cache lines, for eviction */
+    pthread_mutex_t vmaps_lock;
+    struct list_head vmaps; /* noncontiguous.c's: kernel addresses of tables; guarded by vmaps_lock */
+    u64 zone_dma_last;      /* the last RAM address of the zone that GFP_DMA memory comes from */
+    u64 cache_events;       /* atomic: numbers the calls that move cache lines, for eviction */
 };
 
 /* Regions, pools and areas come up before devices do. 0 or -errno, with nothing left behind. */
@@ -62,6 +64,9 @@ void dk_mapping_device_removed(struct device *dev);
 
 /* Sets or clears the inline fast path, after anything it depends on has changed. */
 void dk_mapping_refresh(struct device *dev);
+
+/* noncontiguous.c: forgets which kernel addresses its tables have. */
+void dk_noncontiguous_finish(struct dk_mapping_state *state);
 
 /* ---- The direct back end ---- */
 

@@ -91,23 +91,91 @@ struct sg_table *dk_alloc_noncontiguous(struct device *dev, size_t size, enum dm
     return table;
 }
 
+/* ---- Kernel addresses ---- */
+
+/* What dma_vmap_noncontiguous() gave for @table; one piece has the same address each time. */
+struct vmap {
+    struct list_head link; /* in dk_mapping_state.vmaps */
+    const struct sg_table *table;
+    void *cpu;
+};
+
+static void enter(struct dk_mapping_state *state, struct vmap *vmap)
+{
+    pthread_mutex_lock(&state->vmaps_lock);
+    list_add(&vmap->link, &state->vmaps);
+    pthread_mutex_unlock(&state->vmaps_lock);
+}
+
+/* Takes one of @table (NULL: of any) at @cpu (NULL: anywhere) out of the list. NULL: there is none. */
+static struct vmap *leave(struct dk_mapping_state *state, const struct sg_table *table, const void *cpu)
+{
+    struct vmap *vmap, *found = NULL;
+
+    pthread_mutex_lock(&state->vmaps_lock);
+    list_for_each_entry (vmap, &state->vmaps, link) {
+        if ((!table || vmap->table == table) && (!cpu || vmap->cpu == cpu)) {
+            found = vmap;
+            list_del(&vmap->link);
+            break;
+        }
+    }
+    pthread_mutex_unlock(&state->vmaps_lock);
+    return found;
+}
+
+static void hide(struct vmap *vmap)
+{
+    if (is_vmalloc_addr(vmap->cpu))
+        dk_vunmap(vmap->cpu);
+    dk_release(vmap);
+}
+
+void dk_noncontiguous_finish(struct dk_mapping_state *state)
+{
+    struct vmap *vmap;
+
+    while ((vmap = leave(state, NULL, NULL)))
+        dk_release(vmap);
+}
+
+/* Takes away the addresses that @table still has before it is freed: its pages will be somebody else's. */
+static void hide_all(struct device *dev, const char *call, const struct sg_table *table,
+                     const struct dk_mapping *freed)
+{
+    struct dk_mapping_state *state = dk_device_machine(dev)->mapping;
+    struct vmap *vmap = leave(state, table, NULL);
+
+    if (!vmap)
+        return;
+    if (dk_checked(dev))
+        dk_check_freed_mapped(
+            dev, call, freed, "which dma_vmap_noncontiguous() still shows to the CPU",
+            "call dma_vunmap_noncontiguous() first: the pages are somebody else's afterwards");
+    else
+        dk_device_log(dev, 1, "%s: %llu bytes at 0x%llx still have a kernel address: it goes with them", call,
+                      freed->size, freed->dma);
+    for (; vmap; vmap = leave(state, table, NULL))
+        hide(vmap);
+}
+
 void dk_free_noncontiguous(struct device *dev, size_t size, struct sg_table *table,
                            enum dma_data_direction direction)
 {
     const char *call = "dma_free_noncontiguous";
+    struct dk_mapping asked, found;
 
     if (!table || !dk_undo_usable(dev, call, size, direction))
         return;
+    asked = (struct dk_mapping){
+        .kind = DK_MAPPING_NONCONTIGUOUS,
+        .dma = sg_dma_address(table->sgl),
+        .cpu = table,
+        .size = whole_pages(size),
+        .direction = direction,
+    };
+    hide_all(dev, call, table, &asked);
     if (dk_checked(dev)) {
-        const struct dk_mapping asked = {
-            .kind = DK_MAPPING_NONCONTIGUOUS,
-            .dma = sg_dma_address(table->sgl),
-            .cpu = table,
-            .size = whole_pages(size),
-            .direction = direction,
-        };
-        struct dk_mapping found;
-
         if (!dk_check_unmap(dev, call, &asked, &found))
             return;
         size = (size_t)found.size;
@@ -152,32 +220,63 @@ static struct page **pages_of(struct dk_memory *memory, struct sg_table *table, 
     return pages;
 }
 
+/* One address for the first @size bytes of @table. NULL, with a log line: out of memory or addresses, or it
+ * has fewer. */
+static void *show(struct device *dev, const char *call, size_t size, struct sg_table *table)
+{
+    struct dk_memory *memory = dk_device_machine(dev)->memory;
+    struct page **pages;
+    void *cpu;
+
+    /* One piece has an address already. */
+    if (table->orig_nents == 1 && size <= table->sgl->length)
+        return page_address(sg_page(table->sgl));
+    pages = pages_of(memory, table, PFN_UP(size));
+    if (!pages) {
+        dk_device_log(dev, 1, "%s: the table has no %zu bytes, or no memory is left", call, size);
+        return NULL;
+    }
+    cpu = dk_vmap(memory, pages, PFN_UP(size), false);
+    dk_release(pages);
+    return cpu;
+}
+
 void *dma_vmap_noncontiguous(struct device *dev, size_t size, struct sg_table *table)
 {
     const char *call = "dma_vmap_noncontiguous";
-    struct page **pages;
+    struct vmap *vmap;
     void *cpu;
 
     if (!table || !dk_device_usable(dev, call) || !dk_size_usable(dev, call, size))
         return NULL;
     dk_might_sleep_for(dev, GFP_KERNEL, call);
-    /* One piece has an address already. */
-    if (table->orig_nents == 1 && size <= table->sgl->length)
-        return page_address(sg_page(table->sgl));
-    pages = pages_of(dk_device_machine(dev)->memory, table, PFN_UP(size));
-    if (!pages) {
-        dk_device_log(dev, 1, "%s: the table has no %zu bytes, or no memory is left", call, size);
+    vmap = dk_allocate(1, sizeof(*vmap));
+    if (!vmap)
+        return NULL;
+    vmap->table = table;
+    cpu = show(dev, call, size, table);
+    if (!cpu) {
+        dk_release(vmap);
         return NULL;
     }
-    cpu = dk_vmap(dk_device_machine(dev)->memory, pages, PFN_UP(size), false);
-    dk_release(pages);
+    vmap->table = table;
+    vmap->cpu = cpu;
+    enter(dk_device_machine(dev)->mapping, vmap);
     return cpu;
 }
 
 void dma_vunmap_noncontiguous(struct device *dev, void *cpu)
 {
-    if (cpu && dk_device_usable(dev, "dma_vunmap_noncontiguous") && is_vmalloc_addr(cpu))
-        vunmap(cpu);
+    const char *call = "dma_vunmap_noncontiguous";
+    struct vmap *vmap;
+
+    if (!cpu || !dk_device_usable(dev, call))
+        return;
+    vmap = leave(dk_device_machine(dev)->mapping, NULL, cpu);
+    if (vmap)
+        hide(vmap);
+    else
+        dk_device_log(dev, 0, "%s: %p shows no allocation, or none any more", call, cpu);
 }
 
 int dma_mmap_noncontiguous(struct device *dev, struct vm_area_struct *vma, size_t size,

@@ -7,6 +7,7 @@
 #include "machine/machine.h"
 #include <dmakit/iommu.h>
 #include <dmakit/vmalloc.h>
+#include <signal.h>
 #include <sys/mman.h>
 
 /* 16 MiB of RAM; behind is behind an IOMMU, plain is not. */
@@ -292,6 +293,78 @@ static void wrong_arguments_are_refused(void **state)
     assert_int_equal(dk_machine_destroy(machine), 0);
 }
 
+static sigjmp_buf faulted;
+
+static void jump(int number)
+{
+    (void)number;
+    siglongjmp(faulted, 1);
+}
+
+/* Whether the CPU can write at @cpu. */
+static bool is_writable(volatile char *cpu)
+{
+    struct sigaction action = { .sa_handler = jump }, before;
+    bool writable = false;
+
+    sigaction(SIGSEGV, &action, &before);
+    if (!sigsetjmp(faulted, 1)) {
+        *cpu = 1;
+        writable = true;
+    }
+    sigaction(SIGSEGV, &before, NULL);
+    return writable;
+}
+
+/* Kernel addresses that a table still has when it is freed go with it, once and for all, and are reported. */
+static void kernel_addresses_end_with_the_table(void **state)
+{
+    const char *const names[] = { "behind", "plain" };
+    int depth, i;
+
+    (void)state;
+    for (depth = 0; depth < 2; depth++) {
+        for (i = 0; i < 2; i++) {
+            struct dk_machine *machine = machine_with(boards[0], NULL, 0, depth);
+            struct device *dev = dk_device_find(machine, names[i]);
+            struct sg_table *table, *other;
+            struct log_lines lines;
+            char *cpu, *again, *others;
+
+            dk_check_set_sink(machine, ignore_report, NULL);
+            table = dma_alloc_noncontiguous(dev, SIZE, DMA_BIDIRECTIONAL, GFP_KERNEL,
+                                            DMA_ATTR_ALLOC_SINGLE_PAGES);
+            other = dma_alloc_noncontiguous(dev, SIZE, DMA_BIDIRECTIONAL, GFP_KERNEL,
+                                            DMA_ATTR_ALLOC_SINGLE_PAGES);
+            cpu = dma_vmap_noncontiguous(dev, SIZE, table);
+            others = dma_vmap_noncontiguous(dev, SIZE, other);
+            again = dma_vmap_noncontiguous(dev, SIZE, table);
+            assert_true(cpu && others && again);
+            keep_log(&lines);
+            dma_free_noncontiguous(dev, SIZE, table, DMA_BIDIRECTIONAL);
+            assert_int_equal(lines.count, !depth);
+            assert_int_equal(dk_check_count(machine, NULL), depth);
+            assert_int_equal(dk_check_count(machine, "freed-while-mapped"), depth);
+            if (is_vmalloc_addr(cpu)) {
+                assert_false(is_writable(cpu));
+                assert_false(is_writable(again));
+            }
+            fill(others, SIZE, 3);
+            /* Too late, and not twice. */
+            keep_log(&lines);
+            dma_vunmap_noncontiguous(dev, cpu);
+            assert_int_equal(lines.count, 1);
+            dma_vunmap_noncontiguous(dev, others);
+            assert_int_equal(lines.count, 1);
+            dma_vunmap_noncontiguous(dev, others);
+            assert_int_equal(lines.count, 2);
+            drop_log();
+            dma_free_noncontiguous(dev, SIZE, other, DMA_BIDIRECTIONAL);
+            assert_int_equal(dk_machine_destroy(machine), depth);
+        }
+    }
+}
+
 /* ---- Coherent memory ---- */
 
 static void coherent_memory_has_one_address(void **state)
@@ -498,6 +571,7 @@ int main(void)
         cmocka_unit_test(elsewhere_it_is_one_piece),
         cmocka_unit_test(pieces_are_as_large_as_may_be),
         cmocka_unit_test(wrong_arguments_are_refused),
+        cmocka_unit_test(kernel_addresses_end_with_the_table),
         cmocka_unit_test(coherent_memory_has_one_address),
         cmocka_unit_test(attributes_say_how),
         cmocka_unit_test(contiguous_areas_serve),
