@@ -339,15 +339,37 @@ void dk_iommu_free(struct device *dev, size_t size, void *cpu, dma_addr_t dma, u
     give_chunks(dev, &chunks);
 }
 
+/*
+ * Whether the allocation at @cpu has @count pages: what lies behind it is others'. Blocks of pools have no
+ * length of their own, and are as long as the checker remembers.
+ */
+static bool has_pages(struct device *dev, const void *cpu, dma_addr_t dma, size_t count)
+{
+    struct dk_machine *machine = dk_device_machine(dev);
+    const size_t before_last = (count - 1) << PAGE_SHIFT;
+    const void *last = (const char *)cpu + before_last;
+    const struct dk_coherent_pool *pool = dev->dk->coherent_pool;
+    struct page *page;
+    phys_addr_t phys;
+
+    if (is_vmalloc_addr(cpu))
+        return count <= dk_vmap_pages(cpu);
+    if ((pool && dk_coherent_pool_holds(pool, cpu, before_last + 1, &phys)) ||
+        (dk_atomic_pool_holds(machine, cpu) && dk_atomic_pool_holds(machine, last)))
+        return dk_check_is_allocated(dev, cpu, dma, before_last + 1);
+    page = page_behind(dev, cpu, 0);
+    return page && page_private(page) == mark_of(dev) && count <= page->run;
+}
+
 int dk_iommu_mmap(struct device *dev, struct vm_area_struct *vma, void *cpu, dma_addr_t dma, size_t size,
                   unsigned long attrs)
 {
     unsigned long i, pages = PFN_UP(size), shown = vma_pages(vma);
 
-    (void)dma;
     if ((vma->vm_start | vma->vm_end) & (PAGE_SIZE - 1) || vma->vm_end <= vma->vm_start)
         return -EINVAL;
-    if (vma->vm_pgoff >= pages || shown > pages - vma->vm_pgoff)
+    if (vma->vm_pgoff >= pages || shown > pages - vma->vm_pgoff ||
+        !has_pages(dev, cpu, dma, vma->vm_pgoff + shown))
         return -ENXIO;
     for (i = 0; i < shown; i++) {
         struct page *page = page_behind(dev, cpu, (size_t)(vma->vm_pgoff + i) << PAGE_SHIFT);
@@ -372,13 +394,9 @@ int dk_iommu_get_sgtable(struct device *dev, struct sg_table *table, void *cpu, 
     struct page **pages;
     int error;
 
-    (void)dma;
     (void)attrs;
-    /* Before memory is taken for a size that is none. */
-    for (i = 0; i < count; i++) {
-        if (!page_behind(dev, cpu, i << PAGE_SHIFT))
-            return -ENXIO;
-    }
+    if (!has_pages(dev, cpu, dma, count))
+        return -ENXIO;
     pages = dk_allocate(count, sizeof(struct page *));
     if (!pages)
         return -ENOMEM;

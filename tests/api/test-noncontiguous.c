@@ -505,6 +505,60 @@ static void attributes_say_how(void **state)
     }
 }
 
+/* A size beyond the allocation leads to nobody else's pages. */
+static void neighbours_are_not_shown(void **state)
+{
+    static const struct {
+        gfp_t gfp;
+        unsigned long attrs;
+        size_t size;
+    } cases[] = {
+        { GFP_KERNEL, 0, 4096 },
+        { GFP_KERNEL, 0, 100 },
+        { GFP_KERNEL, 0, 8192 },
+        { GFP_KERNEL, 0, 12000 },
+        { GFP_KERNEL, DMA_ATTR_ALLOC_SINGLE_PAGES, 12288 },
+        { GFP_KERNEL, DMA_ATTR_FORCE_CONTIGUOUS, 12288 },
+        { GFP_ATOMIC, 0, 4096 },
+        { GFP_ATOMIC, 0, 8192 },
+    };
+    size_t i;
+    int board;
+
+    (void)state;
+    for (board = 0; board < 4; board++) {
+        struct dk_machine *machine = machine_with(boards[board & 1], NULL, 3, board >> 1);
+        struct device *dev = dk_device_find(machine, "behind");
+
+        for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+            const size_t size = cases[i].size, whole = (size_t)PFN_UP(size) << PAGE_SHIFT;
+            struct vm_area_struct fits = hold((unsigned)PFN_UP(size), 0), beyond = hold(1, PFN_UP(size));
+            dma_addr_t dma, others;
+            char *cpu = dma_alloc_attrs(dev, size, &dma, cases[i].gfp, cases[i].attrs);
+            char *other = dma_alloc_attrs(dev, size, &others, cases[i].gfp, cases[i].attrs);
+            struct sg_table table;
+
+            assert_true(cpu && other);
+            assert_int_equal(dma_mmap_attrs(dev, &fits, cpu, dma, size, cases[i].attrs), 0);
+            assert_int_equal(dma_mmap_attrs(dev, &beyond, cpu, dma, size, cases[i].attrs), -ENXIO);
+            assert_int_equal(dma_get_sgtable_attrs(dev, &table, cpu, dma, whole, cases[i].attrs), 0);
+            sg_free_table(&table);
+            /* Without the checker nobody knows how long a block of the atomic pool is. */
+            if (board >= 2 || cases[i].gfp == GFP_KERNEL || !(board & 1)) {
+                if (dma_get_sgtable_attrs(dev, &table, cpu, dma, whole + 1, cases[i].attrs) != -ENXIO ||
+                    dma_mmap_attrs(dev, &beyond, cpu, dma, 2 * whole, cases[i].attrs) != -ENXIO)
+                    fail_msg("board %d case %zu", board, i);
+            }
+            assert_int_equal(dma_get_sgtable_attrs(dev, &table, cpu, dma, 32 << 20, cases[i].attrs), -ENXIO);
+            let_go(&fits);
+            let_go(&beyond);
+            dma_free_attrs(dev, size, cpu, dma, cases[i].attrs);
+            dma_free_attrs(dev, size, other, others, cases[i].attrs);
+        }
+        assert_int_equal(dk_machine_destroy(machine), 0);
+    }
+}
+
 /* One piece of more than a block of pages is a contiguous area's, and goes back there. */
 static void contiguous_areas_serve(void **state)
 {
@@ -574,6 +628,7 @@ int main(void)
         cmocka_unit_test(kernel_addresses_end_with_the_table),
         cmocka_unit_test(coherent_memory_has_one_address),
         cmocka_unit_test(attributes_say_how),
+        cmocka_unit_test(neighbours_are_not_shown),
         cmocka_unit_test(contiguous_areas_serve),
         cmocka_unit_test(former_contents_are_gone),
     };
