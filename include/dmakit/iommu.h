@@ -26,7 +26,7 @@ struct dma_iommu_mapping;
 DK_PUBLIC struct dma_iommu_mapping *arm_iommu_create_mapping(struct device *dev, dma_addr_t base, u64 size);
 
 /* The caller's hold ends; the space goes with the last device that leaves it. Before the machine is
- * destroyed, which frees what is left. NULL is fine. */
+ * destroyed, which frees what is left. NULL is fine. May sleep. */
 DK_PUBLIC void arm_iommu_release_mapping(struct dma_iommu_mapping *mapping);
 
 /*

@@ -37,6 +37,7 @@ int dmabounce_register_dev(struct device *dev, unsigned long small_buffer_size,
     if (!dk_device_usable(dev, "dmabounce_register_dev") || !large_buffer_size ||
         large_buffer_size > dk_bounce_max_mapping(dev) || dev->dma_ops != &dk_direct_ops)
         return -EINVAL;
+    dk_might_sleep_for(dev, GFP_KERNEL, "dmabounce_register_dev");
     /* Undoing looks for buffers in the pool that the device has then. */
     dk_check_each_mapping(dev, note, &in_use);
     if (in_use || dev->dk->bounce || dev->dk->needs_bounce)
@@ -78,6 +79,7 @@ void dmabounce_unregister_dev(struct device *dev)
 
     if (!dk_device_usable(dev, "dmabounce_unregister_dev"))
         return;
+    dk_might_sleep_for(dev, GFP_KERNEL, "dmabounce_unregister_dev");
     if (!dev->dk->bounce_pages) {
         dk_device_log(dev, 1, "dmabounce_unregister_dev: the device was never registered");
         return;

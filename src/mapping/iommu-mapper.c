@@ -6,6 +6,7 @@
 
 #include "mapping/dispatch.h"
 #include "mapping/iommu-dma.h"
+#include <dmakit/spinlock.h>
 
 #undef arm_iommu_create_mapping
 
@@ -21,6 +22,10 @@ struct dma_iommu_mapping *arm_iommu_create_mapping(struct device *dev, dma_addr_
 
     if (!machine)
         return ERR_PTR(-ENODEV);
+    if (dev)
+        dk_might_sleep_for(dev, GFP_KERNEL, "arm_iommu_create_mapping");
+    else
+        dk_might_sleep("arm_iommu_create_mapping");
     if (!size || base + (size - 1) < base)
         return ERR_PTR(-EINVAL);
     return (struct dma_iommu_mapping *)dk_iommu_space_create(machine, base, base + (size - 1));
@@ -28,6 +33,8 @@ struct dma_iommu_mapping *arm_iommu_create_mapping(struct device *dev, dma_addr_
 
 void arm_iommu_release_mapping(struct dma_iommu_mapping *mapping)
 {
+    if (mapping)
+        dk_might_sleep("arm_iommu_release_mapping");
     dk_iommu_space_put(space_of(mapping));
 }
 
@@ -53,6 +60,7 @@ int arm_iommu_attach_device(struct device *dev, struct dma_iommu_mapping *mappin
 
     if (!space || !dk_device_usable(dev, "arm_iommu_attach_device"))
         return -EINVAL;
+    dk_might_sleep_for(dev, GFP_KERNEL, "arm_iommu_attach_device");
     if (dev->dma_ops != &dk_iommu_ops)
         return -ENODEV;
     if (space->machine != dk_device_machine(dev))
@@ -69,6 +77,7 @@ void arm_iommu_detach_device(struct device *dev)
 {
     if (!dk_device_usable(dev, "arm_iommu_detach_device"))
         return;
+    dk_might_sleep_for(dev, GFP_KERNEL, "arm_iommu_detach_device");
     if (dev->dma_ops != &dk_iommu_ops || !dev->dk->space || dev->dk->space->iommu >= 0) {
         dk_device_log(dev, 1, "arm_iommu_detach_device: the device is attached to no space of a driver's");
         return;

@@ -167,6 +167,7 @@ void dk_free_noncontiguous(struct device *dev, size_t size, struct sg_table *tab
 
     if (!table || !dk_undo_usable(dev, call, size, direction))
         return;
+    dk_might_sleep_for(dev, GFP_KERNEL, call);
     asked = (struct dk_mapping){
         .kind = DK_MAPPING_NONCONTIGUOUS,
         .dma = sg_dma_address(table->sgl),

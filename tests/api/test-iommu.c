@@ -4,6 +4,7 @@
  */
 #include "api.h"
 
+#include <dmakit/dmabounce.h>
 #include <dmakit/iommu.h>
 #include <pthread.h>
 
@@ -787,6 +788,88 @@ static void a_device_that_goes_leaves_the_space_to_the_others(void **state)
     dk_machine_destroy(machine);
 }
 
+/* ---- Context ---- */
+
+struct sleeper {
+    struct device *dev, *plain;
+    struct dma_iommu_mapping *space;
+    struct sg_table *table;
+};
+
+static void create(struct sleeper *s)
+{
+    s->space = arm_iommu_create_mapping(s->dev, 0x100000, 1 << 20);
+}
+
+static void create_for_a_bus(struct sleeper *s)
+{
+    s->space = arm_iommu_create_mapping((struct device *)NULL, 0x100000, 1 << 20);
+}
+
+static void attach(struct sleeper *s)
+{
+    assert_int_equal(arm_iommu_attach_device(s->dev, s->space), 0);
+}
+
+static void detach(struct sleeper *s)
+{
+    arm_iommu_detach_device(s->dev);
+}
+
+static void release(struct sleeper *s)
+{
+    arm_iommu_release_mapping(s->space);
+}
+
+static void free_table(struct sleeper *s)
+{
+    dma_free_noncontiguous(s->dev, 8192, s->table, DMA_TO_DEVICE);
+}
+
+static void register_bounce(struct sleeper *s)
+{
+    assert_int_equal(dmabounce_register_dev(s->plain, 512, 4096, NULL), 0);
+}
+
+static void unregister_bounce(struct sleeper *s)
+{
+    dmabounce_unregister_dev(s->plain);
+}
+
+/* Calls that may sleep are reported under a spinlock, each once, and nowhere else. */
+static void calls_that_may_sleep_are_watched(void **state)
+{
+    static void (*const calls[])(struct sleeper * s) = {
+        free_table,        create, attach, detach, release, create_for_a_bus, release, register_bounce,
+        unregister_bounce,
+    };
+    int locked;
+    size_t i;
+
+    (void)state;
+    for (locked = 0; locked < 2; locked++) {
+        struct dk_machine *machine = machine_that_faults(boards[0], NULL);
+        struct sleeper s = { .dev = dk_device_find(machine, "a"), .plain = dk_device_find(machine, "plain") };
+        spinlock_t lock;
+
+        spin_lock_init(&lock);
+        s.table = dma_alloc_noncontiguous(s.dev, 8192, DMA_TO_DEVICE, GFP_KERNEL, 0);
+        assert_non_null(s.table);
+        for (i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+            unsigned long before = dk_check_count(machine, "sleeps-in-atomic");
+
+            if (locked)
+                spin_lock(&lock);
+            calls[i](&s);
+            if (locked)
+                spin_unlock(&lock);
+            if (dk_check_count(machine, "sleeps-in-atomic") - before != (unsigned long)locked)
+                fail_msg("call %zu: %lu reports", i, dk_check_count(machine, "sleeps-in-atomic") - before);
+        }
+        assert_int_equal(dk_machine_destroy(machine), locked * i);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -804,6 +887,7 @@ int main(void)
         cmocka_unit_test(addresses_run_out_and_come_back),
         cmocka_unit_test(registers_are_reached_through_a_mapping),
         cmocka_unit_test(a_device_that_goes_leaves_the_space_to_the_others),
+        cmocka_unit_test(calls_that_may_sleep_are_watched),
     };
 
     dk_log_set_level(-1);
