@@ -408,13 +408,13 @@ static void test_fragments(void **state)
     for (unsigned has_memory = 0; has_memory < 2; has_memory++) {
         struct scene *scene = set_started(&small, 512 * KIB);
         struct dk_machine *machine = &scene->machine;
-        void *half, *page, *block = NULL;
+        void *first, *page, *block = NULL;
         unsigned count = 0, kept = 0;
         u64 unused, free_pages;
 
-        assert_non_null(dk_atomic_pool_take(machine, 256 * KIB, ANYWHERE, &half));
+        assert_non_null(dk_atomic_pool_take(machine, 128 * KIB, ANYWHERE, &first));
         assert_non_null(dk_atomic_pool_take(machine, 4096, ANYWHERE, &page));
-        assert_true(dk_atomic_pool_give(machine, half, 256 * KIB));
+        assert_true(dk_atomic_pool_give(machine, first, 128 * KIB));
         while (!has_memory &&
                (taken[count] = dk_pages_allocate(machine->memory, GFP_KERNEL | __GFP_NOWARN, 0)))
             count++;
