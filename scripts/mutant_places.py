@@ -27,7 +27,7 @@ ARITHMETIC = {'+': '-', '-': '+', '<<': '>>', '>>': '<<', '|': '&', '+=': '-=', 
               '/': '*', '%': '/'}
 STEPS = {'++': '--', '--': '++'}
 KEYWORDS = {'return', 'case', 'sizeof', 'if', 'while', 'for', 'switch', 'else', 'do', 'goto', 'typeof', '__typeof__'}
-UNTESTED_CALLS = re.compile(r'dk_log')
+UNTESTED_CALLS = re.compile(r'dk_log|dk_device_log')
 
 Token = collections.namedtuple('Token', 'kind text start end')
 

@@ -644,10 +644,39 @@ static void what_is_left_is_logged_by_name(void **state)
     assert_non_null(strstr(lines.text, "are used by /bus@0/nic@0 (100 bytes in 1 buffer)"));
 }
 
+/* The bus shows the confined device half of its pool: that half is used to the end, and nothing beyond. */
+static void a_window_may_show_half_of_a_pool(void **state)
+{
+    struct dk_machine *machine = machine_with(
+        HIGH_AND_LOW("dma-coherent;", "dma-ranges = <0 0x80000000 0 0x1000000 0 0x80000>;"), NULL, 0, 1);
+    struct device *dev = dk_device_find(machine, "confined");
+    char *buffer = kmalloc(2048, GFP_KERNEL);
+    dma_addr_t mapped[512];
+    unsigned count = 0;
+    bool seen[256] = { false };
+
+    (void)state;
+    while (count < 512) {
+        mapped[count] = dma_map_single(dev, buffer, 2048, DMA_TO_DEVICE);
+        if (dma_mapping_error(dev, mapped[count]))
+            break;
+        assert_in_range(mapped[count], 0x80000000, 0x8007f800);
+        assert_false(seen[(mapped[count] - 0x80000000) / 2048]);
+        seen[(mapped[count] - 0x80000000) / 2048] = true;
+        count++;
+    }
+    assert_int_equal(count, 256);
+    while (count)
+        dma_unmap_single(dev, mapped[--count], 2048, DMA_TO_DEVICE);
+    kfree(buffer);
+    assert_int_equal(dk_machine_destroy(machine), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_rule_decides),
+        cmocka_unit_test(a_window_may_show_half_of_a_pool),
         cmocka_unit_test(no_rule_is_reach),
         cmocka_unit_test(an_own_pool_fills_and_recovers),
         cmocka_unit_test(a_pool_has_room_for_so_many),

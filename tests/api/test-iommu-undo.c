@@ -103,6 +103,46 @@ static void a_wrong_free_frees_nothing(void **state)
     assert_int_equal(dk_machine_destroy(machine), 0);
 }
 
+/* What an allocation that fails, or is freed, took on the way is nobody's any more. */
+static void what_is_freed_leaves_nothing(void **state)
+{
+    struct dk_machine *machine = machine_with(
+        SMALL_BOARD("dma-noncoherent;", "ranges;"
+                                        " mmu: iommu@1 { #iommu-cells = <1>; };"
+                                        " behind@2 { compatible = \"dmakit,nic\"; iommus = <&mmu 1>; };"),
+        NULL, 0, 1);
+    struct device *dev = dk_device_find(machine, "/bus@0/behind@2");
+    struct dma_iommu_mapping *space = arm_iommu_create_mapping(dev, 0x10000, 4 * 4096);
+    char *buffer = kmalloc(4 * 4096, GFP_KERNEL), *cpu;
+    dma_addr_t dma, more;
+    unsigned i;
+
+    (void)state;
+    cpu = dma_alloc_coherent(dev, 3 * 4096, &dma, GFP_KERNEL);
+    assert_non_null(cpu);
+    assert_true(is_vmalloc_addr(cpu));
+    assert_non_null(vmalloc_to_page(cpu));
+    dma_free_coherent(dev, 3 * 4096, cpu, dma);
+    assert_null(vmalloc_to_page(cpu));
+
+    assert_int_equal(arm_iommu_attach_device(dev, space), 0);
+    dma = dma_map_single(dev, buffer, 4 * 4096, DMA_TO_DEVICE);
+    assert_int_equal(dma_mapping_error(dev, dma), 0);
+    /* More often than an atomic pool has pages, however far it grows. */
+    for (i = 0; i < 5000; i++) {
+        assert_null(dma_alloc_attrs(dev, 4096, &more, GFP_ATOMIC, DMA_ATTR_NO_WARN));
+        assert_null(dma_alloc_attrs(dev, 3 * 4096, &more, GFP_KERNEL, DMA_ATTR_NO_WARN));
+    }
+    dma_unmap_single(dev, dma, 4 * 4096, DMA_TO_DEVICE);
+    cpu = dma_alloc_coherent(dev, 4096, &more, GFP_ATOMIC);
+    assert_non_null(cpu);
+    dma_free_coherent(dev, 4096, cpu, more);
+    arm_iommu_detach_device(dev);
+    arm_iommu_release_mapping(space);
+    kfree(buffer);
+    assert_int_equal(dk_machine_destroy(machine), 0);
+}
+
 /* A USB interface maps as its controller, also after the controller moved. */
 static void what_hangs_on_a_device_moves_with_it(void **state)
 {
@@ -173,6 +213,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_second_unmap_gives_nothing_back),
         cmocka_unit_test(a_wrong_free_frees_nothing),
+        cmocka_unit_test(what_is_freed_leaves_nothing),
         cmocka_unit_test(what_hangs_on_a_device_moves_with_it),
         cmocka_unit_test(each_added_function_has_a_context_of_its_own),
     };
