@@ -403,7 +403,7 @@ static void an_id_is_a_context(void **state)
     struct device *a = dk_device_find(machine, "a"), *b = dk_device_find(machine, "b");
     struct device *c = dk_device_find(machine, "c"), *d = dk_device_find(machine, "d");
     struct device *f[3], *added[2], *below;
-    char name[16];
+    char name[24];
     int i;
 
     (void)state;
