@@ -6,6 +6,7 @@
 
 #include <dmakit/fail.h>
 #include <dmakit/iommu.h>
+#include <pthread.h>
 
 #define BOARD(coherence)                                                                                                      \
     "/dts-v1/;\n/ { #address-cells = <1>; #size-cells = <1>; model = \"addresses\"; compatible = \"dmakit,test\"; " coherence \
@@ -505,6 +506,60 @@ static void a_copy_does_not_end_a_range_again(void **state)
     }
 }
 
+struct worker {
+    struct device *dev;
+    pthread_t thread;
+    unsigned failures;
+};
+
+/* Ends each range twice; nothing but its own memory may ever be linked in one. */
+static void *take_and_end_twice(void *data)
+{
+    struct worker *worker = data;
+    struct page *page = alloc_page(GFP_KERNEL);
+    struct dma_iova_state range, copy;
+    int i;
+
+    for (i = 0; i < 500; i++) {
+        if (!dma_iova_try_alloc(worker->dev, &range, 0, i & 1 ? 8192 : 4096) ||
+            dma_iova_link(worker->dev, &range, page_to_phys(page), 0, 4096, DMA_TO_DEVICE, 0) ||
+            iommu_iova_to_phys(iommu_get_domain_for_dev(worker->dev), range.addr) != page_to_phys(page))
+            worker->failures++;
+        copy = range;
+        dma_iova_destroy(worker->dev, &range, 4096, DMA_TO_DEVICE, 0);
+        /* Another thread may have these addresses now, but then they are another device's. */
+        dma_iova_free(worker->dev, &copy);
+    }
+    __free_page(page);
+    return NULL;
+}
+
+static void threads_do_not_end_each_others_ranges(void **state)
+{
+    int depth, i;
+
+    (void)state;
+    for (depth = 0; depth < 2; depth++) {
+        struct dk_machine *machine = machine_with(boards[0], NULL, 0, depth);
+        struct worker workers[4] = { { .failures = 0 } };
+        char name[24];
+
+        dk_check_set_sink(machine, ignore_report, NULL);
+        for (i = 0; i < 4; i++) {
+            snprintf(name, sizeof(name), "part-%d", i);
+            workers[i].dev = device_below(machine, "behind", name);
+        }
+        for (i = 0; i < 4; i++)
+            assert_int_equal(pthread_create(&workers[i].thread, NULL, take_and_end_twice, &workers[i]), 0);
+        for (i = 0; i < 4; i++) {
+            pthread_join(workers[i].thread, NULL);
+            assert_int_equal(workers[i].failures, 0);
+        }
+        assert_int_equal(dk_check_count(machine, "free-not-allocated"), depth * 4 * 500);
+        assert_int_equal(dk_machine_destroy(machine), depth * 4 * 500);
+    }
+}
+
 /* A state is its device's, and only as long as the range is: others neither put memory into it nor take it.
  */
 static void a_range_is_its_devices(void **state)
@@ -594,6 +649,7 @@ int main(void)
         cmocka_unit_test(ranges_run_out),
         cmocka_unit_test(leaks_and_second_ends_are_reported),
         cmocka_unit_test(a_copy_does_not_end_a_range_again),
+        cmocka_unit_test(threads_do_not_end_each_others_ranges),
         cmocka_unit_test(a_range_is_its_devices),
         cmocka_unit_test(linked_memory_at_the_end_is_reported),
     };
