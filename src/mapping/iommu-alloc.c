@@ -453,7 +453,7 @@ struct sg_table *dk_iommu_alloc_noncontiguous(struct device *dev, size_t size,
                                               enum dma_data_direction direction, gfp_t gfp,
                                               unsigned long attrs)
 {
-    struct sg_table *table = dk_allocate(1, sizeof(*table));
+    struct sg_table *table = dk_table_create(dev);
     size_t count = PFN_UP(size);
     struct page **pages;
     struct list_head chunks;
@@ -462,7 +462,7 @@ struct sg_table *dk_iommu_alloc_noncontiguous(struct device *dev, size_t size,
     if (!table)
         return NULL;
     if (!take_chunks(dev, count, gfp, attrs, &chunks))
-        goto release;
+        goto destroy;
     if (!clear_chunks(dev, &chunks, false))
         goto give;
     pages = list_pages(&chunks, count);
@@ -472,21 +472,19 @@ struct sg_table *dk_iommu_alloc_noncontiguous(struct device *dev, size_t size,
         goto release_pages;
     dma = map_chunks(dev, &chunks, count, *dev->dma_mask, dk_iommu_rights(direction), attrs);
     if (dma == DMA_MAPPING_ERROR)
-        goto free_table;
+        goto release_pages;
     dk_release(pages);
     table->nents = 1;
     sg_dma_address(table->sgl) = dma;
     sg_dma_len(table->sgl) = (unsigned)(count << PAGE_SHIFT);
     return table;
 
-free_table:
-    sg_free_table(table);
 release_pages:
     dk_release(pages);
 give:
     give_chunks(dev, &chunks);
-release:
-    dk_release(table);
+destroy:
+    dk_table_destroy(dev, table);
     return NULL;
 }
 
@@ -523,6 +521,5 @@ void dk_iommu_free_noncontiguous(struct device *dev, size_t size, struct sg_tabl
     }
     dk_iommu_space_release(dev->dk->space, sg_dma_address(table->sgl), PFN_UP(size));
     give_chunks(dev, &chunks);
-    sg_free_table(table);
-    dk_release(table);
+    dk_table_destroy(dev, table);
 }

@@ -46,6 +46,8 @@ struct dk_mapping_state {
     struct page *sa1111_pages;     /* its memory */
     pthread_mutex_t spaces_lock;
     struct list_head spaces; /* IOMMU address spaces, guarded by spaces_lock */
+    pthread_mutex_t tables_lock;
+    struct list_head tables; /* of noncontiguous allocations, guarded by tables_lock */
     pthread_mutex_t remaps_lock;
     struct list_head remaps; /* remap.h's, oldest first; guarded by remaps_lock */
     pthread_mutex_t vmaps_lock;
@@ -91,6 +93,15 @@ int dk_sa1111_start(struct dk_machine *machine);
 void dk_sa1111_device_added(struct device *dev);
 /* @count pages that @dev reaches under its coherent mask, or NULL; for dk_give_pages(). */
 struct page *dk_direct_take(struct device *dev, size_t count, gfp_t gfp);
+
+/* ---- Memory in pieces ---- */
+
+/* An empty table for @dev that goes with the machine if its driver forgets it, or NULL. */
+struct sg_table *dk_table_create(struct device *dev);
+/* Frees it with its entries. */
+void dk_table_destroy(struct device *dev, struct sg_table *table);
+/* Frees what drivers forgot. */
+void dk_tables_finish(struct dk_mapping_state *state);
 
 /* ---- The IOMMU's back end ---- */
 

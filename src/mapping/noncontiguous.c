@@ -13,30 +13,69 @@ static u64 whole_pages(size_t size)
     return (u64)PFN_UP(size) << PAGE_SHIFT;
 }
 
+struct kept_table {
+    struct sg_table table; /* first: what the driver has is this */
+    struct list_head link;
+};
+
+struct sg_table *dk_table_create(struct device *dev)
+{
+    struct dk_mapping_state *state = dk_device_machine(dev)->mapping;
+    struct kept_table *kept = dk_allocate(1, sizeof(*kept));
+
+    if (!kept)
+        return NULL;
+    pthread_mutex_lock(&state->tables_lock);
+    list_add(&kept->link, &state->tables);
+    pthread_mutex_unlock(&state->tables_lock);
+    return &kept->table;
+}
+
+void dk_table_destroy(struct device *dev, struct sg_table *table)
+{
+    struct dk_mapping_state *state = dk_device_machine(dev)->mapping;
+    struct kept_table *kept = container_of(table, struct kept_table, table);
+
+    pthread_mutex_lock(&state->tables_lock);
+    list_del(&kept->link);
+    pthread_mutex_unlock(&state->tables_lock);
+    sg_free_table(table);
+    dk_release(kept);
+}
+
+void dk_tables_finish(struct dk_mapping_state *state)
+{
+    struct kept_table *kept, *following;
+
+    list_for_each_entry_safe (kept, following, &state->tables, link) {
+        list_del(&kept->link);
+        sg_free_table(&kept->table);
+        dk_release(kept);
+    }
+}
+
 /* One piece, where no IOMMU makes several one. */
 static struct sg_table *alloc_contiguous(struct device *dev, size_t size, enum dma_data_direction direction,
                                          gfp_t gfp)
 {
-    struct sg_table *table = dk_allocate(1, sizeof(*table));
+    struct sg_table *table = dk_table_create(dev);
     struct page *page;
     dma_addr_t dma;
 
     if (!table)
         return NULL;
     if (!dev->dma_ops->alloc_pages_op || sg_alloc_table(table, 1, gfp))
-        goto release;
+        goto destroy;
     page = dev->dma_ops->alloc_pages_op(dev, size, &dma, direction, gfp);
     if (!page)
-        goto free_table;
+        goto destroy;
     sg_set_page(table->sgl, page, (unsigned)whole_pages(size), 0);
     sg_dma_address(table->sgl) = dma;
     sg_dma_len(table->sgl) = table->sgl->length;
     return table;
 
-free_table:
-    sg_free_table(table);
-release:
-    dk_release(table);
+destroy:
+    dk_table_destroy(dev, table);
     return NULL;
 }
 
@@ -44,8 +83,7 @@ static void free_contiguous(struct device *dev, size_t size, struct sg_table *ta
                             enum dma_data_direction direction)
 {
     dev->dma_ops->free_pages(dev, size, sg_page(table->sgl), sg_dma_address(table->sgl), direction);
-    sg_free_table(table);
-    dk_release(table);
+    dk_table_destroy(dev, table);
 }
 
 struct sg_table *dk_alloc_noncontiguous(struct device *dev, size_t size, enum dma_data_direction direction,

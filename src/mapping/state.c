@@ -196,6 +196,8 @@ int dk_mapping_start(struct dk_machine *machine, const struct dk_mapping_config 
     INIT_LIST_HEAD(&state->remaps);
     pthread_mutex_init(&state->vmaps_lock, NULL);
     INIT_LIST_HEAD(&state->vmaps);
+    pthread_mutex_init(&state->tables_lock, NULL);
+    INIT_LIST_HEAD(&state->tables);
     machine->mapping = state;
     state->machine = machine;
     state->config = *config;
@@ -252,11 +254,13 @@ void dk_mapping_finish(struct dk_machine *machine)
     dk_bounce_destroy(state->sa1111);
     dk_iommu_spaces_finish(state);
     dk_noncontiguous_finish(state);
+    dk_tables_finish(state);
     dk_cma_destroy(state->own_cma);
     dk_coherent_pool_destroy(state->own_pool);
     pthread_mutex_destroy(&state->vmaps_lock);
     pthread_mutex_destroy(&state->remaps_lock);
     pthread_mutex_destroy(&state->spaces_lock);
+    pthread_mutex_destroy(&state->tables_lock);
     dk_release(state->regions);
     dk_release(state->nodes);
     dk_release(state);

@@ -618,6 +618,23 @@ static void former_contents_are_gone(void **state)
     }
 }
 
+/* What a driver forgets is reported, and goes with the machine. */
+static void forgotten_tables_go_with_the_machine(void **state)
+{
+    static const char *const names[] = { "behind", "plain" };
+    int i;
+
+    (void)state;
+    for (i = 0; i < 4; i++) {
+        struct dk_machine *machine = machine_with(boards[0], NULL, 0, i >> 1);
+
+        dk_check_set_sink(machine, ignore_report, NULL);
+        assert_non_null(dma_alloc_noncontiguous(dk_device_find(machine, names[i & 1]), SIZE, DMA_TO_DEVICE,
+                                                GFP_KERNEL, 0));
+        assert_int_equal(dk_machine_destroy(machine), i >> 1);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -631,6 +648,7 @@ int main(void)
         cmocka_unit_test(neighbours_are_not_shown),
         cmocka_unit_test(contiguous_areas_serve),
         cmocka_unit_test(former_contents_are_gone),
+        cmocka_unit_test(forgotten_tables_go_with_the_machine),
     };
 
     dk_log_set_level(-1);
