@@ -347,7 +347,8 @@ static bool has_pages(struct device *dev, const void *cpu, dma_addr_t dma, size_
 {
     struct dk_machine *machine = dk_device_machine(dev);
     const size_t before_last = (count - 1) << PAGE_SHIFT;
-    const void *last = (const char *)cpu + before_last;
+    /* Not a pointer's arithmetic: the size is the driver's, and may be anything. */
+    const void *last = (const void *)((uintptr_t)cpu + before_last);
     const struct dk_coherent_pool *pool = dev->dk->coherent_pool;
     struct page *page;
     phys_addr_t phys;
