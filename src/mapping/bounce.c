@@ -561,6 +561,16 @@ static bool make_magazines(struct dk_bounce_pool *pool)
     return pool->magazines;
 }
 
+static void free_pool(struct dk_bounce_pool *pool)
+{
+    dk_magazines_destroy(pool->magazines);
+    dk_release(pool->threads_memory);
+    dk_release(pool->soiled);
+    dk_release(pool->records_memory);
+    dk_bounce_slots_destroy(pool->slots);
+    dk_release(pool);
+}
+
 struct dk_bounce_pool *dk_bounce_create(struct dk_machine *machine, phys_addr_t phys, u64 size,
                                         const char *name)
 {
@@ -592,12 +602,7 @@ struct dk_bounce_pool *dk_bounce_create(struct dk_machine *machine, phys_addr_t 
     return pool;
 
 destroy:
-    dk_magazines_destroy(pool->magazines);
-    dk_release(pool->threads_memory);
-    dk_release(pool->soiled);
-    dk_release(pool->records_memory);
-    dk_bounce_slots_destroy(pool->slots);
-    dk_release(pool);
+    free_pool(pool);
     return ERR_PTR(-ENOMEM);
 }
 
@@ -606,10 +611,5 @@ void dk_bounce_destroy(struct dk_bounce_pool *pool)
     if (!pool)
         return;
     dk_bounce_log_left(pool);
-    dk_magazines_destroy(pool->magazines);
-    dk_release(pool->threads_memory);
-    dk_release(pool->soiled);
-    dk_release(pool->records_memory);
-    dk_bounce_slots_destroy(pool->slots);
-    dk_release(pool);
+    free_pool(pool);
 }
