@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 /* Above the last physical address there can be. */
@@ -171,6 +172,7 @@ static void release(struct dk_memory *memory)
     struct dk_ram_map *map = memory->map;
 
     dk_slab_finish(memory->slab);
+    dk_movable_finish(memory->movable);
     dk_vmalloc_finish(memory->vmalloc);
     dk_zones_finish(memory);
     dk_sections_finish(memory);
@@ -214,7 +216,8 @@ static int start(struct dk_memory *memory, const struct dk_memory_config *config
     }
     memory->slab = dk_slab_start(memory);
     memory->vmalloc = dk_vmalloc_start(memory);
-    if (!memory->slab || !memory->vmalloc)
+    memory->movable = dk_movable_start(config->stop_by_signal);
+    if (!memory->slab || !memory->vmalloc || !memory->movable)
         return -ENOMEM;
     return dk_current_add(memory);
 }
@@ -378,16 +381,42 @@ int dk_memory_add(struct dk_memory *memory, phys_addr_t base, u64 size)
     return error;
 }
 
-int dk_memory_show(struct dk_memory *memory, void *address, phys_addr_t phys, u64 size, bool uncached)
+/* As mmap(). A sanitizer takes that for a store to all of the range, which races with the threads that use
+ * it. */
+static void *map_unseen(void *address, size_t size, int fd, phys_addr_t phys)
 {
-    int fd = uncached && memory->two_views ? memory->dram_fd : memory->cached_fd;
+    const int protection = PROT_READ | PROT_WRITE, flags = MAP_SHARED | MAP_FIXED | MAP_NORESERVE;
+
+#ifdef SYS_mmap2
+    return (void *)syscall(SYS_mmap2, address, size, protection, flags, fd, (long)(phys >> 12));
+#else
+    return (void *)syscall(SYS_mmap, address, size, protection, flags, fd, (long)phys);
+#endif
+}
+
+static int show(struct dk_memory *memory, void *address, phys_addr_t phys, u64 size, int fd, bool same)
+{
+    void *shown;
 
     if (!size || (((uintptr_t)address | phys | size) & (PAGE_SIZE - 1)) ||
         !dk_memory_is_ram(memory, phys, size))
         return -EINVAL;
-    if (dk_memory_forked(memory) || dk_fault_point() ||
-        mmap(address, (size_t)size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, fd,
-             (off_t)phys) == MAP_FAILED)
+    if (dk_memory_forked(memory) || dk_fault_point())
         return -ENOMEM;
-    return 0;
+    shown = same ? map_unseen(address, (size_t)size, fd, phys)
+                 : mmap(address, (size_t)size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE,
+                        fd, (off_t)phys);
+    return shown == MAP_FAILED ? -ENOMEM : 0;
+}
+
+int dk_memory_show(struct dk_memory *memory, void *address, phys_addr_t phys, u64 size, bool uncached)
+{
+    int fd = uncached && memory->two_views ? memory->dram_fd : memory->cached_fd;
+
+    return show(memory, address, phys, size, fd, false);
+}
+
+int dk_memory_show_copy(struct dk_memory *memory, void *address, phys_addr_t phys, u64 size)
+{
+    return show(memory, address, phys, size, memory->cached_fd, true);
 }

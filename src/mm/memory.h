@@ -32,6 +32,7 @@ struct dk_memory_config {
     u64 reserve;                  /* pages, over all zones, that requests without __GFP_HIGH leave free */
     u64 highmem;                  /* bytes at the top of RAM without a kernel address; 0 on 64-bit boards */
     u64 seed;                     /* 0: no fragmentation */
+    bool stop_by_signal;          /* stores into pages that move: userfaultfd is not tried (write-stop.h) */
     const struct dk_hooks *hooks; /* kept, not copied; may be NULL */
     void *machine;                /* the owner, for dk_memory_machine() */
 };
@@ -98,6 +99,10 @@ int dk_memory_add(struct dk_memory *memory, phys_addr_t base, u64 size);
  * view. The caller unmaps it with munmap(). 0; -EINVAL unaligned or no RAM there; -ENOMEM.
  */
 int dk_memory_show(struct dk_memory *memory, void *address, phys_addr_t phys, u64 size, bool uncached);
+
+/* As dk_memory_show() in the cached view, in place of memory that holds the same and that threads are using.
+ */
+int dk_memory_show_copy(struct dk_memory *memory, void *address, phys_addr_t phys, u64 size);
 
 /*
  * The section that holds @phys, mapped now if need be; NULL when @phys lies in no RAM section or memory ran

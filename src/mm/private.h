@@ -2,8 +2,8 @@
 /*
  * What the files of this room share about a machine's memory.
  *
- * Lock order: slab_lock or vmalloc_lock, then pages_lock, then section_lock. Physical addresses in the page
- * allocator are page frame numbers; ends are exclusive.
+ * Lock order: the movable lock, the write stop's, slab_lock or vmalloc_lock, pages_lock, section_lock.
+ * Physical addresses in the page allocator are page frame numbers; ends are exclusive.
  */
 #ifndef DK_MM_PRIVATE_H
 #define DK_MM_PRIVATE_H
@@ -84,8 +84,9 @@ struct dk_zone {
 #define DK_PAGE_VMALLOC 0x10u /* a vmalloc() area's */
 #define DK_PAGE_CMA 0x20u     /* cma_alloc()'s */
 #define DK_PAGE_GIVEN 0x40u   /* cma_release() came, but references are left */
+#define DK_PAGE_MOVABLE 0x80u /* a movable mapping's, which private_data leads to */
 /* Somebody's, so that __free_pages() must not touch it. */
-#define DK_PAGE_OWNED (DK_PAGE_LARGE | DK_PAGE_SLAB | DK_PAGE_VMALLOC | DK_PAGE_CMA)
+#define DK_PAGE_OWNED (DK_PAGE_LARGE | DK_PAGE_SLAB | DK_PAGE_VMALLOC | DK_PAGE_CMA | DK_PAGE_MOVABLE)
 
 /* Sets up the zones of @memory from its map: every page of it is free. 0, or -ENOMEM. */
 int dk_zones_start(struct dk_memory *memory, const struct dk_memory_config *config,
@@ -161,6 +162,7 @@ struct dk_section_leaf {
 
 struct dk_slab_state;
 struct dk_vmalloc_state;
+struct dk_movable_state;
 
 struct dk_memory {
     struct list_head link; /* in the list of live memories */
@@ -186,6 +188,7 @@ struct dk_memory {
 
     struct dk_slab_state *slab;
     struct dk_vmalloc_state *vmalloc;
+    struct dk_movable_state *movable;
 };
 
 /* slab.c */
@@ -194,6 +197,10 @@ void dk_slab_finish(struct dk_slab_state *state);
 /* vmalloc.c */
 struct dk_vmalloc_state *dk_vmalloc_start(struct dk_memory *memory);
 void dk_vmalloc_finish(struct dk_vmalloc_state *state);
+/* movable.c */
+struct dk_movable_state *dk_movable_start(bool by_signal);
+/* Mappings that are left go, their pages with the memory. */
+void dk_movable_finish(struct dk_movable_state *state);
 /* The page behind @address, or NULL when nothing is mapped there. Takes vmalloc_lock. */
 struct page *dk_vmalloc_page(struct dk_memory *memory, const void *address);
 

@@ -297,6 +297,22 @@ bool dk_vmalloc_unmap(const void *address, enum dk_area_kind kind)
     return true;
 }
 
+int dk_vmalloc_replace(struct dk_memory *memory, char *address, struct page *page)
+{
+    struct dk_vmalloc_state *state = memory->vmalloc;
+    struct dk_area *area;
+    int error = -EINVAL;
+
+    pthread_mutex_lock(&state->lock);
+    area = area_around(state, address);
+    if (area)
+        error = dk_memory_show_copy(memory, address, page_to_phys(page), PAGE_SIZE);
+    if (!error)
+        area->pages[(size_t)(address - area->start) >> PAGE_SHIFT] = page;
+    pthread_mutex_unlock(&state->lock);
+    return error;
+}
+
 const void *dk_vmalloc_find_kmap(struct dk_memory *memory, const struct page *page)
 {
     struct dk_vmalloc_state *state = memory->vmalloc;

@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: MIT */
+#include "mm/movable.h"
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "mm/vmalloc.h"
+#include "mm/write-stop.h"
+#include <string.h>
+
+/* Where a page stands in a mapping: what its private_data leads to. */
+struct dk_place {
+    struct dk_movable *movable;
+    struct page *page;
+};
+
+struct dk_movable {
+    struct dk_memory *memory;
+    struct list_head link; /* in the memory's list */
+    gfp_t gfp;
+    char *start;
+    size_t count; /* pages */
+    struct dk_place places[];
+};
+
+struct dk_movable_state {
+    pthread_mutex_t lock; /* pages are where they are while it is held */
+    struct list_head all;
+    struct dk_write_stop stop;
+};
+
+struct dk_write_stop *dk_memory_write_stop(struct dk_memory *memory)
+{
+    return &memory->movable->stop;
+}
+
+struct dk_movable_state *dk_movable_start(bool by_signal)
+{
+    struct dk_movable_state *state = dk_allocate(1, sizeof(*state));
+
+    if (!state)
+        return NULL;
+    pthread_mutex_init(&state->lock, NULL);
+    INIT_LIST_HEAD(&state->all);
+    dk_write_stop_init(&state->stop, by_signal);
+    return state;
+}
+
+void dk_movable_finish(struct dk_movable_state *state)
+{
+    struct dk_movable *movable, *following;
+
+    if (!state)
+        return;
+    list_for_each_entry_safe (movable, following, &state->all, link)
+        dk_release(movable);
+    dk_write_stop_finish(&state->stop);
+    pthread_mutex_destroy(&state->lock);
+    dk_release(state);
+}
+
+/* ---- Pages ---- */
+
+/* Makes @page, which is ours, the one at @place. */
+static void enter(struct dk_memory *memory, struct dk_place *place, struct page *page)
+{
+    pthread_mutex_lock(&memory->pages_lock);
+    page->flags |= DK_PAGE_MOVABLE;
+    page->private_data = (unsigned long)(uintptr_t)place;
+    pthread_mutex_unlock(&memory->pages_lock);
+    place->page = page;
+}
+
+/* @page is an ordinary one again. */
+static void leave(struct dk_memory *memory, struct page *page)
+{
+    pthread_mutex_lock(&memory->pages_lock);
+    page->flags &= ~DK_PAGE_MOVABLE;
+    page->private_data = 0;
+    pthread_mutex_unlock(&memory->pages_lock);
+}
+
+/* The place of @page in *place. 0; -EINVAL it has none; -EBUSY somebody has a reference to it. Under the
+ * lock. */
+static int find_place(struct dk_memory *memory, const struct page *page, struct dk_place **place)
+{
+    int error = -EINVAL;
+
+    pthread_mutex_lock(&memory->pages_lock);
+    if (page->flags & DK_PAGE_MOVABLE) {
+        *place = (struct dk_place *)(uintptr_t)page->private_data;
+        error = page->count == 1 ? 0 : -EBUSY;
+    }
+    pthread_mutex_unlock(&memory->pages_lock);
+    return error;
+}
+
+static int move(struct dk_memory *memory, struct page *from, struct page *to)
+{
+    struct dk_write_stop *stop = &memory->movable->stop;
+    const char *contents = dk_memory_cached(memory, page_to_phys(from));
+    char *copy = dk_memory_cached(memory, page_to_phys(to)), *address;
+    struct dk_place *place;
+    int error;
+
+    if (!contents || !copy)
+        return -ENOMEM;
+    error = find_place(memory, from, &place);
+    if (error)
+        return error;
+    address = place->movable->start + ((size_t)(place - place->movable->places) << PAGE_SHIFT);
+    error = dk_writes_stop(stop, address);
+    if (error)
+        return error;
+    memcpy(copy, contents, PAGE_SIZE);
+    error = dk_vmalloc_replace(memory, address, to);
+    dk_writes_resume(stop, address, !error);
+    if (error)
+        return error;
+    enter(memory, place, to);
+    leave(memory, from);
+    return 0;
+}
+
+int dk_movable_move(struct dk_memory *memory, struct page *from, struct page *to)
+{
+    int error;
+
+    pthread_mutex_lock(&memory->movable->lock);
+    error = move(memory, from, to);
+    pthread_mutex_unlock(&memory->movable->lock);
+    return error;
+}
+
+static struct page *take_page(struct dk_memory *memory, gfp_t gfp)
+{
+    return dk_pages_take_marked(memory, gfp, 1, 1, 0, (phys_addr_t)-1, 0);
+}
+
+static void give_page(struct dk_memory *memory, struct page *page)
+{
+    dk_pages_give_marked(memory, page, 1, 0, "dk_movable_destroy");
+}
+
+/* ---- Mappings ---- */
+
+/* Gives the first @count pages of @movable back. */
+static void give_pages(struct dk_movable *movable, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        leave(movable->memory, movable->places[i].page);
+        give_page(movable->memory, movable->places[i].page);
+    }
+}
+
+/* Shows the pages at new addresses. */
+static int show(struct dk_movable *movable)
+{
+    struct page **pages = dk_allocate(movable->count, sizeof(struct page *));
+
+    if (!pages)
+        return -ENOMEM;
+    for (size_t i = 0; i < movable->count; i++)
+        pages[i] = movable->places[i].page;
+    movable->start = dk_vmalloc_map(movable->memory, pages, movable->count, DK_AREA_MOVABLE, false);
+    dk_release(pages);
+    return movable->start ? 0 : -ENOMEM;
+}
+
+struct dk_movable *dk_movable_create(size_t size, gfp_t gfp)
+{
+    struct dk_memory *memory = dk_current_for("dk_movable_create");
+    size_t count = size / PAGE_SIZE + (size % PAGE_SIZE != 0), done = 0;
+    enum dk_zone_kind kinds[DK_ZONE_COUNT];
+    struct dk_movable *movable;
+
+    dk_might_sleep_gfp(memory, GFP_KERNEL, "dk_movable_create");
+    if (!memory)
+        return ERR_PTR(-ENODEV);
+    if (!(gfp & (__GFP_DMA | __GFP_DMA32)))
+        gfp |= __GFP_HIGHMEM;
+    if (!size || !dk_zone_list(memory, gfp, kinds))
+        return ERR_PTR(-EINVAL);
+    if (count > dk_memory_free_pages(memory)) {
+        if (!(gfp & __GFP_NOWARN))
+            dk_log(DK_LOG_WARNING, "dk_movable_create: %zu pages are more than are free", count);
+        return ERR_PTR(-ENOMEM);
+    }
+    movable = dk_allocate(1, sizeof(*movable) + count * sizeof(struct dk_place));
+    if (!movable)
+        return ERR_PTR(-ENOMEM);
+    movable->memory = memory;
+    movable->gfp = gfp | __GFP_MOVABLE;
+    movable->count = count;
+    for (; done < count; done++) {
+        struct page *page = take_page(memory, movable->gfp);
+
+        if (!page)
+            goto release;
+        movable->places[done].movable = movable;
+        enter(memory, &movable->places[done], page);
+    }
+    pthread_mutex_lock(&memory->movable->lock);
+    if (show(movable)) {
+        pthread_mutex_unlock(&memory->movable->lock);
+        goto release;
+    }
+    list_add_tail(&movable->link, &memory->movable->all);
+    pthread_mutex_unlock(&memory->movable->lock);
+    return movable;
+
+release:
+    give_pages(movable, done);
+    dk_release(movable);
+    return ERR_PTR(-ENOMEM);
+}
+
+void dk_movable_destroy(struct dk_movable *movable)
+{
+    struct dk_memory *memory;
+
+    if (IS_ERR_OR_NULL(movable))
+        return;
+    memory = movable->memory;
+    dk_might_sleep_gfp(memory, GFP_KERNEL, "dk_movable_destroy");
+    if (dk_memory_forked(memory))
+        return;
+    pthread_mutex_lock(&memory->movable->lock);
+    list_del(&movable->link);
+    dk_vmalloc_unmap(movable->start, DK_AREA_MOVABLE);
+    give_pages(movable, movable->count);
+    pthread_mutex_unlock(&memory->movable->lock);
+    dk_release(movable);
+}
+
+void *dk_movable_address(const struct dk_movable *movable)
+{
+    return movable->start;
+}
+
+size_t dk_movable_size(const struct dk_movable *movable)
+{
+    return movable->count << PAGE_SHIFT;
+}
+
+/* The pages that @length bytes at @offset touch: from *first on, so many. 0: the range leaves the memory. */
+static size_t pages_of(const struct dk_movable *movable, size_t offset, size_t length, size_t *first)
+{
+    size_t size = dk_movable_size(movable);
+
+    if (!length || offset >= size || length > size - offset)
+        return 0;
+    *first = offset >> PAGE_SHIFT;
+    return ((offset + length - 1) >> PAGE_SHIFT) - *first + 1;
+}
+
+int dk_movable_pin(struct dk_movable *movable, size_t offset, size_t length, struct page **pages)
+{
+    struct dk_memory *memory = movable->memory;
+    size_t first, count = pages_of(movable, offset, length, &first);
+
+    dk_might_sleep_gfp(memory, GFP_KERNEL, "dk_movable_pin");
+    if (!count)
+        return -EINVAL;
+    pthread_mutex_lock(&memory->movable->lock);
+    for (size_t i = 0; i < count; i++) {
+        pages[i] = movable->places[first + i].page;
+        get_page(pages[i]);
+    }
+    pthread_mutex_unlock(&memory->movable->lock);
+    return 0;
+}
+
+void dk_movable_unpin(struct dk_movable *movable, size_t offset, size_t length)
+{
+    struct dk_memory *memory = movable->memory;
+    size_t first, count = pages_of(movable, offset, length, &first);
+
+    dk_might_sleep_gfp(memory, GFP_KERNEL, "dk_movable_unpin");
+    if (!count) {
+        dk_log(DK_LOG_WARNING, "dk_movable_unpin: %zu bytes at offset %zu of %zu", length, offset,
+               dk_movable_size(movable));
+        return;
+    }
+    pthread_mutex_lock(&memory->movable->lock);
+    for (size_t i = 0; i < count; i++)
+        put_page(movable->places[first + i].page);
+    pthread_mutex_unlock(&memory->movable->lock);
+}
+
+long dk_movable_migrate(struct dk_movable *movable, size_t offset, size_t length)
+{
+    struct dk_memory *memory = movable->memory;
+    size_t first, count = pages_of(movable, offset, length, &first);
+    long moved = 0;
+    int error = 0;
+
+    dk_might_sleep_gfp(memory, GFP_KERNEL, "dk_movable_migrate");
+    if (!count)
+        return -EINVAL;
+    for (size_t i = 0; i < count && !error; i++) {
+        struct page *page = take_page(memory, movable->gfp & ~__GFP_ZERO), *from;
+
+        if (!page)
+            return -ENOMEM;
+        pthread_mutex_lock(&memory->movable->lock);
+        from = movable->places[first + i].page;
+        error = move(memory, from, page);
+        pthread_mutex_unlock(&memory->movable->lock);
+        give_page(memory, error ? page : from);
+        moved += !error;
+        if (error == -EBUSY)
+            error = 0;
+    }
+    return error ? error : moved;
+}
