@@ -405,6 +405,7 @@ static void arguments_choose_the_pool(void **state)
         { "swiotlb=128", BOUNCED, DIRECT },
         { "swiotlb=0x100", BOUNCED, DIRECT },
         { "swiotlb=128,4", BOUNCED, DIRECT },
+        { "swiotlb=128,0", BOUNCED, DIRECT },
         { "swiotlb=force", BOUNCED, BOUNCED },
         { "swiotlb=128,force", BOUNCED, BOUNCED },
         { "swiotlb=128,4,force", BOUNCED, BOUNCED },
