@@ -14,17 +14,22 @@ struct cma;
 
 /*
  * @count contiguous pages of @cma, their first page frame number a multiple of 1 << @align. The lowest place
- * that fits; with the machine's seed another one. @no_warn: no log line on failure. NULL: @cma NULL, count 0,
- * or no such run is free. May sleep. The pages hold what they held. Each run has one reference; given back
- * with cma_release().
+ * that fits; with the machine's seed another one. Of an area of 16 MiB or more, without a seed, a run of 1 to
+ * 256 pages, a power of two, may be one of those that this thread gave back lately. @no_warn: no log line on
+ * failure. NULL: @cma NULL, count 0, or no such run is free. May sleep. The pages hold what they held. Each
+ * run has one reference; given back with cma_release().
+ *
+ * A search takes as long in a large area that is broken up as in a small one, and one that fails is the
+ * shortest. What threads keep of what they gave back counts as free, and is had by whoever needs it.
  */
 DK_PUBLIC struct page *cma_alloc(struct cma *cma, unsigned long count, unsigned int align, bool no_warn);
 
 /*
  * Gives back @count pages that cma_alloc() gave. False, and nothing happens: @cma or @pages NULL, pages
  * outside @cma. Pages of @cma that are not the start of an allocated run of @count are refused with a log
- * line; the call returns true, for they are the area's. Pages that get_page() holds stay out of use until
- * put_page(). Any context.
+ * line and reported (cma-release-mismatch: another count; cma-release-not-allocated: released before, or not
+ * the first page); the call returns true, for they are the area's. Pages that get_page() holds stay out of
+ * use until put_page(). Any context.
  */
 DK_PUBLIC bool cma_release(struct cma *cma, const struct page *pages, unsigned long count);
 

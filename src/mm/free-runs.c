@@ -110,7 +110,7 @@ static void enter(struct tournament *tournament, u64 index, u32 value)
 
 static u32 root_of(const struct tournament *tournament)
 {
-    return __atomic_load_n(tournament->levels[tournament->top], __ATOMIC_RELAXED);
+    return __atomic_load_n(tournament->levels[tournament->top], __ATOMIC_ACQUIRE);
 }
 
 /* The first of the family of node @index at @level, from it on, that has @count; false: none. */

@@ -57,7 +57,7 @@ u64 dk_memory_free_pages(struct dk_memory *memory)
     return pages;
 }
 
-void dk_might_sleep_gfp(struct dk_memory *memory, gfp_t gfp, const char *call)
+static void report_sleeping(struct dk_memory *memory, const char *call)
 {
     struct dk_finding finding = {
         .class_name = "sleeps-in-atomic",
@@ -69,8 +69,13 @@ void dk_might_sleep_gfp(struct dk_memory *memory, gfp_t gfp, const char *call)
         .advice = "Use GFP_ATOMIC here, or allocate before entering atomic context.",
     };
 
+    dk_hooks_finding(memory->hooks, &finding);
+}
+
+void dk_might_sleep_gfp(struct dk_memory *memory, gfp_t gfp, const char *call)
+{
     if (gfpflags_allow_blocking(gfp) && dk_context()->atomic_depth && memory)
-        dk_hooks_finding(memory->hooks, &finding);
+        report_sleeping(memory, call);
 }
 
 /* ---- Making it ---- */
