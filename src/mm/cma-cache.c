@@ -89,17 +89,14 @@ bool dk_cma_cache_wait(struct dk_cma_cache *cache)
     return true;
 }
 
-struct page *dk_cma_stack_pop(struct dk_cma_stack *stack, unsigned *order)
+bool dk_cma_stack_pop(struct dk_cma_stack *stack, unsigned *order, u64 *pfn)
 {
     for (unsigned i = 0; i < DK_CMA_CACHE_ORDERS; i++) {
-        struct page *page = dk_cma_stack_take(stack, i);
-
-        if (page) {
-            *order = i;
-            return page;
-        }
+        *order = i;
+        if (dk_cma_stack_take(stack, i, pfn))
+            return true;
     }
-    return NULL;
+    return false;
 }
 
 u64 dk_cma_cache_pages(const struct dk_cma_cache *cache)

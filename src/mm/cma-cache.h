@@ -15,7 +15,7 @@
 
 #include "base/thread-number.h"
 #include <dmakit/barrier.h>
-#include <dmakit/page.h>
+#include <dmakit/types.h>
 
 #define DK_CMA_CACHE_ORDERS 9 /* 0 to 8 */
 #define DK_CMA_CACHE_ITEMS 16 /* of an order, for each thread */
@@ -31,7 +31,7 @@ struct dk_cma_stack {
     u32 inside;      /* atomic: its thread is taking or giving */
     u32 pages;       /* in it, all orders together; atomic, for those that only count */
     u8 counts[DK_CMA_CACHE_ORDERS];
-    struct page *items[DK_CMA_CACHE_ORDERS][DK_CMA_CACHE_ITEMS];
+    u64 items[DK_CMA_CACHE_ORDERS][DK_CMA_CACHE_ITEMS]; /* pfns */
     char after[64];
 };
 
@@ -61,8 +61,8 @@ void dk_cma_cache_enter_phase(struct dk_cma_cache *cache, u32 phase);
  * it promised, and other threads' stacks must not be touched.
  */
 bool dk_cma_cache_wait(struct dk_cma_cache *cache);
-/* A run out of @stack, of any order; NULL: it is empty. The caller is its thread, inside, or waited. */
-struct page *dk_cma_stack_pop(struct dk_cma_stack *stack, unsigned *order);
+/* A run out of @stack, of any order; false: it is empty. The caller is its thread, inside, or waited. */
+bool dk_cma_stack_pop(struct dk_cma_stack *stack, unsigned *order, u64 *pfn);
 /* Pages in all stacks. Exact when nobody is inside. */
 u64 dk_cma_cache_pages(const struct dk_cma_cache *cache);
 
@@ -103,28 +103,29 @@ static inline struct dk_cma_stack *dk_cma_cache_enter(struct dk_cma_cache *cache
     return stack;
 }
 
-/* A run of 1 << @order pages out of @stack, which the caller entered; NULL: it has none. */
-static inline struct page *dk_cma_stack_take(struct dk_cma_stack *stack, unsigned order)
+/* A run of 1 << @order pages out of @stack, which the caller entered; false: it has none. */
+static inline bool dk_cma_stack_take(struct dk_cma_stack *stack, unsigned order, u64 *pfn)
 {
     unsigned count = stack->counts[order];
 
     if (!count)
-        return NULL;
+        return false;
     stack->counts[order] = (u8)(count - 1);
     __atomic_store_n(&stack->pages, stack->pages - (1u << order), __ATOMIC_RELAXED);
-    return stack->items[order][count - 1];
+    *pfn = stack->items[order][count - 1];
+    return true;
 }
 
 /* Puts it in. False: the stack holds enough. */
 static inline bool dk_cma_stack_give(const struct dk_cma_cache *cache, struct dk_cma_stack *stack,
-                                     unsigned order, struct page *page)
+                                     unsigned order, u64 pfn)
 {
     unsigned count = stack->counts[order];
     u32 pages = stack->pages + (1u << order);
 
     if (count == DK_CMA_CACHE_ITEMS || pages > cache->budget)
         return false;
-    stack->items[order][count] = page;
+    stack->items[order][count] = pfn;
     stack->counts[order] = (u8)(count + 1);
     __atomic_store_n(&stack->pages, pages, __ATOMIC_RELAXED);
     return true;

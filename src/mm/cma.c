@@ -60,27 +60,34 @@ static struct page *page_at(const struct cma *cma, u64 pfn)
     return cma->pages ? cma->pages + (pfn - cma->start) : dk_page_get(cma->memory, pfn);
 }
 
-/* Whether @page is one of the area's, and which. */
-static bool find_page(const struct cma *cma, const struct page *page, u64 *pfn)
+/* The same where the area lies in several sections. */
+static bool find_far_page(const struct cma *cma, const struct page *page, u64 *pfn)
 {
-    size_t offset = (size_t)((uintptr_t)page - (uintptr_t)cma->pages), index = offset / sizeof(*page);
     struct dk_memory *memory;
 
-    if (cma->pages) {
-        *pfn = cma->start + index;
-        return index < cma->end - cma->start && index * sizeof(*page) == offset;
-    }
     return dk_page_find(page, &memory, pfn) && memory == cma->memory && *pfn >= cma->start && *pfn < cma->end;
 }
 
-/* The order of a run of @count pages that threads may keep; DK_CMA_CACHE_ORDERS: of none. */
-static unsigned kept_order(const struct cma *cma, unsigned long count)
+/* Whether @page is one of the area's, and which. */
+static inline bool find_page(const struct cma *cma, const struct page *page, u64 *pfn)
 {
-    unsigned order = count ? (unsigned)__builtin_ctzl(count) : DK_CMA_CACHE_ORDERS;
+    size_t offset = (size_t)((uintptr_t)page - (uintptr_t)cma->pages), index = offset / sizeof(*page);
 
-    return order < DK_CMA_CACHE_ORDERS && count == 1ul << order && order >= cma->order_per_bit
-               ? order
-               : DK_CMA_CACHE_ORDERS;
+    if (!cma->pages)
+        return find_far_page(cma, page, pfn);
+    *pfn = cma->start + index;
+    return *pfn < cma->end && index * sizeof(*page) == offset;
+}
+
+/* The order of a run of @count pages that threads may keep; DK_CMA_CACHE_ORDERS: of none. */
+static inline unsigned kept_order(const struct cma *cma, unsigned long count)
+{
+    unsigned order;
+
+    if (!count || count & (count - 1) || count >> DK_CMA_CACHE_ORDERS)
+        return DK_CMA_CACHE_ORDERS;
+    order = (unsigned)__builtin_ctzl(count);
+    return order >= cma->order_per_bit ? order : DK_CMA_CACHE_ORDERS;
 }
 
 static void mark_used(struct page *page, unsigned long count)
@@ -109,7 +116,7 @@ static void note_change(struct cma *cma)
 }
 
 /* Under the area's lock. NULL: no place, or no memory for its struct pages. */
-static struct page *take_indexed(struct cma *cma, unsigned long count, u64 units, unsigned order)
+static struct page *take_indexed(struct cma *cma, unsigned long count, u64 units, unsigned order, u64 *pfn)
 {
     u64 first = cma->start >> cma->order_per_bit, all = (cma->end - cma->start) >> cma->order_per_bit;
     u64 from = first, at;
@@ -120,7 +127,8 @@ static struct page *take_indexed(struct cma *cma, unsigned long count, u64 units
     if (!dk_free_runs_find(cma->runs, units, order, from, first + all, &at) &&
         (from == first || !dk_free_runs_find(cma->runs, units, order, first, first + all, &at)))
         return NULL;
-    page = page_at(cma, at << cma->order_per_bit);
+    *pfn = at << cma->order_per_bit;
+    page = page_at(cma, *pfn);
     if (!page)
         return NULL;
     dk_free_runs_take(cma->runs, at, units);
@@ -142,44 +150,47 @@ static void give_indexed(struct cma *cma, u64 pfn, u64 count)
 /* Empties @stack into the index. The caller is its thread and inside, or waited until nobody is. */
 static void empty_stack(struct cma *cma, struct dk_cma_stack *stack)
 {
-    struct page *page;
     unsigned order;
     u64 pfn;
 
-    while ((page = dk_cma_stack_pop(stack, &order))) {
-        if (dk_page_flags(page) != DK_PAGE_KEPT || dk_page_run(page) != 1u << order ||
-            !find_page(cma, page, &pfn))
-            continue;
-        mark_free(page);
-        give_indexed(cma, pfn, 1u << order);
+    while (dk_cma_stack_pop(stack, &order, &pfn)) {
+        struct page *page = page_at(cma, pfn);
+
+        if (dk_page_flags(page) == DK_PAGE_KEPT && dk_page_run(page) == 1u << order) {
+            mark_free(page);
+            give_indexed(cma, pfn, 1u << order);
+        }
     }
 }
 
-static struct page *take_kept(struct cma *cma, unsigned order)
+static inline struct page *take_kept(struct cma *cma, unsigned order, u64 *pfn)
 {
     struct dk_cma_stack *stack = dk_cma_cache_enter(&cma->cache);
-    struct page *page;
+    struct page *page = NULL;
 
     if (!stack)
         return NULL;
-    do
-        page = dk_cma_stack_take(stack, order);
-    while (page && __builtin_expect(dk_page_flags(page) != DK_PAGE_KEPT, 0));
-    if (page)
-        mark_used(page, 1ul << order);
+    while (dk_cma_stack_take(stack, order, pfn)) {
+        page = page_at(cma, *pfn);
+        if (__builtin_expect(dk_page_flags(page) == DK_PAGE_KEPT, 1)) {
+            mark_used(page, 1ul << order);
+            break;
+        }
+        page = NULL;
+    }
     dk_cma_cache_leave(stack);
     return page;
 }
 
 /* Whether this thread keeps the run, whose last reference it has. */
-static bool keep(struct cma *cma, struct page *page, unsigned order)
+static inline bool keep(struct cma *cma, struct page *page, unsigned order, u64 pfn)
 {
     struct dk_cma_stack *stack = dk_cma_cache_enter(&cma->cache);
     bool kept;
 
     if (!stack)
         return false;
-    kept = dk_cma_stack_give(&cma->cache, stack, order, page);
+    kept = dk_cma_stack_give(&cma->cache, stack, order, pfn);
     /* Nobody else looks into the stack before this thread leaves it. */
     if (kept)
         __atomic_store_n(&page->flags, DK_PAGE_KEPT, __ATOMIC_RELEASE);
@@ -215,7 +226,8 @@ static bool is_known_to_fail(const struct cma *cma, u64 units, unsigned order)
 }
 
 /* With what all threads keep given back first. */
-static struct page *take_after_draining(struct cma *cma, unsigned long count, u64 units, unsigned order)
+static struct page *take_after_draining(struct cma *cma, unsigned long count, u64 units, unsigned order,
+                                        u64 *pfn)
 {
     struct page *page = NULL;
     bool drained;
@@ -224,7 +236,7 @@ static struct page *take_after_draining(struct cma *cma, unsigned long count, u6
     pthread_mutex_lock(&cma->lock);
     drained = (cma->cache.phase & DK_CMA_PHASE) == DK_CMA_DRAINED;
     if (drained)
-        page = take_indexed(cma, count, units, order);
+        page = take_indexed(cma, count, units, order, pfn);
     else
         dk_cma_cache_enter_phase(&cma->cache, DK_CMA_DRAINING);
     pthread_mutex_unlock(&cma->lock);
@@ -244,7 +256,7 @@ static struct page *take_after_draining(struct cma *cma, unsigned long count, u6
             "cma_alloc: %s: the kernel refuses the barrier (membarrier) that takes back what other threads keep",
             cma->name);
     pthread_mutex_lock(&cma->lock);
-    page = take_indexed(cma, count, units, order);
+    page = take_indexed(cma, count, units, order, pfn);
     dk_cma_cache_enter_phase(&cma->cache, drained ? DK_CMA_DRAINED : DK_CMA_CACHING);
     cma->changes = 0;
     pthread_mutex_unlock(&cma->lock);
@@ -254,42 +266,47 @@ unlock:
     return page;
 }
 
-static struct page *take(struct cma *cma, unsigned long count, unsigned align)
+/* As cma_alloc(), of what nobody keeps; *pfn is the first page's. */
+static struct page *take(struct cma *cma, unsigned long count, unsigned align, u64 *pfn)
 {
-    unsigned kept = kept_order(cma, count);
     unsigned order = align > cma->order_per_bit ? align - cma->order_per_bit : 0;
     u64 units = units_of(cma, count);
-    struct page *page = NULL;
+    struct page *page;
     bool drained;
 
-    if (align <= kept && kept < DK_CMA_CACHE_ORDERS)
-        page = take_kept(cma, kept);
-    if (page || is_known_to_fail(cma, units, order))
-        return page;
+    if (is_known_to_fail(cma, units, order))
+        return NULL;
     pthread_mutex_lock(&cma->lock);
-    page = take_indexed(cma, count, units, order);
+    page = take_indexed(cma, count, units, order, pfn);
     drained = (cma->cache.phase & DK_CMA_PHASE) == DK_CMA_DRAINED;
     if (page)
         note_change(cma);
     else if (drained)
         cma->changes = 0;
     pthread_mutex_unlock(&cma->lock);
-    return page || drained ? page : take_after_draining(cma, count, units, order);
+    return page || drained ? page : take_after_draining(cma, count, units, order, pfn);
 }
 
 struct page *cma_alloc(struct cma *cma, unsigned long count, unsigned int align, bool no_warn)
 {
     struct page *page = NULL;
+    unsigned kept;
+    u64 pfn;
 
     if (!cma || dk_memory_forked(cma->memory))
         return NULL;
     dk_might_sleep_gfp(cma->memory, GFP_KERNEL, "cma_alloc");
     if (!count)
         return NULL;
-    if (align < DK_PHYS_BITS - PAGE_SHIFT && count <= cma->end - cma->start && !dk_fault_point())
-        page = take(cma, count, align);
+    if (align < DK_PHYS_BITS - PAGE_SHIFT && count <= cma->end - cma->start && !dk_fault_point()) {
+        kept = kept_order(cma, count);
+        if (kept < DK_CMA_CACHE_ORDERS && align <= kept)
+            page = take_kept(cma, kept, &pfn);
+        if (!page)
+            page = take(cma, count, align, &pfn);
+    }
     if (page)
-        dk_memory_taken(cma->memory, page_to_phys(page), (u64)count << PAGE_SHIFT);
+        dk_memory_taken(cma->memory, (phys_addr_t)pfn << PAGE_SHIFT, (u64)count << PAGE_SHIFT);
     else if (!no_warn)
         dk_log(DK_LOG_WARNING, "cma_alloc: %s has no %lu contiguous pages of alignment order %u", cma->name,
                count, align);
@@ -368,7 +385,7 @@ bool cma_release(struct cma *cma, const struct page *pages, unsigned long count)
     order = kept_order(cma, count);
     if (order < DK_CMA_CACHE_ORDERS && dk_page_flags(page) == CMA_USED && dk_page_run(page) == count &&
         __atomic_load_n(&page->count, __ATOMIC_ACQUIRE) == 1 && !(pfn & (count - 1)) &&
-        keep(cma, page, order))
+        keep(cma, page, order, pfn))
         return true;
 
     pthread_mutex_lock(&memory->pages_lock);
