@@ -40,9 +40,10 @@ struct cma {
     u32 whole_run; /* of the dk_pages_take() behind it, which its pages forget meanwhile; 0: it was reserved
                     */
     pthread_mutex_t drain_lock; /* of those that empty the stacks; taken before the next */
-    pthread_mutex_t lock;       /* guards the index, the phase and the two numbers below */
+    pthread_mutex_t lock;       /* guards the index, the phase and what follows */
     struct dk_free_runs *runs;  /* in units, numbered like pfns */
     unsigned changes;           /* since the last failure */
+    bool draining;              /* somebody needs the stacks empty: they stay so */
     u64 draws;                  /* random places so far */
     struct dk_cma_cache cache;
 };
@@ -110,7 +111,7 @@ static void mark_free(struct page *page)
 /* A change that was no failure. Under the area's lock. */
 static void note_change(struct cma *cma)
 {
-    if (cma->cache.budget && (cma->cache.phase & DK_CMA_PHASE) == DK_CMA_DRAINED &&
+    if (cma->cache.budget && !cma->draining && (cma->cache.phase & DK_CMA_PHASE) == DK_CMA_DRAINED &&
         ++cma->changes >= CHANGES_UNTIL_KEEPING)
         dk_cma_cache_enter_phase(&cma->cache, DK_CMA_CACHING);
 }
@@ -225,23 +226,19 @@ static bool is_known_to_fail(const struct cma *cma, u64 units, unsigned order)
            phase == dk_cma_cache_phase(&cma->cache);
 }
 
-/* With what all threads keep given back first. */
-static struct page *take_after_draining(struct cma *cma, unsigned long count, u64 units, unsigned order,
-                                        u64 *pfn)
+/* Empties all stacks; they stay so until end_draining(). Under drain_lock. */
+static void drain(struct cma *cma)
 {
-    struct page *page = NULL;
     bool drained;
 
-    pthread_mutex_lock(&cma->drain_lock);
     pthread_mutex_lock(&cma->lock);
+    cma->draining = true;
     drained = (cma->cache.phase & DK_CMA_PHASE) == DK_CMA_DRAINED;
-    if (drained)
-        page = take_indexed(cma, count, units, order, pfn);
-    else
+    if (!drained)
         dk_cma_cache_enter_phase(&cma->cache, DK_CMA_DRAINING);
     pthread_mutex_unlock(&cma->lock);
     if (drained)
-        goto unlock;
+        return;
 
     drained = dk_cma_cache_wait(&cma->cache);
     for (unsigned i = 0; drained && i < DK_THREAD_NUMBERS; i++) {
@@ -256,12 +253,28 @@ static struct page *take_after_draining(struct cma *cma, unsigned long count, u6
             "cma_alloc: %s: the kernel refuses the barrier (membarrier) that takes back what other threads keep",
             cma->name);
     pthread_mutex_lock(&cma->lock);
-    page = take_indexed(cma, count, units, order, pfn);
     dk_cma_cache_enter_phase(&cma->cache, drained ? DK_CMA_DRAINED : DK_CMA_CACHING);
-    cma->changes = 0;
     pthread_mutex_unlock(&cma->lock);
+}
 
-unlock:
+static void end_draining(struct cma *cma)
+{
+    cma->draining = false;
+    cma->changes = 0;
+}
+
+/* With what all threads keep given back first. */
+static struct page *take_after_draining(struct cma *cma, unsigned long count, u64 units, unsigned order,
+                                        u64 *pfn)
+{
+    struct page *page;
+
+    pthread_mutex_lock(&cma->drain_lock);
+    drain(cma);
+    pthread_mutex_lock(&cma->lock);
+    page = take_indexed(cma, count, units, order, pfn);
+    end_draining(cma);
+    pthread_mutex_unlock(&cma->lock);
     pthread_mutex_unlock(&cma->drain_lock);
     return page;
 }
@@ -421,6 +434,16 @@ const char *cma_get_name(const struct cma *cma)
     return cma->name;
 }
 
+struct dk_memory *dk_cma_memory(const struct cma *cma)
+{
+    return cma->memory;
+}
+
+unsigned dk_cma_order_per_bit(const struct cma *cma)
+{
+    return cma->order_per_bit;
+}
+
 u64 dk_cma_free_pages(struct cma *cma)
 {
     u64 units;
@@ -429,6 +452,60 @@ u64 dk_cma_free_pages(struct cma *cma)
     units = dk_free_runs_units(cma->runs);
     pthread_mutex_unlock(&cma->lock);
     return (units << cma->order_per_bit) + dk_cma_cache_pages(&cma->cache);
+}
+
+/* The allocations that start in [pfn, end), which is in no free run. */
+static void survey_used(const struct cma *cma, u64 pfn, u64 end, struct dk_cma_survey *survey)
+{
+    while (pfn < end) {
+        const struct page *page = dk_page_mapped(cma->memory, pfn);
+        u64 run = page && dk_page_flags(page) & DK_PAGE_CMA ? dk_page_run(page) : 0;
+
+        if (run) {
+            survey->allocations++;
+            survey->largest_allocation = run > survey->largest_allocation ? run : survey->largest_allocation;
+        }
+        /* A unit may be larger than what was asked of it. */
+        pfn += run ? units_of(cma, run) << cma->order_per_bit : (u64)1 << cma->order_per_bit;
+    }
+}
+
+/* Counts the pages [at, end) of the area, which are in use, in the pieces that they lie in. */
+static void paint_used(struct dk_cma_survey *survey, u64 at, u64 end)
+{
+    while (at < end) {
+        u64 piece = at * DK_CMA_PICTURE / survey->pages;
+        u64 past = ((piece + 1) * survey->pages + DK_CMA_PICTURE - 1) / DK_CMA_PICTURE;
+
+        past = past < end ? past : end;
+        survey->used_in[piece] += past - at;
+        at = past;
+    }
+}
+
+void dk_cma_survey(struct cma *cma, struct dk_cma_survey *survey)
+{
+    u64 at = cma->start, end, start, count;
+
+    *survey = (struct dk_cma_survey){ .pages = cma->end - cma->start };
+    pthread_mutex_lock(&cma->drain_lock);
+    survey->kept = dk_cma_cache_pages(&cma->cache);
+    drain(cma);
+    pthread_mutex_lock(&cma->lock);
+    survey->free = dk_free_runs_units(cma->runs) << cma->order_per_bit;
+    survey->free_runs = dk_free_runs_count(cma->runs);
+    survey->largest_free = dk_free_runs_largest(cma->runs, 0) << cma->order_per_bit;
+    while (at < cma->end) {
+        bool more = dk_free_runs_next(cma->runs, at >> cma->order_per_bit, &start, &count);
+
+        end = more ? start << cma->order_per_bit : cma->end;
+        survey_used(cma, at, end, survey);
+        paint_used(survey, at - cma->start, end - cma->start);
+        at = more ? (start + count) << cma->order_per_bit : cma->end;
+    }
+    end_draining(cma);
+    pthread_mutex_unlock(&cma->lock);
+    pthread_mutex_unlock(&cma->drain_lock);
 }
 
 /* ---- Making an area, and its end ---- */
@@ -539,4 +616,46 @@ void dk_cma_destroy(struct cma *cma)
         pthread_mutex_unlock(&memory->pages_lock);
     }
     release(cma);
+}
+
+void dk_cma_finish(struct dk_memory *memory)
+{
+    struct cma *cma, *next;
+
+    list_for_each_entry_safe (cma, next, &memory->areas, link)
+        dk_cma_destroy(cma);
+}
+
+/* ---- Those of a memory ---- */
+
+size_t dk_cma_list(struct dk_memory *memory, struct cma **areas, size_t most)
+{
+    struct cma *cma;
+    size_t count = 0;
+
+    pthread_mutex_lock(&memory->pages_lock);
+    list_for_each_entry (cma, &memory->areas, link) {
+        if (count < most)
+            areas[count] = cma;
+        count++;
+    }
+    pthread_mutex_unlock(&memory->pages_lock);
+    return count;
+}
+
+struct cma *dk_cma_of(struct dk_memory *memory, const struct page *page)
+{
+    struct cma *cma, *found = NULL;
+    struct dk_memory *owner;
+    u64 pfn;
+
+    if (!dk_page_find(page, &owner, &pfn) || owner != memory || !(dk_page_flags(page) & DK_PAGE_CMA))
+        return NULL;
+    pthread_mutex_lock(&memory->pages_lock);
+    list_for_each_entry (cma, &memory->areas, link) {
+        if (pfn >= cma->start && pfn < cma->end)
+            found = cma;
+    }
+    pthread_mutex_unlock(&memory->pages_lock);
+    return found;
 }

@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/context.h"
 #include "base/log.h"
+#include "mm/cma.h"
 #include "mm/private.h"
 
 #include <string.h>
@@ -175,6 +176,7 @@ static void release(struct dk_memory *memory)
 {
     struct dk_ram_map *map = memory->map;
 
+    dk_cma_finish(memory);
     dk_slab_finish(memory->slab);
     dk_vmalloc_finish(memory->vmalloc);
     dk_zones_finish(memory);
