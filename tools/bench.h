@@ -2,8 +2,9 @@
 /*
  * dmakit bench: rows of operations, each timed beside a floor or peer in the same process.
  *
- * bench.c reads the options and prints, bench-measure.c times, bench-rows.c has the rows but for bouncing's,
- * which bench-bounce.c has, bench-ring.c and bench-iova.c the programs of the check-depth and iova rows.
+ * bench.c reads the options and prints, bench-measure.c times, bench-rows.c has the rows but for those of
+ * bouncing and contiguous memory, which bench-bounce.c and bench-contig.c have, bench-ring.c and bench-iova.c
+ * the programs of the check-depth and iova rows.
  */
 #ifndef DK_TOOLS_BENCH_H
 #define DK_TOOLS_BENCH_H
@@ -16,6 +17,7 @@
 struct bench_iova;
 struct bench_ring;
 struct bench_bounce;
+struct bench_contig;
 
 /* What a row's functions work on. */
 struct bench_state {
@@ -30,6 +32,7 @@ struct bench_state {
     struct bench_iova *iova;
     struct bench_ring *ring;
     struct bench_bounce *bounce;
+    struct bench_contig *contig;
     /* The same at depth 0, for the peer of a row about the checker; else NULL. */
     struct dk_machine *plain_machine;
     struct bench_ring *plain_ring;
@@ -55,6 +58,9 @@ struct bench_row {
 /* Bouncing's, in a file of their own. */
 extern const struct bench_row dk_bench_bounce_rows[];
 extern const size_t dk_bench_bounce_row_count;
+/* Contiguous memory's. */
+extern const struct bench_row dk_bench_contig_rows[];
+extern const size_t dk_bench_contig_row_count;
 
 /* How many rows there are, and the one at @index. */
 size_t dk_bench_row_count(void);

@@ -5,6 +5,7 @@
 #ifndef DMAKIT_DMA_MAP_OPS_H
 #define DMAKIT_DMA_MAP_OPS_H
 
+#include <dmakit/cma.h>
 #include <dmakit/dma-mapping.h>
 
 DK_BEGIN_DECLS
@@ -92,6 +93,47 @@ DK_PUBLIC int dma_mmap_from_global_coherent(struct vm_area_struct *vma, void *cp
 /* Makes [@phys, + @size) of the current machine its default pool. A second one is reported in the log and
  * takes over. 0, -EINVAL, -ENOMEM, -ENODEV. */
 DK_PUBLIC int dma_init_global_coherent(phys_addr_t phys, size_t size);
+
+/* ---- Contiguous memory areas (cma.h) of devices ---------------------------------------------------------
+ */
+
+/*
+ * The area that serves @dev first: its own, else the first one of its cma_map= rule (docs/contiguous.md),
+ * else the machine's default one. NULL @dev: the current machine's default one. NULL: there is none.
+ */
+DK_PUBLIC struct cma *dev_get_cma_area(struct device *dev);
+/* Makes @cma @dev's own area; NULL: it has none any more. An area of another machine is refused with a log
+ * line. What was allocated before goes back where it came from. */
+DK_PUBLIC void dev_set_cma_area(struct device *dev, struct cma *cma);
+
+/*
+ * @count pages for @dev aligned to 1 << @order, but to no more than 256 pages (CONFIG_CMA_ALIGNMENT), from
+ * its own area, else from those of its rule in turn, else from the default one. NULL: there are none. NULL
+ * @dev: from the current machine's default one. May sleep.
+ */
+DK_PUBLIC struct page *dma_alloc_from_contiguous(struct device *dev, size_t count, unsigned int order,
+                                                 bool no_warn);
+/* Gives back what dma_alloc_from_contiguous() gave. False, and nothing happens: @pages NULL, @count not
+ * positive, or none of @dev's areas has them; otherwise as cma_release(). */
+DK_PUBLIC bool dma_release_from_contiguous(struct device *dev, struct page *pages, int count);
+
+/*
+ * Pages for @size bytes from @dev's areas, aligned to their size up to 1 MiB. NULL: there are none, @size is
+ * 0,
+ * @gfp must not sleep, or a single page would come from the default area: the caller takes pages from the
+ * page allocator then. Freed with dma_free_contiguous().
+ */
+DK_PUBLIC struct page *dma_alloc_contiguous(struct device *dev, size_t size, gfp_t gfp);
+/* Gives pages back to the area or the page allocator that they came from. NULL @page is fine. */
+DK_PUBLIC void dma_free_contiguous(struct device *dev, struct page *page, size_t size);
+
+/* cma_declare_contiguous() with units of a page, an area called "reserved". */
+DK_PUBLIC int dma_contiguous_reserve_area(phys_addr_t size, phys_addr_t base, phys_addr_t limit,
+                                          struct cma **res_cma, bool fixed);
+/* Declares an area, exactly at @base unless that is 0, and makes it @dev's own. 0, or as
+ * cma_declare_contiguous(). */
+DK_PUBLIC int dma_declare_contiguous(struct device *dev, phys_addr_t size, phys_addr_t base,
+                                     phys_addr_t limit);
 
 DK_END_DECLS
 

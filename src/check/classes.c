@@ -34,6 +34,8 @@ static const char *const names[DK_CLASS_COUNT + 1] = {
     [DK_CLASS_DEVICE_ACCESS_AFTER_UNMAP] = "device-access-after-unmap",
     [DK_CLASS_FREED_WHILE_REMAPPED] = "freed-while-remapped",
     [DK_CLASS_FREED_WHILE_MAPPED] = "freed-while-mapped",
+    [DK_CLASS_CMA_RELEASE_MISMATCH] = "cma-release-mismatch",
+    [DK_CLASS_CMA_RELEASE_NOT_ALLOCATED] = "cma-release-not-allocated",
     [DK_CLASS_COUNT] = NULL,
 };
 
@@ -183,6 +185,16 @@ static const struct dk_class_facts facts[DK_CLASS_COUNT] = {
     [DK_CLASS_FREED_WHILE_MAPPED] = {
         "something was freed while something else was still mapped to it",
         "undo what was put on top of it before it is freed",
+        "error",
+    },
+    [DK_CLASS_CMA_RELEASE_MISMATCH] = {
+        "pages of a contiguous area were released with another count than they were allocated with",
+        "give cma_release() the number of pages that cma_alloc() was asked for",
+        "error",
+    },
+    [DK_CLASS_CMA_RELEASE_NOT_ALLOCATED] = {
+        "pages of a contiguous area were released where no allocation starts",
+        "release each run once, with the page that cma_alloc() returned",
         "error",
     },
 };

@@ -29,6 +29,7 @@ struct dk_mapping_state;
 struct dk_iommu_space;
 struct dk_bounce_pool;
 struct cma;
+struct dk_contiguous_rule;
 
 struct dk_machine {
     const struct dk_board *board; /* the machine's own copy */
@@ -74,7 +75,9 @@ struct dk_device {
     pthread_mutex_t resources_lock;
     struct dk_coherent_pool *coherent_pool; /* src/mapping's */
     bool coherent_pool_own;                 /* declared by the driver, and freed with the device */
-    struct cma *cma;                        /* the device's own area, or NULL: the default one */
+    struct cma *cma; /* the device's own area, or NULL: the rule's or the default one */
+    const struct dk_contiguous_rule
+        *cma_rule;                     /* src/mapping's: the cma_map= rule that is the device's, or NULL */
     struct dk_iommu_space *space;      /* src/mapping's: where its IOMMU addresses come from; NULL: none */
     struct dk_iommu_space *fast_space; /* @space while nothing but it has work to do: no cache, no checker */
     struct dk_bounce_pool *bounce;     /* src/mapping's: what it bounces through; NULL: the machine's pool */

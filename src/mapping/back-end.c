@@ -171,6 +171,7 @@ int dk_mapping_device_added(struct device *dev)
         return error;
     if (!dev->dk->added)
         dev->of_node = &state->nodes[dev->dk->node];
+    dev->dk->cma_rule = dk_contiguous_map_find(state->cma_map, dev);
     dk_mapping_refresh(dev);
     return 0;
 }

@@ -13,8 +13,10 @@
 
 /* What the machine's options say about mapping. */
 struct dk_mapping_config {
-    u64 cma_size;           /* cma=: bytes of the default contiguous area; 0: the board's */
-    u64 cma_base;           /* cma=size@base: where; 0: anywhere */
+    u64 cma_size;        /* cma=: bytes of the default contiguous area; 0: the board's */
+    u64 cma_base;        /* cma=size@base: where; 0: anywhere */
+    const char *cma_map; /* cma_map=: rules, of @cma_map_length characters; NULL: none */
+    size_t cma_map_length;
     bool iommu_passthrough; /* iommu.passthrough=1: devices behind an IOMMU map directly */
     bool iommu_lazy;        /* iommu.strict=0: what is unmapped stays reachable for a while */
     u64 bounce_slots;       /* swiotlb=N: slots of the machine's bounce pool; 0: by the size of memory */
@@ -37,6 +39,7 @@ struct dk_mapping_state {
     struct dk_region *regions;             /* one for each of the board's reserved regions */
     struct cma *default_cma;               /* one of @regions', or cma='s own; NULL: none */
     struct cma *own_cma;                   /* cma='s; NULL: none */
+    struct dk_contiguous_map *cma_map;     /* cma_map='s rules; NULL: none */
     struct dk_coherent_pool *default_pool; /* one of @regions', or @own_pool; NULL: none */
     struct dk_coherent_pool *own_pool;     /* dma_init_global_coherent()'s */
     struct dk_atomic_pools *atomic_pools;  /* atomic-pool.c's; NULL: none */
@@ -166,12 +169,33 @@ bool dk_lines_recache(struct dk_machine *machine, phys_addr_t phys, u64 size);
 
 /* ---- Contiguous memory ---- */
 
-/* Pages for @dev from its own area, or from the default one; NULL when neither serves. */
+/* Pages for @dev from its own area, or those of its cma_map= rule, or the default one; NULL when none serves.
+ */
 struct page *dk_contiguous_take(struct device *dev, size_t count, gfp_t gfp);
-/* True when @page was an area's and is free now. */
+/* True when @page was an area's, and is free now or its release was refused. */
 bool dk_contiguous_give(struct device *dev, struct page *page, size_t count);
 /* Gives @count pages back to the area or the page allocator that they came from. */
 void dk_give_pages(struct device *dev, struct page *page, size_t count);
+
+/* A rule of cma_map=: areas for the devices whose names match. */
+struct dk_contiguous_rule {
+    const char *patterns; /* separated by commas */
+    size_t length;
+    struct cma **areas; /* to be tried in this order */
+    size_t area_count;
+};
+
+/*
+ * Reads cma_map='s @length characters at @text, which must live as long as the map, when all areas of
+ * @machine are there. Error pointers: -EINVAL, with a log line, no such rules or no such area; -ENOMEM.
+ */
+struct dk_contiguous_map *dk_contiguous_map_create(struct dk_machine *machine, const char *text,
+                                                   size_t length);
+/* NULL is fine. */
+void dk_contiguous_map_destroy(struct dk_contiguous_map *map);
+/* The first rule of @map, which may be NULL, that is for @dev; NULL: none. */
+const struct dk_contiguous_rule *dk_contiguous_map_find(const struct dk_contiguous_map *map,
+                                                        const struct device *dev);
 
 /* ---- Coherent pools ---- */
 

@@ -221,6 +221,13 @@ int dk_mapping_start(struct dk_machine *machine, const struct dk_mapping_config 
         }
     }
     error = make_own_area(machine);
+    if (!error && config->cma_map) {
+        struct dk_contiguous_map *map =
+            dk_contiguous_map_create(machine, config->cma_map, config->cma_map_length);
+
+        error = PTR_ERR_OR_ZERO(map);
+        state->cma_map = error ? NULL : map;
+    }
     if (!error)
         error = make_bounce_pool(machine);
     if (!error)
@@ -255,6 +262,7 @@ void dk_mapping_finish(struct dk_machine *machine)
     dk_iommu_spaces_finish(state);
     dk_noncontiguous_finish(state);
     dk_tables_finish(state);
+    dk_contiguous_map_destroy(state->cma_map);
     dk_cma_destroy(state->own_cma);
     dk_coherent_pool_destroy(state->own_pool);
     pthread_mutex_destroy(&state->vmaps_lock);

@@ -71,7 +71,7 @@ static struct page *free_block_at(struct dk_memory *memory, const struct dk_zone
     if (pfn < zone->start || pfn + ((u64)1 << order) > zone->end)
         return NULL;
     page = dk_page_mapped(memory, pfn);
-    return page && page->flags == DK_PAGE_FREE && page->order == order ? page : NULL;
+    return page && dk_page_flags(page) == DK_PAGE_FREE && page->order == order ? page : NULL;
 }
 
 /* Frees one naturally aligned block, which grows as long as its other half is free too. */

@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/context.h"
 #include "base/log.h"
+#include "mm/cma.h"
 #include "mm/private.h"
 
 #include <string.h>
@@ -58,7 +59,7 @@ u64 dk_memory_free_pages(struct dk_memory *memory)
     return pages;
 }
 
-void dk_might_sleep_gfp(struct dk_memory *memory, gfp_t gfp, const char *call)
+static void report_sleeping(struct dk_memory *memory, const char *call)
 {
     struct dk_finding finding = {
         .class_name = "sleeps-in-atomic",
@@ -70,8 +71,13 @@ void dk_might_sleep_gfp(struct dk_memory *memory, gfp_t gfp, const char *call)
         .advice = "Use GFP_ATOMIC here, or allocate before entering atomic context.",
     };
 
+    dk_hooks_finding(memory->hooks, &finding);
+}
+
+void dk_might_sleep_gfp(struct dk_memory *memory, gfp_t gfp, const char *call)
+{
     if (gfpflags_allow_blocking(gfp) && dk_context()->atomic_depth && memory)
-        dk_hooks_finding(memory->hooks, &finding);
+        report_sleeping(memory, call);
 }
 
 /* ---- Making it ---- */
@@ -171,6 +177,7 @@ static void release(struct dk_memory *memory)
 {
     struct dk_ram_map *map = memory->map;
 
+    dk_cma_finish(memory);
     dk_slab_finish(memory->slab);
     dk_movable_finish(memory->movable);
     dk_vmalloc_finish(memory->vmalloc);

@@ -130,7 +130,7 @@ static struct page *head_of(struct dk_memory *memory, u64 pfn, u64 *head_pfn)
         u64 start = pfn & ~(((u64)1 << order) - 1);
         struct page *page = dk_page_mapped(memory, start);
 
-        if (page && (page->flags & DK_PAGE_USED) && pfn - start < page->run) {
+        if (page && (dk_page_flags(page) & DK_PAGE_USED) && pfn - start < dk_page_run(page)) {
             *head_pfn = start;
             return page;
         }
@@ -141,11 +141,11 @@ static struct page *head_of(struct dk_memory *memory, u64 pfn, u64 *head_pfn)
 /* Drops one reference, and with the last one the allocation. Under pages_lock. */
 static void drop(struct dk_memory *memory, struct page *page, u64 pfn)
 {
-    u64 run = page->run;
+    u64 run = dk_page_run(page);
 
-    if (--page->count)
+    if (__atomic_sub_fetch(&page->count, 1, __ATOMIC_ACQ_REL))
         return;
-    if (page->flags & DK_PAGE_CMA) {
+    if (dk_page_flags(page) & DK_PAGE_CMA) {
         dk_cma_idle(memory, page, pfn);
         return;
     }
@@ -166,11 +166,11 @@ bool dk_pages_give_marked(struct dk_memory *memory, struct page *page, size_t co
         return false;
     }
     pthread_mutex_lock(&memory->pages_lock);
-    if (!(page->flags & DK_PAGE_USED))
+    if (!(dk_page_flags(page) & DK_PAGE_USED))
         wrong = "is not allocated, or is not the first page of an allocation";
-    else if ((page->flags & DK_PAGE_OWNED) != flags)
+    else if ((dk_page_flags(page) & DK_PAGE_OWNED) != flags)
         wrong = "belongs to another allocator";
-    else if (page->run != count)
+    else if (dk_page_run(page) != count)
         wrong = "was allocated with another number of pages";
     else
         drop(memory, page, pfn);
@@ -195,7 +195,7 @@ void get_page(struct page *page)
         pthread_mutex_lock(&memory->pages_lock);
         head = head_of(memory, pfn, &pfn);
         if (head)
-            head->count++;
+            __atomic_fetch_add(&head->count, 1, __ATOMIC_ACQ_REL);
         pthread_mutex_unlock(&memory->pages_lock);
     }
     if (!head)
@@ -213,7 +213,8 @@ void put_page(struct page *page)
         pthread_mutex_lock(&memory->pages_lock);
         head = head_of(memory, pfn, &pfn);
         /* The owner's own reference is not the caller's to drop. */
-        owned = head && head->count == 1 && (head->flags & DK_PAGE_OWNED) && !(head->flags & DK_PAGE_GIVEN);
+        owned = head && __atomic_load_n(&head->count, __ATOMIC_ACQUIRE) == 1 &&
+                (dk_page_flags(head) & DK_PAGE_OWNED) && !(dk_page_flags(head) & DK_PAGE_GIVEN);
         if (head && !owned)
             drop(memory, head, pfn);
         pthread_mutex_unlock(&memory->pages_lock);

@@ -2,8 +2,8 @@
 /*
  * What the files of this room share about a machine's memory.
  *
- * Lock order: the movable lock, the write stop's, slab_lock or vmalloc_lock, pages_lock, section_lock.
- * Physical addresses in the page allocator are page frame numbers; ends are exclusive.
+ * Lock order: the movable lock, the write stop's, slab_lock or vmalloc_lock, pages_lock, an area's lock,
+ * section_lock. Physical addresses in the page allocator are page frame numbers; ends are exclusive.
  */
 #ifndef DK_MM_PRIVATE_H
 #define DK_MM_PRIVATE_H
@@ -85,8 +85,25 @@ struct dk_zone {
 #define DK_PAGE_CMA 0x20u     /* cma_alloc()'s */
 #define DK_PAGE_GIVEN 0x40u   /* cma_release() came, but references are left */
 #define DK_PAGE_MOVABLE 0x80u /* a movable mapping's, which private_data leads to */
+#define DK_PAGE_KEPT 0x8000u  /* the first page of a run that a thread keeps for its next cma_alloc() */
 /* Somebody's, so that __free_pages() must not touch it. */
 #define DK_PAGE_OWNED (DK_PAGE_LARGE | DK_PAGE_SLAB | DK_PAGE_VMALLOC | DK_PAGE_CMA | DK_PAGE_MOVABLE)
+
+/*
+ * The first page of a contiguous area's run changes without pages_lock: its flags, run and count are accessed
+ * atomically by everybody. Its run and count are set before its flags say that it is used, and an allocated
+ * run is changed by nobody but who has a reference to it; so who finds, acquiring the flags, that it is used
+ * and covers a page that he may use, has found the run of that page.
+ */
+static inline u32 dk_page_flags(const struct page *page)
+{
+    return __atomic_load_n(&page->flags, __ATOMIC_ACQUIRE);
+}
+
+static inline u32 dk_page_run(const struct page *page)
+{
+    return __atomic_load_n(&page->run, __ATOMIC_RELAXED);
+}
 
 /* Sets up the zones of @memory from its map: every page of it is free. 0, or -ENOMEM. */
 int dk_zones_start(struct dk_memory *memory, const struct dk_memory_config *config,
@@ -148,7 +165,8 @@ bool dk_pages_give_marked(struct dk_memory *memory, struct page *page, size_t co
                           const char *call);
 /* Clears the CPU's view of @count pages from @pfn. */
 void dk_pages_clear(struct dk_memory *memory, u64 pfn, u64 count);
-/* The last reference to pages of a contiguous area went after cma_release(): cma.c's. Under pages_lock. */
+/* The last reference to pages of a contiguous area went after cma_release(): cma.c's. Under pages_lock, and
+ * takes the area's lock. */
 void dk_cma_idle(struct dk_memory *memory, struct page *page, u64 pfn);
 
 /* ---- The rest of a memory ---- */

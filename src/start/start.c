@@ -80,6 +80,7 @@ static int read_arguments(const char *text, struct start_arguments *arguments)
     error = dk_argument_size(text, "highmem", &arguments->highmem, NULL);
     if (!error)
         error = dk_argument_size(text, "cma", &arguments->mapping.cma_size, &arguments->mapping.cma_base);
+    arguments->mapping.cma_map = dk_argument(text, "cma_map", &arguments->mapping.cma_map_length);
     if (!error)
         error = dk_argument_flag(text, "iommu.passthrough", &arguments->mapping.iommu_passthrough);
     if (!error)

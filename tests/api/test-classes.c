@@ -459,6 +459,48 @@ static void access_good(struct scene *scene)
     dma_unmap_single(scene->dev, dma, 64, DMA_BIDIRECTIONAL);
 }
 
+/* ---- Contiguous areas ---- */
+
+static struct cma *declare(void)
+{
+    struct cma *area = NULL;
+
+    assert_int_equal(cma_declare_contiguous(0, 0x100000, 0, 0, 0, false, "frames", &area), 0);
+    return area;
+}
+
+static void release_mismatch_bad(struct scene *scene)
+{
+    struct cma *area = declare();
+    struct page *pages = cma_alloc(area, 16, 0, false);
+
+    assert_true(AT(scene, cma_release(area, pages, 8)));
+}
+
+static void release_twice_bad(struct scene *scene)
+{
+    struct cma *area = declare();
+    struct page *pages = cma_alloc(area, 16, 0, false);
+
+    cma_release(area, pages, 16);
+    assert_true(AT(scene, cma_release(area, pages, 16)));
+}
+
+/* Also asking an area whether pages are its own is no mistake. */
+static void release_good(struct scene *scene)
+{
+    struct cma *area = declare(), *other = declare();
+    struct page *pages = cma_alloc(area, 16, 0, false);
+
+    (void)scene;
+    assert_false(cma_release(other, pages, 16));
+    get_page(pages);
+    assert_true(cma_release(area, pages, 16));
+    put_page(pages);
+    pages = cma_alloc(area, 16, 0, false);
+    assert_true(cma_release(area, pages, 16));
+}
+
 /* Every back end: what a class needs of it, and what it has. */
 /* PLACE: a buffer's place in memory is its place for the device too. */
 enum { STRICT = 1, LAZY = 2, LINES = 4, PLACE = 8 };
@@ -521,6 +563,8 @@ static const struct {
     { "iommu-unmapped", unmapped_bad, access_good, STRICT },
     { "iommu-permission", permission_bad, access_good, STRICT },
     { "device-access-after-unmap", after_unmap_bad, access_good, LAZY },
+    { "cma-release-mismatch", release_mismatch_bad, release_good },
+    { "cma-release-not-allocated", release_twice_bad, release_good },
 };
 
 static bool is_seen(size_t class_index, size_t board)
@@ -530,9 +574,9 @@ static bool is_seen(size_t class_index, size_t board)
 
 /* Classes whose report has no mapping: there is none, or the call never got that far. */
 static const char *const without_mapping[] = {
-    "free-invalid-address", "free-not-allocated",   "maps-stack",          "maps-rodata",
-    "maps-vmalloc",         "maps-invalid-address", "sg-segment-too-long", "sg-crosses-boundary",
-    "sync-not-mapped",      "sleeps-in-atomic",
+    "free-invalid-address", "free-not-allocated",   "maps-stack",           "maps-rodata",
+    "maps-vmalloc",         "maps-invalid-address", "sg-segment-too-long",  "sg-crosses-boundary",
+    "sync-not-mapped",      "sleeps-in-atomic",     "cma-release-mismatch", "cma-release-not-allocated",
 };
 
 static bool has_mapping(const char *class_name)
@@ -544,6 +588,12 @@ static bool has_mapping(const char *class_name)
             return false;
     }
     return true;
+}
+
+/* An area is the machine's. */
+static bool has_device(const char *class_name)
+{
+    return strncmp(class_name, "cma-", 4) != 0;
 }
 
 struct seen {
@@ -571,7 +621,8 @@ static void note(const struct dk_report *report, void *data)
         seen->line = stack->frames[0].line;
     }
     seen->whole = report->what && *report->what && report->advice && *report->advice && report->device &&
-                  *report->device && report->severity && report->access.kind && report->access.name;
+                  !*report->device == !has_device(report->class_name) && report->severity &&
+                  report->access.kind && report->access.name;
     /* The mapping it is about, and the line that made it. */
     if (has_mapping(report->class_name))
         seen->whole = seen->whole && report->mapping.kind && report->mapping.direction &&
