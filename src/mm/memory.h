@@ -36,6 +36,8 @@ struct dk_memory_config {
     void *machine;                /* the owner, for dk_memory_machine() */
 };
 
+#define DK_BLOCK_ISOLATED 0x80u
+
 struct dk_section {
     struct dk_memory *memory;
     phys_addr_t base;
@@ -46,6 +48,8 @@ struct dk_section {
                    */
     u64 *uncached; /* one bit a page: the CPU uses it through the DRAM view alone; atomic, NULL: no page is */
     struct page *pages;
+    /* A page block's type, as in enum migratetype, and DK_BLOCK_ISOLATED; guarded by pages_lock. */
+    u8 block_types[DK_SLOT_SIZE >> (PAGE_SHIFT + MAX_PAGE_ORDER)];
     struct dk_slot cached_slot, dram_slot, pages_slot;
 };
 

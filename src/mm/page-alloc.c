@@ -39,6 +39,16 @@ static bool may_take(const struct dk_zone *zone, gfp_t gfp, u64 count)
     return zone->free >= count && (gfp & __GFP_HIGH || zone->free - count >= zone->reserve);
 }
 
+/* How a request with @gfp asks for pages [lowest, highest). */
+static struct dk_request request_for(gfp_t gfp, u64 count, u64 align, u64 lowest, u64 highest)
+{
+    return (struct dk_request){ .count = count,
+                                .align = align,
+                                .lowest = lowest,
+                                .highest = highest,
+                                .type = gfp & __GFP_MOVABLE ? MIGRATE_MOVABLE : MIGRATE_UNMOVABLE };
+}
+
 /* Tries the zones that @gfp names, then those above them that have kernel addresses: the range alone decides.
  */
 static struct page *take(struct dk_memory *memory, gfp_t gfp, u64 count, u64 align, u64 lowest, u64 highest,
@@ -46,18 +56,19 @@ static struct page *take(struct dk_memory *memory, gfp_t gfp, u64 count, u64 ali
 {
     enum dk_zone_kind kinds[DK_ZONE_COUNT];
     unsigned zones = dk_zone_list(memory, gfp, kinds), i;
+    struct dk_request request = request_for(gfp, count, align, lowest, highest);
     u64 pfn = 0;
 
     for (i = 0; i < zones; i++) {
         struct dk_zone *zone = &memory->zones[kinds[i]];
 
-        if (may_take(zone, gfp, count) && dk_buddy_take(memory, zone, count, align, lowest, highest, &pfn))
+        if (may_take(zone, gfp, count) && dk_buddy_take(memory, zone, &request, &pfn))
             return dk_page_mapped(memory, pfn);
     }
     for (i = zones ? (unsigned)kinds[0] + 1 : DK_ZONE_COUNT; all_zones && i <= DK_ZONE_NORMAL; i++) {
         struct dk_zone *zone = &memory->zones[i];
 
-        if (may_take(zone, gfp, count) && dk_buddy_take(memory, zone, count, align, lowest, highest, &pfn))
+        if (may_take(zone, gfp, count) && dk_buddy_take(memory, zone, &request, &pfn))
             return dk_page_mapped(memory, pfn);
     }
     return NULL;
@@ -80,6 +91,7 @@ static struct page *take_marked(struct dk_memory *memory, gfp_t gfp, u64 count, 
             page->order = (u8)order_above(count);
             page->run = (u32)count;
             page->count = 1;
+            page->type = gfp & __GFP_MOVABLE ? MIGRATE_MOVABLE : MIGRATE_UNMOVABLE;
             page->private_data = 0;
         }
         pthread_mutex_unlock(&memory->pages_lock);

@@ -56,8 +56,13 @@ void dk_ram_map_publish(struct dk_memory *memory, struct dk_ram_map *map);
 
 /* ---- Zones and the buddy allocator (zone.c, extent.c, buddy.c) ---- */
 
+/*
+ * A free run. Its type is MIGRATE_MOVABLE when it is anybody's: its blocks get a type when one of them is
+ * broken, and lose it when they are whole again. MIGRATE_CMA and MIGRATE_ISOLATE stay.
+ */
 struct dk_extent {
     u64 start, end;
+    u8 type;
 };
 
 enum dk_zone_kind { DK_ZONE_DMA, DK_ZONE_DMA32, DK_ZONE_NORMAL, DK_ZONE_HIGHMEM, DK_ZONE_COUNT };
@@ -68,12 +73,14 @@ enum dk_zone_kind { DK_ZONE_DMA, DK_ZONE_DMA32, DK_ZONE_NORMAL, DK_ZONE_HIGHMEM,
  */
 struct dk_zone {
     u64 start, end;
-    u64 present; /* pages of RAM, reserved ones too */
-    u64 free;    /* pages in extents and lists */
-    u64 reserve; /* of them, for requests with __GFP_HIGH */
-    struct list_head lists[MAX_PAGE_ORDER + 1];
-    struct dk_extent *extents; /* sorted; no two touch */
+    u64 present;                /* pages of RAM, reserved ones too */
+    u64 free;                   /* pages in extents and lists, but for isolated ones */
+    u64 free_of[MIGRATE_TYPES]; /* the same by the type of list and extent, and isolated ones */
+    u64 reserve;                /* of them, for requests with __GFP_HIGH */
+    struct list_head lists[MIGRATE_TYPES][MAX_PAGE_ORDER + 1];
+    struct dk_extent *extents; /* sorted; no two of one type touch */
     size_t count, capacity;
+    size_t promised; /* room that blocks need which are isolated now, when that ends */
 };
 
 /* struct page's flags, of the first page of a block. */
@@ -101,29 +108,74 @@ unsigned dk_zone_list(const struct dk_memory *memory, gfp_t gfp, enum dk_zone_ki
 
 /* Room for @extra more extents, so that as many insertions cannot fail. False: out of memory. */
 bool dk_extents_grow(struct dk_zone *zone, size_t extra);
-/* Adds [start, end), which touches no other free memory in the extents but at its ends. False: out of memory.
- */
-bool dk_extent_insert(struct dk_zone *zone, u64 start, u64 end);
+/* Adds [start, end) of @type, which touches no other free memory in the extents but at its ends. False: out
+ * of memory. */
+bool dk_extent_insert(struct dk_zone *zone, u64 start, u64 end, enum migratetype type);
 /* Cuts [start, end) out of the extent @index; room for one more must be there when it lies in the middle. */
 void dk_extent_cut(struct dk_zone *zone, size_t index, u64 start, u64 end);
 /* The index of the first extent that ends above @pfn; zone->count when none does. */
 size_t dk_extent_at_or_above(const struct dk_zone *zone, u64 pfn);
 
+/* Adds @pages, or with a negative number takes them off, in the zone's counts of what is free. */
+static inline void dk_zone_count(struct dk_zone *zone, enum migratetype type, s64 pages)
+{
+    zone->free_of[type] += (u64)pages;
+    if (type != MIGRATE_ISOLATE)
+        zone->free += (u64)pages;
+}
+
 /* All of the following under pages_lock. */
+
+/* What a caller asks a zone for: @count pages aligned to @align within [lowest, highest). */
+struct dk_request {
+    u64 count, align, lowest, highest;
+    enum migratetype type; /* MIGRATE_UNMOVABLE or MIGRATE_MOVABLE */
+    u64 choice;            /* buddy.c's own: 0, or what a seed makes of the number of the allocation */
+};
 
 /* Makes [start, end), in one zone, free: merged with its buddies. Its sections are mapped. Cannot fail. */
 void dk_buddy_free(struct dk_memory *memory, struct dk_zone *zone, u64 start, u64 end);
 /*
- * Takes @count pages aligned to @align within [lowest, highest) out of @zone; *pfn is the first. Runs of up
- * to a section lie in one section, so that their kernel addresses follow each other. False: there are none,
- * or out of memory.
+ * Takes what @request asks for out of @zone; *pfn is the first page. Runs of up to a section lie in one
+ * section, so that their kernel addresses follow each other. False: there are none, or out of memory.
  */
-bool dk_buddy_take(struct dk_memory *memory, struct dk_zone *zone, u64 count, u64 align, u64 lowest,
-                   u64 highest, u64 *pfn);
+bool dk_buddy_take(struct dk_memory *memory, struct dk_zone *zone, struct dk_request *request, u64 *pfn);
 /* The first pfn from @pfn up to @end that is not free; @end when all are. */
 u64 dk_buddy_first_used(struct dk_memory *memory, struct dk_zone *zone, u64 pfn, u64 end);
 /* Takes [start, end), all free, out; dk_extents_grow() made room and its edge sections are mapped. */
 void dk_buddy_remove(struct dk_memory *memory, struct dk_zone *zone, u64 start, u64 end);
+/* Puts the page blocks' free pages back where their types say, from extents and lists. */
+void dk_buddy_sort(struct dk_memory *memory, struct dk_zone *zone, u64 start, u64 end);
+
+/* ---- Page blocks (page-block.c); under pages_lock too ---- */
+
+/* Where the free pages of the block that holds @pfn belong: its type, or MIGRATE_ISOLATE. */
+enum migratetype dk_block_type(struct dk_memory *memory, u64 pfn);
+/* The same for a block that is wholly free. */
+enum migratetype dk_block_whole_type(struct dk_memory *memory, u64 pfn);
+/* How far from @start, up to @end, whole free blocks are of one type, which is *type. */
+u64 dk_blocks_alike(struct dk_memory *memory, u64 start, u64 end, enum migratetype *type);
+/* The blocks of [start, end) are broken for @type, or with MIGRATE_MOVABLE whole again; those of contiguous
+ * areas stay what they are. */
+void dk_blocks_use(struct dk_memory *memory, u64 start, u64 end, enum migratetype type);
+/* How many pages of @zone in the block that holds @pfn are free or allocated as @type. */
+u64 dk_block_alike_pages(struct dk_memory *memory, const struct dk_zone *zone, u64 pfn,
+                         enum migratetype type);
+/*
+ * The step from @pfn to the next page that starts something: a free block, an allocation; *free is the page
+ * of a free block that starts here.
+ */
+u64 dk_block_step(struct dk_memory *memory, u64 pfn, struct page **free);
+/*
+ * Makes the page blocks that [start, end), of one zone, touches @type for good: MIGRATE_CMA or
+ * MIGRATE_MOVABLE. -ENOMEM; else 0.
+ */
+int dk_blocks_set_type(struct dk_memory *memory, u64 start, u64 end, enum migratetype type);
+/* Isolates them: nothing is given out of them. -EBUSY: one of them is isolated; -ENOMEM; else 0. */
+int dk_blocks_isolate(struct dk_memory *memory, u64 start, u64 end);
+/* Ends that. */
+void dk_blocks_rejoin(struct dk_memory *memory, u64 start, u64 end);
+
 /* The highest place for @count pages, aligned, in both [start, end) and [lowest, highest); false: there is
  * none. */
 bool dk_run_fit(u64 start, u64 end, u64 count, u64 align, u64 lowest, u64 highest, u64 *place);

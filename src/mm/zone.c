@@ -23,10 +23,10 @@ static bool fill(struct dk_memory *memory, struct dk_zone *zone)
             start = zone->start;
         if (start >= end)
             continue;
-        if (!dk_extents_grow(zone, 1) || !dk_extent_insert(zone, start, end))
+        if (!dk_extents_grow(zone, 1) || !dk_extent_insert(zone, start, end, MIGRATE_MOVABLE))
             return false;
         zone->present += end - start;
-        zone->free += end - start;
+        dk_zone_count(zone, MIGRATE_MOVABLE, (s64)(end - start));
     }
     return true;
 }
@@ -37,7 +37,7 @@ int dk_zones_start(struct dk_memory *memory, const struct dk_memory_config *conf
     u64 dma = least(config->zone_dma_end >> PAGE_SHIFT, highmem);
     u64 dma32 = least(config->zone_dma32_end >> PAGE_SHIFT, highmem);
     u64 present = 0;
-    unsigned i, order;
+    unsigned i, type, order;
 
     if (dma32 < dma)
         dma32 = dma;
@@ -49,8 +49,10 @@ int dk_zones_start(struct dk_memory *memory, const struct dk_memory_config *conf
     memory->zones[DK_ZONE_HIGHMEM].start = highmem;
     memory->zones[DK_ZONE_HIGHMEM].end = (u64)1 << (DK_PHYS_BITS - PAGE_SHIFT);
     for (i = 0; i < DK_ZONE_COUNT; i++) {
-        for (order = 0; order <= MAX_PAGE_ORDER; order++)
-            INIT_LIST_HEAD(&memory->zones[i].lists[order]);
+        for (type = 0; type < MIGRATE_TYPES; type++) {
+            for (order = 0; order <= MAX_PAGE_ORDER; order++)
+                INIT_LIST_HEAD(&memory->zones[i].lists[type][order]);
+        }
     }
     for (i = 0; i < DK_ZONE_COUNT; i++) {
         if (!fill(memory, &memory->zones[i]))
