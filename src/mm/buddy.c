@@ -72,7 +72,7 @@ static void remove_whole(struct dk_zone *zone, size_t index, u64 start, u64 end)
 
 static void list_block(struct dk_zone *zone, struct page *page, unsigned order, enum migratetype type)
 {
-    page->flags = DK_PAGE_FREE;
+    dk_page_set_flags(page, DK_PAGE_FREE);
     page->order = (u8)order;
     page->type = (u8)type;
     list_add(&page->lru, &zone->lists[type][order]);
@@ -82,7 +82,7 @@ static void list_block(struct dk_zone *zone, struct page *page, unsigned order, 
 static void unlist_block(struct dk_zone *zone, struct page *page)
 {
     list_del(&page->lru);
-    page->flags = 0;
+    dk_page_set_flags(page, 0);
     dk_zone_count(zone, page->type, -(1ll << page->order));
 }
 
@@ -95,7 +95,7 @@ static struct page *free_block_at(struct dk_memory *memory, const struct dk_zone
     if (pfn < zone->start || pfn + ((u64)1 << order) > zone->end)
         return NULL;
     page = dk_page_mapped(memory, pfn);
-    return page && page->flags == DK_PAGE_FREE && page->order == order ? page : NULL;
+    return page && dk_page_flags(page) == DK_PAGE_FREE && page->order == order ? page : NULL;
 }
 
 /* Frees one naturally aligned block, which grows as long as its other half is free too. */

@@ -97,7 +97,7 @@ static size_t large_size(struct dk_memory *memory, u64 pfn, const void *address)
     if (!page || offset_in_page(address))
         return 0;
     pthread_mutex_lock(&memory->pages_lock);
-    if ((page->flags & DK_PAGE_USED) && (page->flags & DK_PAGE_LARGE))
+    if ((dk_page_flags(page) & DK_PAGE_USED) && (dk_page_flags(page) & DK_PAGE_LARGE))
         size = (size_t)page->run << PAGE_SHIFT;
     pthread_mutex_unlock(&memory->pages_lock);
     return size;

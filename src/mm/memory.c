@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/context.h"
 #include "base/log.h"
+#include "mm/page-lists.h"
 #include "mm/private.h"
 
 #include <string.h>
@@ -53,6 +54,7 @@ u64 dk_memory_free_pages(struct dk_memory *memory)
     pthread_mutex_lock(&memory->pages_lock);
     for (i = 0; i < DK_ZONE_COUNT; i++)
         pages += memory->zones[i].free;
+    pages += dk_page_lists_held(memory);
     pthread_mutex_unlock(&memory->pages_lock);
     return pages;
 }
@@ -172,6 +174,7 @@ static void release(struct dk_memory *memory)
 
     dk_slab_finish(memory->slab);
     dk_vmalloc_finish(memory->vmalloc);
+    dk_page_lists_destroy(memory->lists);
     dk_zones_finish(memory);
     dk_sections_finish(memory);
     dk_memory_finish_slots(memory);
@@ -204,6 +207,9 @@ static int start(struct dk_memory *memory, const struct dk_memory_config *config
     error = dk_zones_start(memory, config, highmem_start);
     if (error)
         return error;
+    memory->lists = dk_page_lists_create();
+    if (!memory->lists)
+        return -ENOMEM;
     memory->cached_fd = make_file("dmakit-cached");
     if (memory->cached_fd < 0)
         return memory->cached_fd;
@@ -323,6 +329,7 @@ int dk_memory_reserve(struct dk_memory *memory, phys_addr_t base, u64 size, bool
     /* Whole pages: a page of which a part is reserved cannot be given out. */
     end = size > PHYS_END - base ? PHYS_END : (base + size + PAGE_SIZE - 1) & DK_PHYS_MASK;
     pthread_mutex_lock(&memory->pages_lock);
+    dk_page_lists_close(memory);
     changed = dk_ram_map_change(dk_ram_map(memory), from, end, DK_RAM_RESERVED | (map ? 0 : DK_RAM_NO_MAP));
     if (!changed)
         error = -ENOMEM;
@@ -340,6 +347,7 @@ int dk_memory_reserve(struct dk_memory *memory, phys_addr_t base, u64 size, bool
             dk_section_forget_linear(memory, from, end);
         pthread_mutex_unlock(&memory->section_lock);
     }
+    dk_page_lists_open(memory);
     pthread_mutex_unlock(&memory->pages_lock);
     return error;
 }

@@ -3,7 +3,7 @@
  * Page blocks and their types. A type is kept in the block's section, so that memory which nobody touched
  * costs nothing: what is not mapped is MIGRATE_MOVABLE.
  */
-#include "mm/private.h"
+#include "mm/page-lists.h"
 
 static u8 *word_of(struct dk_memory *memory, u64 pfn)
 {
@@ -61,11 +61,11 @@ u64 dk_block_step(struct dk_memory *memory, u64 pfn, struct page **free)
     *free = NULL;
     if (!page)
         return next_block(memory, pfn, ~0ull) - pfn;
-    if (page->flags == DK_PAGE_FREE) {
+    if (dk_page_flags(page) == DK_PAGE_FREE) {
         *free = page;
         return (u64)1 << page->order;
     }
-    return page->flags & DK_PAGE_USED && page->run ? page->run : 1;
+    return dk_page_flags(page) & DK_PAGE_USED && page->run ? page->run : 1;
 }
 
 u64 dk_block_alike_pages(struct dk_memory *memory, const struct dk_zone *zone, u64 pfn, enum migratetype type)
@@ -82,7 +82,7 @@ u64 dk_block_alike_pages(struct dk_memory *memory, const struct dk_zone *zone, u
 
         if (step > end - start)
             step = end - start;
-        if (page && (free || (page->flags & DK_PAGE_USED && page->type == type)))
+        if (page && (free || (dk_page_flags(page) & DK_PAGE_USED && page->type == type)))
             pages += step;
         start += step;
     }
@@ -137,7 +137,9 @@ int dk_blocks_set_type(struct dk_memory *memory, u64 start, u64 end, enum migrat
         if (word)
             *word = (u8)((*word & DK_BLOCK_ISOLATED) | type);
     }
+    dk_page_lists_close(memory);
     dk_buddy_sort(memory, zone, start, end);
+    dk_page_lists_open(memory);
     return 0;
 }
 
@@ -158,6 +160,7 @@ int dk_blocks_isolate(struct dk_memory *memory, u64 start, u64 end)
         if (word)
             *word |= DK_BLOCK_ISOLATED;
     }
+    dk_page_lists_close(memory);
     dk_buddy_sort(memory, zone, start, end);
     zone->promised += 2;
     return 0;
@@ -176,4 +179,5 @@ void dk_blocks_rejoin(struct dk_memory *memory, u64 start, u64 end)
     }
     zone->promised -= 2;
     dk_buddy_sort(memory, zone, start, end);
+    dk_page_lists_open(memory);
 }

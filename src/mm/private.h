@@ -74,6 +74,7 @@ enum dk_zone_kind { DK_ZONE_DMA, DK_ZONE_DMA32, DK_ZONE_NORMAL, DK_ZONE_HIGHMEM,
 struct dk_zone {
     u64 start, end;
     u64 present;                /* pages of RAM, reserved ones too */
+    u64 low, high;              /* where the RAM in it begins and ends */
     u64 free;                   /* pages in extents and lists, but for isolated ones */
     u64 free_of[MIGRATE_TYPES]; /* the same by the type of list and extent, and isolated ones */
     u64 reserve;                /* of them, for requests with __GFP_HIGH */
@@ -91,8 +92,23 @@ struct dk_zone {
 #define DK_PAGE_VMALLOC 0x10u /* a vmalloc() area's */
 #define DK_PAGE_CMA 0x20u     /* cma_alloc()'s */
 #define DK_PAGE_GIVEN 0x40u   /* cma_release() came, but references are left */
+#define DK_PAGE_LISTED 0x80u  /* free, in a thread's list (page-lists.h), and nothing else is set */
 /* Somebody's, so that __free_pages() must not touch it. */
 #define DK_PAGE_OWNED (DK_PAGE_LARGE | DK_PAGE_SLAB | DK_PAGE_VMALLOC | DK_PAGE_CMA)
+
+/*
+ * Flags of pages that threads take and give without pages_lock change there atomically. Of those pages all
+ * else but the count, also changed atomically, and the owner's fields changes under pages_lock alone.
+ */
+static inline u32 dk_page_flags(const struct page *page)
+{
+    return __atomic_load_n(&page->flags, __ATOMIC_ACQUIRE);
+}
+
+static inline void dk_page_set_flags(struct page *page, u32 flags)
+{
+    __atomic_store_n(&page->flags, flags, __ATOMIC_RELEASE);
+}
 
 /* Sets up the zones of @memory from its map: every page of it is free. 0, or -ENOMEM. */
 int dk_zones_start(struct dk_memory *memory, const struct dk_memory_config *config,
@@ -171,7 +187,8 @@ u64 dk_block_step(struct dk_memory *memory, u64 pfn, struct page **free);
  * MIGRATE_MOVABLE. -ENOMEM; else 0.
  */
 int dk_blocks_set_type(struct dk_memory *memory, u64 start, u64 end, enum migratetype type);
-/* Isolates them: nothing is given out of them. -EBUSY: one of them is isolated; -ENOMEM; else 0. */
+/* Isolates them: nothing is given out of them, and the page lists stay closed. -EBUSY: one of them is
+ * isolated; -ENOMEM; else 0. */
 int dk_blocks_isolate(struct dk_memory *memory, u64 start, u64 end);
 /* Ends that. */
 void dk_blocks_rejoin(struct dk_memory *memory, u64 start, u64 end);
@@ -213,6 +230,7 @@ struct dk_section_leaf {
 
 struct dk_slab_state;
 struct dk_vmalloc_state;
+struct dk_page_lists;
 
 struct dk_memory {
     struct list_head link; /* in the list of live memories */
@@ -233,6 +251,7 @@ struct dk_memory {
 
     pthread_mutex_t pages_lock; /* guards the zones and all struct pages */
     struct dk_zone zones[DK_ZONE_COUNT];
+    struct dk_page_lists *lists;
     u64 allocations;        /* counts them, for the seed */
     struct list_head areas; /* contiguous ones; guarded by pages_lock */
 

@@ -25,6 +25,8 @@ static bool fill(struct dk_memory *memory, struct dk_zone *zone)
             continue;
         if (!dk_extents_grow(zone, 1) || !dk_extent_insert(zone, start, end, MIGRATE_MOVABLE))
             return false;
+        zone->low = zone->present ? zone->low : start;
+        zone->high = end;
         zone->present += end - start;
         dk_zone_count(zone, MIGRATE_MOVABLE, (s64)(end - start));
     }

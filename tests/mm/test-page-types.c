@@ -2,7 +2,7 @@
 /* Page blocks have types: what stays for long is kept together, so that the rest stays whole. */
 #include "fixture.h"
 
-#include "mm/private.h"
+#include "mm/page-lists.h"
 
 #include <stdlib.h>
 
@@ -22,7 +22,7 @@ static u64 draw(u64 below)
 }
 
 /*
- * Buffers come and go until three quarters of memory are in use, and here and there a page is taken for
+ * Buffers come and go, a quarter of memory at a time, and here and there a page is taken for
  * good. How many page blocks hold none of those at the end? @movable: what the buffers are allocated with.
  */
 static u64 blocks_left_whole(u64 seed, gfp_t movable)
@@ -78,6 +78,15 @@ static void test_long_lived_pages_stay_together(void **state)
     assert_true(untyped + 8 < typed);
 }
 
+/* Empties the threads' lists. */
+static void settle(struct dk_memory *memory)
+{
+    pthread_mutex_lock(&memory->pages_lock);
+    dk_page_lists_close(memory);
+    dk_page_lists_open(memory);
+    pthread_mutex_unlock(&memory->pages_lock);
+}
+
 static enum migratetype type_at(struct dk_memory *memory, const struct page *page)
 {
     enum migratetype type;
@@ -107,6 +116,7 @@ static void test_stealing(void **state)
     assert_int_equal(type_at(memory, page), MIGRATE_UNMOVABLE);
     __free_page(page);
     __free_page(movable[0]);
+    settle(memory);
     /* Whole again, it is anybody's. */
     assert_int_equal(type_at(memory, page), MIGRATE_MOVABLE);
 
@@ -118,6 +128,7 @@ static void test_stealing(void **state)
     assert_null(dk_pages_allocate(memory, GFP_KERNEL | __GFP_NOWARN, 0));
     for (i = 0; i < DK_BLOCK_PAGES - 1; i++)
         __free_page(movable[i]);
+    settle(memory);
     other = dk_pages_allocate(memory, GFP_KERNEL, 3);
     assert_int_equal(type_at(memory, other), MIGRATE_UNMOVABLE);
     __free_pages(other, 3);
@@ -158,6 +169,7 @@ static void test_lending(void **state)
         __free_page(page);
     }
     assert_int_equal(dk_memory_free_pages(memory), 4 * DK_BLOCK_PAGES);
+    settle(memory);
     for (count = 0; count < 4 * DK_BLOCK_PAGES; count++) {
         page = dk_pages_allocate(memory, GFP_HIGHUSER_MOVABLE, 0);
         list_add(&page->lru, &taken);
