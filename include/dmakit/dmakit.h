@@ -27,6 +27,7 @@
 #include <dmakit/machine.h>
 #include <dmakit/master.h>
 #include <dmakit/mutex.h>
+#include <dmakit/notifier.h>
 #include <dmakit/of.h>
 #include <dmakit/page.h>
 #include <dmakit/pci.h>
@@ -34,6 +35,7 @@
 #include <dmakit/registers.h>
 #include <dmakit/reserved-memory.h>
 #include <dmakit/scatterlist.h>
+#include <dmakit/shrinker.h>
 #include <dmakit/slab.h>
 #include <dmakit/spinlock.h>
 #include <dmakit/types.h>

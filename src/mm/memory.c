@@ -6,7 +6,7 @@
 #include "base/context.h"
 #include "base/log.h"
 #include "mm/page-lists.h"
-#include "mm/private.h"
+#include "mm/reclaim.h"
 
 #include <string.h>
 #include <sys/mman.h>
@@ -73,6 +73,13 @@ void dk_might_sleep_gfp(struct dk_memory *memory, gfp_t gfp, const char *call)
 
     if (gfpflags_allow_blocking(gfp) && dk_context()->atomic_depth && memory)
         dk_hooks_finding(memory->hooks, &finding);
+    if (!gfpflags_allow_blocking(gfp) && gfp & __GFP_NOFAIL && memory) {
+        finding.what =
+            "An allocation that must not fail (__GFP_NOFAIL) may not wait for memory either, so it may fail.";
+        finding.advice =
+            "Use __GFP_NOFAIL only with GFP_KERNEL, GFP_NOFS or GFP_NOIO, where sleeping is allowed.";
+        dk_hooks_finding(memory->hooks, &finding);
+    }
 }
 
 /* ---- Making it ---- */
@@ -175,6 +182,7 @@ static void release(struct dk_memory *memory)
     dk_slab_finish(memory->slab);
     dk_vmalloc_finish(memory->vmalloc);
     dk_page_lists_destroy(memory->lists);
+    dk_reclaim_destroy(memory->reclaim);
     dk_zones_finish(memory);
     dk_sections_finish(memory);
     dk_memory_finish_slots(memory);
@@ -188,6 +196,7 @@ static void release(struct dk_memory *memory)
         dk_release(map);
         map = previous;
     }
+    pthread_cond_destroy(&memory->freed);
     pthread_mutex_destroy(&memory->pages_lock);
     pthread_mutex_destroy(&memory->section_lock);
     dk_release(memory);
@@ -208,7 +217,8 @@ static int start(struct dk_memory *memory, const struct dk_memory_config *config
     if (error)
         return error;
     memory->lists = dk_page_lists_create();
-    if (!memory->lists)
+    memory->reclaim = dk_reclaim_create(memory);
+    if (!memory->lists || !memory->reclaim)
         return -ENOMEM;
     memory->cached_fd = make_file("dmakit-cached");
     if (memory->cached_fd < 0)
@@ -227,6 +237,7 @@ static int start(struct dk_memory *memory, const struct dk_memory_config *config
 
 struct dk_memory *dk_memory_create(const struct dk_memory_config *config)
 {
+    pthread_condattr_t monotonic;
     struct dk_memory *memory;
     int error;
 
@@ -247,6 +258,10 @@ struct dk_memory *dk_memory_create(const struct dk_memory_config *config)
     INIT_LIST_HEAD(&memory->slots);
     INIT_LIST_HEAD(&memory->areas);
     pthread_mutex_init(&memory->pages_lock, NULL);
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&memory->freed, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     pthread_mutex_init(&memory->section_lock, NULL);
     error = start(memory, config);
     if (error) {

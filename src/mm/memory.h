@@ -25,11 +25,13 @@ struct dk_memory_range {
 struct dk_memory_config {
     const struct dk_memory_range *ranges; /* RAM: sorted, disjoint, page-aligned inwards by the callee */
     unsigned range_count;
-    bool two_views;               /* not coherent: DRAM and the CPU's cached view differ */
-    unsigned line;                /* cache line in bytes: a power of two, 16 to 4096 */
-    u64 zone_dma_end;             /* first physical address above ZONE_DMA; 0: no such zone */
-    u64 zone_dma32_end;           /* first one above ZONE_DMA32; 0: no such zone */
-    u64 reserve;                  /* pages, over all zones, that requests without __GFP_HIGH leave free */
+    bool two_views;     /* not coherent: DRAM and the CPU's cached view differ */
+    unsigned line;      /* cache line in bytes: a power of two, 16 to 4096 */
+    u64 zone_dma_end;   /* first physical address above ZONE_DMA; 0: no such zone */
+    u64 zone_dma32_end; /* first one above ZONE_DMA32; 0: no such zone */
+    /* Pages, over all zones, that requests without __GFP_HIGH leave free: the zones' watermarks follow from
+     * it, and what lower zones keep from requests that could have had a higher one. 0: none of that. */
+    u64 reserve;
     u64 highmem;                  /* bytes at the top of RAM without a kernel address; 0 on 64-bit boards */
     u64 seed;                     /* 0: no fragmentation */
     const struct dk_hooks *hooks; /* kept, not copied; may be NULL */

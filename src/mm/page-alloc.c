@@ -3,10 +3,14 @@
  * Taking pages: flags and zones, above this thread's lists and the buddy allocator.
  */
 #include "base/alloc.h"
+#include "base/context.h"
 #include "base/log.h"
 #include "mm/page-lists.h"
+#include "mm/reclaim.h"
 
+#include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 static unsigned order_above(u64 count)
 {
@@ -42,14 +46,29 @@ struct want {
     enum dk_zone_kind zones[2 * DK_ZONE_COUNT];
     unsigned zone_count;
     int list; /* the class of this thread's list that serves it, or -1 */
+    enum dk_mark mark;
+    unsigned class_kind; /* the highest of the zones, by which lower ones know what to keep from it */
 };
 
-/* Whether @zone has what is wanted: what must not wait for memory may use the reserve. */
-static bool may_take(const struct dk_zone *zone, const struct want *want)
+/* What a thread takes that makes memory free: its needs come first. */
+static bool may_take_all(gfp_t gfp)
 {
-    u64 count = want->request.count;
+    return !(gfp & __GFP_NOMEMALLOC) && (gfp & __GFP_MEMALLOC || dk_context()->reclaiming);
+}
 
-    return zone->free >= count && (want->gfp & __GFP_HIGH || zone->free - count >= zone->reserve);
+static void choose_mark(struct want *want)
+{
+    bool all = may_take_all(want->gfp);
+
+    want->mark = all || want->gfp & __GFP_HIGH ? DK_MARK_NONE : DK_MARK_MIN;
+    if (all)
+        want->class_kind = DK_ZONE_COUNT;
+}
+
+/* Whether it may sleep: who may not, and says he may, has been reported (dk_might_sleep_gfp). */
+static bool may_sleep(gfp_t gfp)
+{
+    return gfpflags_allow_blocking(gfp) && !dk_context()->atomic_depth && !dk_context()->reclaiming;
 }
 
 /* The zones that the flags name, then those above them that have kernel addresses: with @all_zones the range
@@ -62,6 +81,13 @@ static void choose_zones(const struct dk_memory *memory, struct want *want, bool
     kind = want->zone_count ? want->zones[0] + 1 : DK_ZONE_COUNT;
     for (; all_zones && kind <= DK_ZONE_NORMAL; kind++)
         want->zones[want->zone_count++] = (enum dk_zone_kind)kind;
+    /* A range that leaves out the upper zones could not have had them. */
+    for (kind = 0; kind < want->zone_count; kind++) {
+        unsigned zone = want->zones[kind];
+
+        if (zone > want->class_kind && memory->zones[zone].ram_start < want->request.highest)
+            want->class_kind = zone;
+    }
 }
 
 /*
@@ -78,8 +104,9 @@ static int choose_list(const struct dk_memory *memory, const struct want *want)
         return -1;
     while (i < want->zone_count && !memory->zones[want->zones[i]].present)
         i++;
-    if (i == want->zone_count || request->lowest > memory->zones[want->zones[i]].low ||
-        request->highest < memory->zones[want->zones[i]].high)
+    if (i == want->zone_count || request->lowest > memory->zones[want->zones[i]].ram_start ||
+        request->highest < memory->zones[want->zones[i]].ram_end ||
+        dk_zone_tight(&memory->zones[want->zones[i]]))
         return -1;
     return (int)dk_list_class(want->zones[i], request->type, order);
 }
@@ -94,14 +121,15 @@ static struct page *take_from_zones(struct dk_memory *memory, struct want *want)
         struct dk_zone *zone = &memory->zones[want->zones[i]];
         struct page *page;
 
-        if (!may_take(zone, want) || !dk_buddy_take(memory, zone, &want->request, &pfn))
+        if (!dk_zone_may_take(zone, want->request.count, want->request.type, want->mark, want->class_kind) ||
+            !dk_buddy_take(memory, zone, &want->request, &pfn))
             continue;
         page = dk_page_mapped(memory, pfn);
         page->order = (u8)order_above(want->request.count);
         page->run = (u32)want->request.count;
         page->type = (u8)want->request.type;
         if (want->list >= 0 && (unsigned)want->list / (2 * DK_LIST_ORDERS) == (unsigned)want->zones[i])
-            dk_page_lists_refill(memory, zone, (unsigned)want->list, zone->reserve);
+            dk_page_lists_refill(memory, zone, (unsigned)want->list, zone->marks[DK_MARK_HIGH]);
         return page;
     }
     return NULL;
@@ -127,7 +155,7 @@ static struct page *take_locked(struct dk_memory *memory, struct want *want)
     if (want->list < 0)
         dk_page_lists_drain_here(memory);
     page = take_from_zones(memory, want);
-    if (!page && dk_page_lists_held(memory)) {
+    if (!page && want->mark != DK_MARK_LOW && dk_page_lists_held(memory)) {
         dk_page_lists_close(memory);
         page = take_from_zones(memory, want);
         dk_page_lists_open(memory);
@@ -138,22 +166,117 @@ static struct page *take_locked(struct dk_memory *memory, struct want *want)
     return page;
 }
 
-static struct page *take(struct dk_memory *memory, struct want *want)
+/* Whether the machine could ever have what is wanted. */
+static bool is_possible(const struct dk_memory *memory, const struct want *want)
+{
+    unsigned i;
+
+    for (i = 0; i < want->zone_count; i++) {
+        if (memory->zones[want->zones[i]].present >= want->request.count)
+            return true;
+    }
+    return false;
+}
+
+/* Waits a while for somebody to free memory. */
+static void wait_for_memory(struct dk_memory *memory)
+{
+    struct timespec until;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += 100000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_nsec -= 1000000000;
+        until.tv_sec++;
+    }
+    pthread_mutex_lock(&memory->pages_lock);
+    dk_page_lists_close(memory);
+    memory->waiting++;
+    pthread_cond_timedwait(&memory->freed, &memory->pages_lock, &until);
+    memory->waiting--;
+    dk_page_lists_open(memory);
+    pthread_mutex_unlock(&memory->pages_lock);
+}
+
+/* Of a wait that goes on: a line every ten seconds. */
+#define WAITS_PER_LINE 100
+
+/* What __GFP_NOFAIL promises: goes on until there is memory. */
+static struct page *take_in_the_end(struct dk_memory *memory, struct want *want,
+                                    struct dk_reclaim_tries *tries)
 {
     struct page *page;
 
-    if (dk_fault_point())
+    want->mark = DK_MARK_NONE;
+    for (;;) {
+        page = take_locked(memory, want);
+        if (page)
+            return page;
+        if (tries->waits++ % WAITS_PER_LINE == 0)
+            dk_log(DK_LOG_WARNING, "waiting for %llu contiguous pages that must not fail (gfp 0x%x)",
+                   want->request.count, want->gfp);
+        wait_for_memory(memory);
+        dk_reclaim_anew(tries);
+        dk_reclaim(memory, want->gfp, want->request.count, tries);
+    }
+}
+
+static struct page *take_slow(struct dk_memory *memory, struct want *want, struct dk_reclaim_tries *tries)
+{
+    bool sleeps = may_sleep(want->gfp);
+    struct page *page;
+
+    choose_mark(want);
+    if (sleeps && want->mark == DK_MARK_MIN && dk_reclaim_wanted(memory)) {
+        want->mark = DK_MARK_LOW;
+        page = take_locked(memory, want);
+        if (page)
+            return page;
+        dk_reclaim(memory, want->gfp, want->request.count, tries);
+        want->mark = DK_MARK_MIN;
+    }
+    do {
+        page = take_locked(memory, want);
+        if (page)
+            return page;
+    } while (sleeps && dk_reclaim(memory, want->gfp, want->request.count, tries));
+    if (sleeps && want->gfp & __GFP_NOFAIL && is_possible(memory, want))
+        return take_in_the_end(memory, want, tries);
+    return NULL;
+}
+
+static struct page *take(struct dk_memory *memory, struct want *want, struct dk_reclaim_tries *tries)
+{
+    struct page *page;
+
+    /* What must not fail does not fail on demand either. */
+    if (!(want->gfp & __GFP_NOFAIL) && dk_fault_point())
         return NULL;
     page = want->list >= 0 ? dk_page_lists_take(memory->lists, (unsigned)want->list) : NULL;
     if (!page)
-        return take_locked(memory, want);
+        return take_slow(memory, want, tries);
     begin_use(page, want->flags);
     return page;
+}
+
+static void log_failure(const struct want *want, phys_addr_t lowest, phys_addr_t highest,
+                        const struct dk_reclaim_tries *tries)
+{
+    char tried[128] = "";
+
+    if (want->gfp & __GFP_NOWARN)
+        return;
+    if (tries->passes)
+        snprintf(tried, sizeof(tried), "; tried: shrinkers %u times, %lu objects freed%s", tries->passes,
+                 tries->freed, tries->notified ? ", out-of-memory notifiers" : "");
+    dk_log(DK_LOG_WARNING, "no %llu contiguous pages aligned to %llu in 0x%llx-0x%llx (gfp 0x%x)%s",
+           want->request.count, want->request.align, lowest, highest, want->gfp, tried);
 }
 
 static struct page *take_marked(struct dk_memory *memory, gfp_t gfp, u64 count, u64 align, phys_addr_t lowest,
                                 phys_addr_t highest, unsigned flags, bool all_zones)
 {
+    struct dk_reclaim_tries tries = { 0 };
     struct want want = { .gfp = gfp, .flags = flags };
     struct page *page;
 
@@ -168,10 +291,9 @@ static struct page *take_marked(struct dk_memory *memory, gfp_t gfp, u64 count, 
     };
     choose_zones(memory, &want, all_zones);
     want.list = choose_list(memory, &want);
-    page = take(memory, &want);
-    if (!page && !(gfp & __GFP_NOWARN))
-        dk_log(DK_LOG_WARNING, "no %llu contiguous pages aligned to %llu in 0x%llx-0x%llx (gfp 0x%x)", count,
-               align, lowest, highest, gfp);
+    page = take(memory, &want, &tries);
+    if (!page)
+        log_failure(&want, lowest, highest, &tries);
     if (page && memory->hooks)
         dk_memory_taken(memory, page_to_phys(page), count << PAGE_SHIFT);
     if (page && (gfp & __GFP_ZERO))

@@ -52,6 +52,8 @@ static void free_block(struct dk_memory *memory, struct page *page, u64 pfn)
     dk_page_set_flags(page, 0);
     page->run = 0;
     dk_buddy_free(memory, dk_zone_of(memory, pfn), pfn, pfn + run);
+    if (memory->waiting)
+        pthread_cond_broadcast(&memory->freed);
 }
 
 /* Drops one reference, and with the last one the allocation. Under pages_lock. */
@@ -78,7 +80,7 @@ static bool give_fast(struct dk_memory *memory, struct page *page, u64 pfn, size
     unsigned class_index;
     u32 one = 1;
 
-    if (memory->seed || count >= 1u << DK_LIST_ORDERS || (count & (count - 1)) ||
+    if (memory->seed || dk_zone_tight(zone) || count >= 1u << DK_LIST_ORDERS || (count & (count - 1)) ||
         dk_page_flags(page) != (DK_PAGE_USED | flags) || flags & DK_PAGE_CMA ||
         !dk_page_lists_here(memory->lists) || __atomic_load_n(&page->run, __ATOMIC_RELAXED) != count)
         return false;

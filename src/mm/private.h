@@ -68,16 +68,29 @@ struct dk_extent {
 enum dk_zone_kind { DK_ZONE_DMA, DK_ZONE_DMA32, DK_ZONE_NORMAL, DK_ZONE_HIGHMEM, DK_ZONE_COUNT };
 
 /*
+ * How many pages a request leaves free. Each mark is at least as high as the one before.
+ */
+enum dk_mark {
+    DK_MARK_NONE, /* 0: what must not wait for memory, __GFP_HIGH and __GFP_MEMALLOC */
+    DK_MARK_MIN,  /* everybody else */
+    DK_MARK_LOW,  /* below it who may sleep calls the shrinkers */
+    DK_MARK_HIGH, /* below it the zone's page lists are not used, so that its count says what there is */
+    DK_MARK_COUNT,
+};
+
+/*
  * Free memory of a zone: extents, whose struct pages were never touched or are all zero, and blocks in lists.
  * A block of the largest order that becomes free goes back to the extents.
  */
 struct dk_zone {
     u64 start, end;
     u64 present;                /* pages of RAM, reserved ones too */
-    u64 low, high;              /* where the RAM in it begins and ends */
+    u64 ram_start, ram_end;     /* where the RAM in it begins and ends */
     u64 free;                   /* pages in extents and lists, but for isolated ones */
     u64 free_of[MIGRATE_TYPES]; /* the same by the type of list and extent, and isolated ones */
-    u64 reserve;                /* of them, for requests with __GFP_HIGH */
+    u64 marks[DK_MARK_COUNT];
+    u64 lowmem_reserve[DK_ZONE_COUNT]; /* pages kept from requests that could have had that zone */
+    bool tight;                        /* free < marks[DK_MARK_HIGH]; atomic access */
     struct list_head lists[MIGRATE_TYPES][MAX_PAGE_ORDER + 1];
     struct dk_extent *extents; /* sorted; no two of one type touch */
     size_t count, capacity;
@@ -133,11 +146,15 @@ void dk_extent_cut(struct dk_zone *zone, size_t index, u64 start, u64 end);
 size_t dk_extent_at_or_above(const struct dk_zone *zone, u64 pfn);
 
 /* Adds @pages, or with a negative number takes them off, in the zone's counts of what is free. */
-static inline void dk_zone_count(struct dk_zone *zone, enum migratetype type, s64 pages)
+void dk_zone_count(struct dk_zone *zone, enum migratetype type, s64 pages);
+/* Whether @zone has @count pages for a request of @type, and keeps what @mark says. @class_kind: the highest
+ * zone that the request could have had; DK_ZONE_COUNT: it respects no lowmem_reserve. */
+bool dk_zone_may_take(const struct dk_zone *zone, u64 count, enum migratetype type, enum dk_mark mark,
+                      unsigned class_kind);
+/* Whether its page lists are not to be used. Any context; lock-free. */
+static inline bool dk_zone_tight(const struct dk_zone *zone)
 {
-    zone->free_of[type] += (u64)pages;
-    if (type != MIGRATE_ISOLATE)
-        zone->free += (u64)pages;
+    return __atomic_load_n(&zone->tight, __ATOMIC_RELAXED);
 }
 
 /* All of the following under pages_lock. */
@@ -231,6 +248,7 @@ struct dk_section_leaf {
 struct dk_slab_state;
 struct dk_vmalloc_state;
 struct dk_page_lists;
+struct dk_reclaim;
 
 struct dk_memory {
     struct list_head link; /* in the list of live memories */
@@ -252,6 +270,9 @@ struct dk_memory {
     pthread_mutex_t pages_lock; /* guards the zones and all struct pages */
     struct dk_zone zones[DK_ZONE_COUNT];
     struct dk_page_lists *lists;
+    struct dk_reclaim *reclaim;
+    pthread_cond_t freed;   /* waited for with pages_lock */
+    unsigned waiting;       /* threads that do; they keep the page lists closed */
     u64 allocations;        /* counts them, for the seed */
     struct list_head areas; /* contiguous ones; guarded by pages_lock */
 
