@@ -28,6 +28,7 @@
 #include <dmakit/master.h>
 #include <dmakit/movable.h>
 #include <dmakit/mutex.h>
+#include <dmakit/notifier.h>
 #include <dmakit/of.h>
 #include <dmakit/page.h>
 #include <dmakit/pci.h>
@@ -35,6 +36,7 @@
 #include <dmakit/registers.h>
 #include <dmakit/reserved-memory.h>
 #include <dmakit/scatterlist.h>
+#include <dmakit/shrinker.h>
 #include <dmakit/slab.h>
 #include <dmakit/spinlock.h>
 #include <dmakit/types.h>

@@ -16,6 +16,23 @@ DK_BEGIN_DECLS
 #define MAX_ORDER MAX_PAGE_ORDER
 
 /*
+ * What the pages of a page block (the largest order's block) are good for. Requests with __GFP_MOVABLE go to
+ * movable blocks and others to unmovable ones, so that what stays for long is kept together. Contiguous areas
+ * lend MIGRATE_CMA blocks to movable requests alone; isolated ones give nothing out. Linux's
+ * MIGRATE_RECLAIMABLE does not exist: nothing here would be of it.
+ */
+enum migratetype {
+    MIGRATE_UNMOVABLE,
+    MIGRATE_MOVABLE,
+    MIGRATE_CMA,
+    MIGRATE_ISOLATE,
+    MIGRATE_TYPES,
+};
+
+#define pageblock_order MAX_PAGE_ORDER
+#define pageblock_nr_pages (1ul << pageblock_order)
+
+/*
  * One page frame's bookkeeping. It stands apart from the memory it describes: nothing is ever written into a
  * free block. All fields are the library's, guarded by the memory's lock unless said otherwise.
  */
@@ -27,6 +44,7 @@ struct page {
     u32 flags;
     u32 count; /* references; atomic access */
     u8 order;  /* of the free or allocated block that starts here */
+    u8 type;   /* enum migratetype: of the list it is free in, or what it was allocated as */
     u32 run;   /* pages of the allocation that starts here */
 };
 

@@ -10,6 +10,7 @@
 struct dk_context {
     unsigned atomic_depth;    /* held spinlocks, disabled interrupts, and being in a handler */
     unsigned interrupt_depth; /* being in a handler */
+    bool reclaiming;          /* in a shrinker or an out-of-memory notifier */
     bool interrupts_off;      /* local_irq_disable() and its kin; counted once in @atomic_depth */
 };
 

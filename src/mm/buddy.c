@@ -47,19 +47,43 @@ static u64 pfn_of(const struct page *page)
     return ((u64)section->base >> PAGE_SHIFT) + (u64)(page - section->pages);
 }
 
-/* ---- Blocks in lists ---- */
+/* ---- Whole blocks ---- */
 
-static void list_block(struct dk_zone *zone, struct page *page, unsigned order)
+/*
+ * Whole blocks become free in add_whole() and stop being so in remove_whole(), and nowhere else, but for
+ * those that wait in the list of the largest order because the extents could not grow. At the start all
+ * RAM is free (zone.c).
+ */
+static bool add_whole(struct dk_zone *zone, u64 start, u64 end, enum migratetype type)
 {
-    page->flags = DK_PAGE_FREE;
-    page->order = (u8)order;
-    list_add(&page->lru, &zone->lists[order]);
+    if (!dk_extent_insert(zone, start, end, type))
+        return false;
+    dk_zone_count(zone, type, (s64)(end - start));
+    return true;
 }
 
-static void unlist_block(struct page *page)
+static void remove_whole(struct dk_zone *zone, size_t index, u64 start, u64 end)
+{
+    dk_zone_count(zone, zone->extents[index].type, -(s64)(end - start));
+    dk_extent_cut(zone, index, start, end);
+}
+
+/* ---- Blocks in lists ---- */
+
+static void list_block(struct dk_zone *zone, struct page *page, unsigned order, enum migratetype type)
+{
+    dk_page_set_flags(page, DK_PAGE_FREE);
+    page->order = (u8)order;
+    page->type = (u8)type;
+    list_add(&page->lru, &zone->lists[type][order]);
+    dk_zone_count(zone, type, 1ll << order);
+}
+
+static void unlist_block(struct dk_zone *zone, struct page *page)
 {
     list_del(&page->lru);
-    page->flags = 0;
+    dk_page_set_flags(page, 0);
+    dk_zone_count(zone, page->type, -(1ll << page->order));
 }
 
 /* The page of the free block of exactly @order at @pfn, or NULL. */
@@ -84,33 +108,73 @@ static void free_block(struct dk_memory *memory, struct dk_zone *zone, u64 pfn, 
 
         if (!buddy)
             break;
-        unlist_block(buddy);
+        unlist_block(zone, buddy);
         pfn &= ~((u64)1 << order);
     }
-    /* Where the extents cannot grow for want of memory, the block waits in the last list. */
-    if (order == MAX_PAGE_ORDER && dk_extent_insert(zone, pfn, pfn + DK_BLOCK_PAGES))
-        return;
+    if (order == MAX_PAGE_ORDER) {
+        dk_blocks_use(memory, pfn, pfn + DK_BLOCK_PAGES, MIGRATE_MOVABLE);
+        /* Where the extents cannot grow for want of memory, the block waits in the last list. */
+        if (add_whole(zone, pfn, pfn + DK_BLOCK_PAGES, dk_block_whole_type(memory, pfn)))
+            return;
+    }
     page = dk_page_mapped(memory, pfn);
     if (page)
-        list_block(zone, page, order);
+        list_block(zone, page, order, dk_block_type(memory, pfn));
+}
+
+/* Frees the whole blocks at the start of [start, end) that are of one type, in one piece: the pages in
+ * between were never mapped, perhaps. Returns where it stopped. */
+static u64 free_whole(struct dk_memory *memory, struct dk_zone *zone, u64 start, u64 end)
+{
+    enum migratetype type;
+    u64 until;
+
+    if ((start & (DK_BLOCK_PAGES - 1)) || end - start < DK_BLOCK_PAGES)
+        return start;
+    until = dk_blocks_alike(memory, start, align_down(end, DK_BLOCK_PAGES), &type);
+    if (!add_whole(zone, start, until, type))
+        return start;
+    dk_blocks_use(memory, start, until, MIGRATE_MOVABLE);
+    return until;
 }
 
 void dk_buddy_free(struct dk_memory *memory, struct dk_zone *zone, u64 start, u64 end)
 {
-    zone->free += end - start;
     while (start < end) {
-        u64 whole = align_down(end, DK_BLOCK_PAGES);
+        u64 until = free_whole(memory, zone, start, end);
         unsigned order = 0;
 
-        /* A long run goes back in one piece; its pages in between were never mapped, perhaps. */
-        if (!(start & (DK_BLOCK_PAGES - 1)) && start < whole && dk_extent_insert(zone, start, whole)) {
-            start = whole;
+        if (until == start) {
+            while (order < MAX_PAGE_ORDER && !(start & ((u64)1 << order)) && start + ((u64)2 << order) <= end)
+                order++;
+            free_block(memory, zone, start, order);
+            until = start + ((u64)1 << order);
+        }
+        start = until;
+    }
+}
+
+void dk_buddy_sort(struct dk_memory *memory, struct dk_zone *zone, u64 start, u64 end)
+{
+    u64 pfn = start;
+
+    while (pfn < end) {
+        size_t index = dk_extent_at_or_above(zone, pfn);
+        struct page *page;
+
+        if (index < zone->count && zone->extents[index].start <= pfn) {
+            u64 until = smaller(end, zone->extents[index].end);
+
+            remove_whole(zone, index, pfn, until);
+            dk_buddy_free(memory, zone, pfn, until);
+            pfn = until;
             continue;
         }
-        while (order < MAX_PAGE_ORDER && !(start & ((u64)1 << order)) && start + ((u64)2 << order) <= end)
-            order++;
-        free_block(memory, zone, start, order);
-        start += (u64)1 << order;
+        pfn += dk_block_step(memory, pfn, &page);
+        if (page) {
+            unlist_block(zone, page);
+            list_block(zone, page, page->order, dk_block_type(memory, pfn - 1));
+        }
     }
 }
 
@@ -157,23 +221,21 @@ static unsigned order_of(u64 count)
     return order;
 }
 
-struct dk_request {
-    u64 count, align, lowest, highest;
-    u64 choice; /* 0: the first that fits */
-};
-
-/* A block of a list that @request fits into, and where; NULL: none. */
-static struct page *find_block(const struct dk_zone *zone, const struct dk_request *request, u64 *place)
+/* A block of @type's lists that @request fits into, and where; NULL: none. Small blocks first, or with
+ * @largest large ones. */
+static struct page *find_block(const struct dk_zone *zone, const struct dk_request *request,
+                               enum migratetype type, bool largest, u64 *place)
 {
-    unsigned order;
+    unsigned least = order_of(request->count), i;
 
     if (request->count > DK_BLOCK_PAGES)
         return NULL;
-    for (order = order_of(request->count); order <= MAX_PAGE_ORDER; order++) {
+    for (i = least; i <= MAX_PAGE_ORDER; i++) {
+        unsigned order = largest ? MAX_PAGE_ORDER - (i - least) : i;
         unsigned skip = (unsigned)(request->choice % CANDIDATES);
         struct page *page, *found = NULL;
 
-        list_for_each_entry (page, &zone->lists[order], lru) {
+        list_for_each_entry (page, &zone->lists[type][order], lru) {
             u64 pfn = pfn_of(page), at;
 
             if (!dk_run_fit(pfn, pfn + ((u64)1 << order), request->count, request->align, request->lowest,
@@ -192,41 +254,46 @@ static struct page *find_block(const struct dk_zone *zone, const struct dk_reque
     return NULL;
 }
 
-static bool take_from_lists(struct dk_memory *memory, struct dk_zone *zone, const struct dk_request *request,
-                            u64 *pfn)
+/* Takes @request's pages at @pfn out of the free block @page, whose rest goes back. */
+static void take_from_block(struct dk_memory *memory, struct dk_zone *zone, const struct dk_request *request,
+                            struct page *page, u64 pfn)
 {
-    struct page *page = find_block(zone, request, pfn);
-    u64 start, size;
+    u64 start = pfn_of(page), end = start + ((u64)1 << page->order);
 
-    if (!page)
-        return false;
-    start = pfn_of(page);
-    size = (u64)1 << page->order;
-    unlist_block(page);
-    zone->free -= size;
-    dk_buddy_free(memory, zone, start, *pfn);
-    dk_buddy_free(memory, zone, *pfn + request->count, start + size);
-    return true;
+    unlist_block(zone, page);
+    dk_buddy_free(memory, zone, start, pfn);
+    dk_buddy_free(memory, zone, pfn + request->count, end);
+}
+
+static bool take_from_lists(struct dk_memory *memory, struct dk_zone *zone, const struct dk_request *request,
+                            enum migratetype type, u64 *pfn)
+{
+    struct page *page = find_block(zone, request, type, false, pfn);
+
+    if (page)
+        take_from_block(memory, zone, request, page, *pfn);
+    return page;
 }
 
 /*
- * Cuts [pfn, until) out of the extent @index: whole blocks leave it, and what is left of those goes to the
- * lists. Room for one extent more is there, and the sections of what is left are mapped.
+ * Cuts [pfn, until) out of the extent @index: whole blocks leave it, as @type's, and what is left of those
+ * goes to the lists. Room for one extent more is there, and the sections of what is left are mapped.
  */
-static void cut_from_extent(struct dk_memory *memory, struct dk_zone *zone, size_t index, u64 pfn, u64 until)
+static void cut_from_extent(struct dk_memory *memory, struct dk_zone *zone, size_t index, u64 pfn, u64 until,
+                            enum migratetype type)
 {
     const struct dk_extent extent = zone->extents[index];
     u64 start = larger(align_down(pfn, DK_BLOCK_PAGES), extent.start);
     u64 end = smaller(align_down(until + DK_BLOCK_PAGES - 1, DK_BLOCK_PAGES), extent.end);
 
-    dk_extent_cut(zone, index, start, end);
-    zone->free -= end - start;
+    remove_whole(zone, index, start, end);
+    dk_blocks_use(memory, start, end, type);
     dk_buddy_free(memory, zone, start, pfn);
     dk_buddy_free(memory, zone, until, end);
 }
 
 static bool take_from_extents(struct dk_memory *memory, struct dk_zone *zone,
-                              const struct dk_request *request, u64 *pfn)
+                              const struct dk_request *request, enum migratetype type, u64 *pfn)
 {
     size_t count = zone->count, first = request->choice && count ? (size_t)(request->choice >> 8) % count : 0,
            i;
@@ -235,8 +302,8 @@ static bool take_from_extents(struct dk_memory *memory, struct dk_zone *zone,
         size_t index = count - 1 - (i + first) % count;
         const struct dk_extent *extent = &zone->extents[index];
 
-        if (!dk_run_fit(extent->start, extent->end, request->count, request->align, request->lowest,
-                        request->highest, pfn))
+        if (extent->type != type || !dk_run_fit(extent->start, extent->end, request->count, request->align,
+                                                request->lowest, request->highest, pfn))
             continue;
         if (request->choice)
             move_place(extent->start, request->count, request->align, request->lowest, request->choice >> 16,
@@ -244,26 +311,64 @@ static bool take_from_extents(struct dk_memory *memory, struct dk_zone *zone,
         if (!dk_page_get(memory, *pfn) || !dk_page_get(memory, *pfn + request->count - 1) ||
             !dk_extents_grow(zone, 1))
             return false;
-        cut_from_extent(memory, zone, index, *pfn, *pfn + request->count);
+        cut_from_extent(memory, zone, index, *pfn, *pfn + request->count, request->type);
         return true;
     }
     return false;
 }
 
-bool dk_buddy_take(struct dk_memory *memory, struct dk_zone *zone, u64 count, u64 align, u64 lowest,
-                   u64 highest, u64 *pfn)
+/*
+ * Takes from blocks of the other type, the largest free piece first, so that it happens seldom. Where that
+ * piece, or the need, is great, and at least half of the page block is free or of @request's type already,
+ * the page block changes its type: the next requests find their place in it too.
+ */
+static bool take_from_others(struct dk_memory *memory, struct dk_zone *zone, const struct dk_request *request,
+                             u64 *pfn)
 {
-    struct dk_request request = { count, align, lowest, highest, 0 };
+    enum migratetype other = request->type == MIGRATE_MOVABLE ? MIGRATE_UNMOVABLE : MIGRATE_MOVABLE;
+    struct page *page = find_block(zone, request, other, true, pfn);
+    u64 block;
 
-    if (!count || count > zone->free || lowest >= zone->end || highest <= zone->start)
+    if (!page)
+        return false;
+    block = align_down(*pfn, DK_BLOCK_PAGES);
+    if ((request->type == MIGRATE_UNMOVABLE || page->order >= MAX_PAGE_ORDER / 2) &&
+        dk_block_alike_pages(memory, zone, block, request->type) >= DK_BLOCK_PAGES / 2) {
+        dk_blocks_use(memory, block, block + DK_BLOCK_PAGES, request->type);
+        dk_buddy_sort(memory, zone, larger(block, zone->start), smaller(block + DK_BLOCK_PAGES, zone->end));
+    }
+    take_from_block(memory, zone, request, page, *pfn);
+    return true;
+}
+
+/* A contiguous area's blocks, which only movable pages may borrow. */
+static bool take_lent(struct dk_memory *memory, struct dk_zone *zone, const struct dk_request *request,
+                      u64 *pfn)
+{
+    return request->type == MIGRATE_MOVABLE && zone->free_of[MIGRATE_CMA] >= request->count &&
+           (take_from_lists(memory, zone, request, MIGRATE_CMA, pfn) ||
+            take_from_extents(memory, zone, request, MIGRATE_CMA, pfn));
+}
+
+bool dk_buddy_take(struct dk_memory *memory, struct dk_zone *zone, struct dk_request *request, u64 *pfn)
+{
+    if (!request->count || request->count > zone->free || request->lowest >= zone->end ||
+        request->highest <= zone->start)
         return false;
     /* One allocation in eight breaks into memory that was whole: that is what fragments it. */
+    request->choice = 0;
     if (memory->seed) {
-        request.choice = dk_mix(memory->seed, ++memory->allocations) | 1ull << 63;
-        if ((request.choice >> 3) % 8 == 0 && take_from_extents(memory, zone, &request, pfn))
+        request->choice = dk_mix(memory->seed, ++memory->allocations) | 1ull << 63;
+        if ((request->choice >> 3) % 8 == 0 && take_from_extents(memory, zone, request, MIGRATE_MOVABLE, pfn))
             return true;
     }
-    return take_from_lists(memory, zone, &request, pfn) || take_from_extents(memory, zone, &request, pfn);
+    /* While most of what is free is lent, movable pages leave the rest to those that can have nothing else.
+     */
+    if (zone->free_of[MIGRATE_CMA] > zone->free / 2 && take_lent(memory, zone, request, pfn))
+        return true;
+    return take_from_lists(memory, zone, request, request->type, pfn) ||
+           take_from_extents(memory, zone, request, MIGRATE_MOVABLE, pfn) ||
+           take_lent(memory, zone, request, pfn) || take_from_others(memory, zone, request, pfn);
 }
 
 /* ---- Given ranges ---- */
@@ -309,7 +414,7 @@ void dk_buddy_remove(struct dk_memory *memory, struct dk_zone *zone, u64 start, 
 
         if (index < zone->count && zone->extents[index].start <= start) {
             until = smaller(end, zone->extents[index].end);
-            cut_from_extent(memory, zone, index, start, until);
+            cut_from_extent(memory, zone, index, start, until, MIGRATE_MOVABLE);
             start = until;
             continue;
         }
@@ -318,8 +423,7 @@ void dk_buddy_remove(struct dk_memory *memory, struct dk_zone *zone, u64 start, 
             return;
         block = pfn_of(page);
         until = smaller(end, block + ((u64)1 << page->order));
-        zone->free -= (u64)1 << page->order;
-        unlist_block(page);
+        unlist_block(zone, page);
         dk_buddy_free(memory, zone, block, start);
         dk_buddy_free(memory, zone, until, block + ((u64)1 << page->order));
         start = until;

@@ -9,7 +9,7 @@
 
 bool dk_extents_grow(struct dk_zone *zone, size_t extra)
 {
-    size_t wanted = zone->count + extra;
+    size_t wanted = zone->count + extra + zone->promised;
     struct dk_extent *extents;
 
     if (wanted <= zone->capacity)
@@ -39,10 +39,10 @@ size_t dk_extent_at_or_above(const struct dk_zone *zone, u64 pfn)
     return low;
 }
 
-static void insert_at(struct dk_zone *zone, size_t index, u64 start, u64 end)
+static void insert_at(struct dk_zone *zone, size_t index, struct dk_extent extent)
 {
     memmove(&zone->extents[index + 1], &zone->extents[index], (zone->count - index) * sizeof(*zone->extents));
-    zone->extents[index] = (struct dk_extent){ start, end };
+    zone->extents[index] = extent;
     zone->count++;
 }
 
@@ -52,11 +52,17 @@ static void remove_at(struct dk_zone *zone, size_t index)
     memmove(&zone->extents[index], &zone->extents[index + 1], (zone->count - index) * sizeof(*zone->extents));
 }
 
-bool dk_extent_insert(struct dk_zone *zone, u64 start, u64 end)
+/* Whether the extent @index is of @type, so that one beside it may join it. */
+static bool is_of(const struct dk_zone *zone, size_t index, enum migratetype type)
+{
+    return zone->extents[index].type == type;
+}
+
+bool dk_extent_insert(struct dk_zone *zone, u64 start, u64 end, enum migratetype type)
 {
     size_t next = dk_extent_at_or_above(zone, start);
-    bool joins_next = next < zone->count && zone->extents[next].start == end;
-    bool joins_last = next > 0 && zone->extents[next - 1].end == start;
+    bool joins_next = next < zone->count && zone->extents[next].start == end && is_of(zone, next, type);
+    bool joins_last = next > 0 && zone->extents[next - 1].end == start && is_of(zone, next - 1, type);
 
     if (joins_last) {
         zone->extents[next - 1].end = joins_next ? zone->extents[next].end : end;
@@ -67,7 +73,7 @@ bool dk_extent_insert(struct dk_zone *zone, u64 start, u64 end)
     } else {
         if (!dk_extents_grow(zone, 1))
             return false;
-        insert_at(zone, next, start, end);
+        insert_at(zone, next, (struct dk_extent){ start, end, (u8)type });
     }
     return true;
 }
@@ -76,6 +82,7 @@ void dk_extent_cut(struct dk_zone *zone, size_t index, u64 start, u64 end)
 {
     struct dk_extent *extent = &zone->extents[index];
     u64 past = extent->end;
+    u8 type = extent->type;
 
     if (start == extent->start && end == past) {
         remove_at(zone, index);
@@ -84,6 +91,6 @@ void dk_extent_cut(struct dk_zone *zone, size_t index, u64 start, u64 end)
     } else {
         extent->end = start;
         if (end != past)
-            insert_at(zone, index + 1, end, past);
+            insert_at(zone, index + 1, (struct dk_extent){ end, past, type });
     }
 }

@@ -6,7 +6,9 @@
 #include "base/context.h"
 #include "base/log.h"
 #include "mm/cma.h"
+#include "mm/page-lists.h"
 #include "mm/private.h"
+#include "mm/reclaim.h"
 
 #include <string.h>
 #include <sys/mman.h>
@@ -55,20 +57,19 @@ u64 dk_memory_free_pages(struct dk_memory *memory)
     pthread_mutex_lock(&memory->pages_lock);
     for (i = 0; i < DK_ZONE_COUNT; i++)
         pages += memory->zones[i].free;
+    pages += dk_page_lists_held(memory);
     pthread_mutex_unlock(&memory->pages_lock);
     return pages;
 }
 
-static void report_sleeping(struct dk_memory *memory, const char *call)
+static void report_atomic(struct dk_memory *memory, const char *call, const char *what, const char *advice)
 {
     struct dk_finding finding = {
         .class_name = "sleeps-in-atomic",
         .call = call,
         .dma = (dma_addr_t)-1,
-        .what =
-            "An allocation that may sleep was made in atomic context: under a spinlock, with interrupts disabled, or in "
-            "an interrupt handler.",
-        .advice = "Use GFP_ATOMIC here, or allocate before entering atomic context.",
+        .what = what,
+        .advice = advice,
     };
 
     dk_hooks_finding(memory->hooks, &finding);
@@ -76,8 +77,19 @@ static void report_sleeping(struct dk_memory *memory, const char *call)
 
 void dk_might_sleep_gfp(struct dk_memory *memory, gfp_t gfp, const char *call)
 {
-    if (gfpflags_allow_blocking(gfp) && dk_context()->atomic_depth && memory)
-        report_sleeping(memory, call);
+    bool may_sleep = gfpflags_allow_blocking(gfp);
+
+    if (may_sleep && dk_context()->atomic_depth && memory)
+        report_atomic(
+            memory, call,
+            "An allocation that may sleep was made in atomic context: under a spinlock, with interrupts disabled, "
+            "or in an interrupt handler.",
+            "Use GFP_ATOMIC here, or allocate before entering atomic context.");
+    if (!may_sleep && gfp & __GFP_NOFAIL && memory)
+        report_atomic(
+            memory, call,
+            "An allocation that must not fail (__GFP_NOFAIL) may not wait for memory either, so it may fail.",
+            "Use __GFP_NOFAIL only with GFP_KERNEL, GFP_NOFS or GFP_NOIO, where sleeping is allowed.");
 }
 
 /* ---- Making it ---- */
@@ -181,6 +193,8 @@ static void release(struct dk_memory *memory)
     dk_slab_finish(memory->slab);
     dk_movable_finish(memory->movable);
     dk_vmalloc_finish(memory->vmalloc);
+    dk_page_lists_destroy(memory->lists);
+    dk_reclaim_destroy(memory->reclaim);
     dk_zones_finish(memory);
     dk_sections_finish(memory);
     dk_memory_finish_slots(memory);
@@ -194,6 +208,7 @@ static void release(struct dk_memory *memory)
         dk_release(map);
         map = previous;
     }
+    pthread_cond_destroy(&memory->freed);
     pthread_mutex_destroy(&memory->pages_lock);
     pthread_mutex_destroy(&memory->section_lock);
     dk_release(memory);
@@ -213,6 +228,10 @@ static int start(struct dk_memory *memory, const struct dk_memory_config *config
     error = dk_zones_start(memory, config, highmem_start);
     if (error)
         return error;
+    memory->lists = dk_page_lists_create();
+    memory->reclaim = dk_reclaim_create(memory);
+    if (!memory->lists || !memory->reclaim)
+        return -ENOMEM;
     memory->cached_fd = make_file("dmakit-cached");
     if (memory->cached_fd < 0)
         return memory->cached_fd;
@@ -231,6 +250,7 @@ static int start(struct dk_memory *memory, const struct dk_memory_config *config
 
 struct dk_memory *dk_memory_create(const struct dk_memory_config *config)
 {
+    pthread_condattr_t monotonic;
     struct dk_memory *memory;
     int error;
 
@@ -251,6 +271,10 @@ struct dk_memory *dk_memory_create(const struct dk_memory_config *config)
     INIT_LIST_HEAD(&memory->slots);
     INIT_LIST_HEAD(&memory->areas);
     pthread_mutex_init(&memory->pages_lock, NULL);
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&memory->freed, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     pthread_mutex_init(&memory->section_lock, NULL);
     error = start(memory, config);
     if (error) {
@@ -333,6 +357,7 @@ int dk_memory_reserve(struct dk_memory *memory, phys_addr_t base, u64 size, bool
     /* Whole pages: a page of which a part is reserved cannot be given out. */
     end = size > PHYS_END - base ? PHYS_END : (base + size + PAGE_SIZE - 1) & DK_PHYS_MASK;
     pthread_mutex_lock(&memory->pages_lock);
+    dk_page_lists_close(memory);
     changed = dk_ram_map_change(dk_ram_map(memory), from, end, DK_RAM_RESERVED | (map ? 0 : DK_RAM_NO_MAP));
     if (!changed)
         error = -ENOMEM;
@@ -350,6 +375,7 @@ int dk_memory_reserve(struct dk_memory *memory, phys_addr_t base, u64 size, bool
             dk_section_forget_linear(memory, from, end);
         pthread_mutex_unlock(&memory->section_lock);
     }
+    dk_page_lists_open(memory);
     pthread_mutex_unlock(&memory->pages_lock);
     return error;
 }

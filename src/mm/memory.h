@@ -25,17 +25,21 @@ struct dk_memory_range {
 struct dk_memory_config {
     const struct dk_memory_range *ranges; /* RAM: sorted, disjoint, page-aligned inwards by the callee */
     unsigned range_count;
-    bool two_views;               /* not coherent: DRAM and the CPU's cached view differ */
-    unsigned line;                /* cache line in bytes: a power of two, 16 to 4096 */
-    u64 zone_dma_end;             /* first physical address above ZONE_DMA; 0: no such zone */
-    u64 zone_dma32_end;           /* first one above ZONE_DMA32; 0: no such zone */
-    u64 reserve;                  /* pages, over all zones, that requests without __GFP_HIGH leave free */
+    bool two_views;     /* not coherent: DRAM and the CPU's cached view differ */
+    unsigned line;      /* cache line in bytes: a power of two, 16 to 4096 */
+    u64 zone_dma_end;   /* first physical address above ZONE_DMA; 0: no such zone */
+    u64 zone_dma32_end; /* first one above ZONE_DMA32; 0: no such zone */
+    /* Pages, over all zones, that requests without __GFP_HIGH leave free: the zones' watermarks follow from
+     * it, and what lower zones keep from requests that could have had a higher one. 0: none of that. */
+    u64 reserve;
     u64 highmem;                  /* bytes at the top of RAM without a kernel address; 0 on 64-bit boards */
     u64 seed;                     /* 0: no fragmentation */
     bool stop_by_signal;          /* stores into pages that move: userfaultfd is not tried (write-stop.h) */
     const struct dk_hooks *hooks; /* kept, not copied; may be NULL */
     void *machine;                /* the owner, for dk_memory_machine() */
 };
+
+#define DK_BLOCK_ISOLATED 0x80u
 
 struct dk_section {
     struct dk_memory *memory;
@@ -47,6 +51,8 @@ struct dk_section {
                    */
     u64 *uncached; /* one bit a page: the CPU uses it through the DRAM view alone; atomic, NULL: no page is */
     struct page *pages;
+    /* A page block's type, as in enum migratetype, and DK_BLOCK_ISOLATED; guarded by pages_lock. */
+    u8 block_types[DK_SLOT_SIZE >> (PAGE_SHIFT + MAX_PAGE_ORDER)];
     struct dk_slot cached_slot, dram_slot, pages_slot;
 };
 

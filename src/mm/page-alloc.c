@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Pages for everybody: flags and zones above the buddy allocator, references, and who may free what.
+ * Taking pages: flags and zones, above this thread's lists and the buddy allocator.
  */
 #include "base/alloc.h"
+#include "base/context.h"
 #include "base/log.h"
-#include "mm/private.h"
+#include "mm/page-lists.h"
+#include "mm/reclaim.h"
 
+#include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 static unsigned order_above(u64 count)
 {
@@ -32,62 +36,265 @@ void dk_pages_clear(struct dk_memory *memory, u64 pfn, u64 count)
     }
 }
 
-/* Whether @zone has @count pages for a request with @gfp: what must not wait for memory may use the reserve.
- */
-static bool may_take(const struct dk_zone *zone, gfp_t gfp, u64 count)
+/* What a caller wants, and where it may be. */
+struct want {
+    gfp_t gfp;
+    unsigned flags; /* of the pages */
+    struct dk_request request;
+    /* The zones to try; those from @named on are tried for the range's sake, though @gfp does not name them.
+     */
+    enum dk_zone_kind zones[2 * DK_ZONE_COUNT];
+    unsigned zone_count;
+    int list; /* the class of this thread's list that serves it, or -1 */
+    enum dk_mark mark;
+    unsigned class_kind; /* the highest of the zones, by which lower ones know what to keep from it */
+};
+
+/* What a thread takes that makes memory free: its needs come first. */
+static bool may_take_all(gfp_t gfp)
 {
-    return zone->free >= count && (gfp & __GFP_HIGH || zone->free - count >= zone->reserve);
+    return !(gfp & __GFP_NOMEMALLOC) && (gfp & __GFP_MEMALLOC || dk_context()->reclaiming);
 }
 
-/* Tries the zones that @gfp names, then those above them that have kernel addresses: the range alone decides.
- */
-static struct page *take(struct dk_memory *memory, gfp_t gfp, u64 count, u64 align, u64 lowest, u64 highest,
-                         bool all_zones)
+static void choose_mark(struct want *want)
 {
-    enum dk_zone_kind kinds[DK_ZONE_COUNT];
-    unsigned zones = dk_zone_list(memory, gfp, kinds), i;
-    u64 pfn = 0;
+    bool all = may_take_all(want->gfp);
 
-    for (i = 0; i < zones; i++) {
-        struct dk_zone *zone = &memory->zones[kinds[i]];
+    want->mark = all || want->gfp & __GFP_HIGH ? DK_MARK_NONE : DK_MARK_MIN;
+    if (all)
+        want->class_kind = DK_ZONE_COUNT;
+}
 
-        if (may_take(zone, gfp, count) && dk_buddy_take(memory, zone, count, align, lowest, highest, &pfn))
-            return dk_page_mapped(memory, pfn);
+/* Whether it may sleep: who may not, and says he may, has been reported (dk_might_sleep_gfp). */
+static bool may_sleep(gfp_t gfp)
+{
+    return gfpflags_allow_blocking(gfp) && !dk_context()->atomic_depth && !dk_context()->reclaiming;
+}
+
+/* The zones that the flags name, then those above them that have kernel addresses: with @all_zones the range
+ * alone decides. */
+static void choose_zones(const struct dk_memory *memory, struct want *want, bool all_zones)
+{
+    unsigned kind;
+
+    want->zone_count = dk_zone_list(memory, want->gfp, want->zones);
+    kind = want->zone_count ? want->zones[0] + 1 : DK_ZONE_COUNT;
+    for (; all_zones && kind <= DK_ZONE_NORMAL; kind++)
+        want->zones[want->zone_count++] = (enum dk_zone_kind)kind;
+    /* A range that leaves out the upper zones could not have had them. */
+    for (kind = 0; kind < want->zone_count; kind++) {
+        unsigned zone = want->zones[kind];
+
+        if (zone > want->class_kind && memory->zones[zone].ram_start < want->request.highest)
+            want->class_kind = zone;
     }
-    for (i = zones ? (unsigned)kinds[0] + 1 : DK_ZONE_COUNT; all_zones && i <= DK_ZONE_NORMAL; i++) {
-        struct dk_zone *zone = &memory->zones[i];
+}
 
-        if (may_take(zone, gfp, count) && dk_buddy_take(memory, zone, count, align, lowest, highest, &pfn))
-            return dk_page_mapped(memory, pfn);
+/*
+ * The list that serves @want: the one of the first zone that has memory, when all of it is in the range. With
+ * a seed there is none, since the place is chosen then.
+ */
+static int choose_list(const struct dk_memory *memory, const struct want *want)
+{
+    const struct dk_request *request = &want->request;
+    unsigned order = order_above(request->count), i = 0;
+
+    if (memory->seed || order >= DK_LIST_ORDERS || request->count != (u64)1 << order ||
+        request->align > request->count)
+        return -1;
+    while (i < want->zone_count && !memory->zones[want->zones[i]].present)
+        i++;
+    if (i == want->zone_count || request->lowest > memory->zones[want->zones[i]].ram_start ||
+        request->highest < memory->zones[want->zones[i]].ram_end ||
+        dk_zone_tight(&memory->zones[want->zones[i]]))
+        return -1;
+    return (int)dk_list_class(want->zones[i], request->type, order);
+}
+
+/* The page of what the zones have for @want, or NULL. Under pages_lock. */
+static struct page *take_from_zones(struct dk_memory *memory, struct want *want)
+{
+    unsigned i;
+    u64 pfn;
+
+    for (i = 0; i < want->zone_count; i++) {
+        struct dk_zone *zone = &memory->zones[want->zones[i]];
+        struct page *page;
+
+        if (!dk_zone_may_take(zone, want->request.count, want->request.type, want->mark, want->class_kind) ||
+            !dk_buddy_take(memory, zone, &want->request, &pfn))
+            continue;
+        page = dk_page_mapped(memory, pfn);
+        page->order = (u8)order_above(want->request.count);
+        page->run = (u32)want->request.count;
+        page->type = (u8)want->request.type;
+        if (want->list >= 0 && (unsigned)want->list / (2 * DK_LIST_ORDERS) == (unsigned)want->zones[i])
+            dk_page_lists_refill(memory, zone, (unsigned)want->list, zone->marks[DK_MARK_HIGH]);
+        return page;
     }
     return NULL;
+}
+
+/* Sets up what was taken. From @page's flags on, others see an allocation. */
+static void begin_use(struct page *page, unsigned flags)
+{
+    page->private_data = 0;
+    __atomic_store_n(&page->count, 1, __ATOMIC_RELAXED);
+    dk_page_set_flags(page, DK_PAGE_USED | flags);
+}
+
+/* Takes from the zones, and when they have nothing also what lies in the threads' lists. */
+static struct page *take_locked(struct dk_memory *memory, struct want *want)
+{
+    struct page *page;
+
+    if (want->list >= 0)
+        dk_page_lists_prepare(memory->lists);
+    pthread_mutex_lock(&memory->pages_lock);
+    /* What no list serves comes from where it would without lists, as far as this thread can tell. */
+    if (want->list < 0)
+        dk_page_lists_drain_here(memory);
+    page = take_from_zones(memory, want);
+    if (!page && want->mark != DK_MARK_LOW && dk_page_lists_held(memory)) {
+        dk_page_lists_close(memory);
+        page = take_from_zones(memory, want);
+        dk_page_lists_open(memory);
+    }
+    if (page)
+        begin_use(page, want->flags);
+    pthread_mutex_unlock(&memory->pages_lock);
+    return page;
+}
+
+/* Whether the machine could ever have what is wanted. */
+static bool is_possible(const struct dk_memory *memory, const struct want *want)
+{
+    unsigned i;
+
+    for (i = 0; i < want->zone_count; i++) {
+        if (memory->zones[want->zones[i]].present >= want->request.count)
+            return true;
+    }
+    return false;
+}
+
+/* Waits a while for somebody to free memory. */
+static void wait_for_memory(struct dk_memory *memory)
+{
+    struct timespec until;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += 100000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_nsec -= 1000000000;
+        until.tv_sec++;
+    }
+    pthread_mutex_lock(&memory->pages_lock);
+    dk_page_lists_close(memory);
+    memory->waiting++;
+    pthread_cond_timedwait(&memory->freed, &memory->pages_lock, &until);
+    memory->waiting--;
+    dk_page_lists_open(memory);
+    pthread_mutex_unlock(&memory->pages_lock);
+}
+
+/* Of a wait that goes on: a line every ten seconds. */
+#define WAITS_PER_LINE 100
+
+/* What __GFP_NOFAIL promises: goes on until there is memory. */
+static struct page *take_in_the_end(struct dk_memory *memory, struct want *want,
+                                    struct dk_reclaim_tries *tries)
+{
+    struct page *page;
+
+    want->mark = DK_MARK_NONE;
+    for (;;) {
+        page = take_locked(memory, want);
+        if (page)
+            return page;
+        if (tries->waits++ % WAITS_PER_LINE == 0)
+            dk_log(DK_LOG_WARNING, "waiting for %llu contiguous pages that must not fail (gfp 0x%x)",
+                   want->request.count, want->gfp);
+        wait_for_memory(memory);
+        dk_reclaim_anew(tries);
+        dk_reclaim(memory, want->gfp, want->request.count, tries);
+    }
+}
+
+static struct page *take_slow(struct dk_memory *memory, struct want *want, struct dk_reclaim_tries *tries)
+{
+    bool sleeps = may_sleep(want->gfp);
+    struct page *page;
+
+    choose_mark(want);
+    if (sleeps && want->mark == DK_MARK_MIN && dk_reclaim_wanted(memory)) {
+        want->mark = DK_MARK_LOW;
+        page = take_locked(memory, want);
+        if (page)
+            return page;
+        dk_reclaim(memory, want->gfp, want->request.count, tries);
+        want->mark = DK_MARK_MIN;
+    }
+    do {
+        page = take_locked(memory, want);
+        if (page)
+            return page;
+    } while (sleeps && dk_reclaim(memory, want->gfp, want->request.count, tries));
+    if (sleeps && want->gfp & __GFP_NOFAIL && is_possible(memory, want))
+        return take_in_the_end(memory, want, tries);
+    return NULL;
+}
+
+static struct page *take(struct dk_memory *memory, struct want *want, struct dk_reclaim_tries *tries)
+{
+    struct page *page;
+
+    /* What must not fail does not fail on demand either. */
+    if (!(want->gfp & __GFP_NOFAIL) && dk_fault_point())
+        return NULL;
+    page = want->list >= 0 ? dk_page_lists_take(memory->lists, (unsigned)want->list) : NULL;
+    if (!page)
+        return take_slow(memory, want, tries);
+    begin_use(page, want->flags);
+    return page;
+}
+
+static void log_failure(const struct want *want, phys_addr_t lowest, phys_addr_t highest,
+                        const struct dk_reclaim_tries *tries)
+{
+    char tried[128] = "";
+
+    if (want->gfp & __GFP_NOWARN)
+        return;
+    if (tries->passes)
+        snprintf(tried, sizeof(tried), "; tried: shrinkers %u times, %lu objects freed%s", tries->passes,
+                 tries->freed, tries->notified ? ", out-of-memory notifiers" : "");
+    dk_log(DK_LOG_WARNING, "no %llu contiguous pages aligned to %llu in 0x%llx-0x%llx (gfp 0x%x)%s",
+           want->request.count, want->request.align, lowest, highest, want->gfp, tried);
 }
 
 static struct page *take_marked(struct dk_memory *memory, gfp_t gfp, u64 count, u64 align, phys_addr_t lowest,
                                 phys_addr_t highest, unsigned flags, bool all_zones)
 {
-    u64 low = (lowest >> PAGE_SHIFT) + ((lowest & (PAGE_SIZE - 1)) != 0);
-    u64 high = (highest >> PAGE_SHIFT) + ((highest & (PAGE_SIZE - 1)) == PAGE_SIZE - 1);
-    struct page *page = NULL;
+    struct dk_reclaim_tries tries = { 0 };
+    struct want want = { .gfp = gfp, .flags = flags };
+    struct page *page;
 
     if (!count || count > UINT32_MAX || !align || (align & (align - 1)) || dk_memory_forked(memory))
         return NULL;
-    if (!dk_fault_point()) {
-        pthread_mutex_lock(&memory->pages_lock);
-        page = take(memory, gfp, count, align, low, high, all_zones);
-        if (page) {
-            page->flags = DK_PAGE_USED | flags;
-            page->order = (u8)order_above(count);
-            page->run = (u32)count;
-            page->count = 1;
-            page->private_data = 0;
-        }
-        pthread_mutex_unlock(&memory->pages_lock);
-    }
-    if (!page && !(gfp & __GFP_NOWARN))
-        dk_log(DK_LOG_WARNING, "no %llu contiguous pages aligned to %llu in 0x%llx-0x%llx (gfp 0x%x)", count,
-               align, lowest, highest, gfp);
-    if (page)
+    want.request = (struct dk_request){
+        .count = count,
+        .align = align,
+        .lowest = (lowest >> PAGE_SHIFT) + ((lowest & (PAGE_SIZE - 1)) != 0),
+        .highest = (highest >> PAGE_SHIFT) + ((highest & (PAGE_SIZE - 1)) == PAGE_SIZE - 1),
+        .type = gfp & __GFP_MOVABLE ? MIGRATE_MOVABLE : MIGRATE_UNMOVABLE,
+    };
+    choose_zones(memory, &want, all_zones);
+    want.list = choose_list(memory, &want);
+    page = take(memory, &want, &tries);
+    if (!page)
+        log_failure(&want, lowest, highest, &tries);
+    if (page && memory->hooks)
         dk_memory_taken(memory, page_to_phys(page), count << PAGE_SHIFT);
     if (page && (gfp & __GFP_ZERO))
         dk_pages_clear(memory, page_to_phys(page) >> PAGE_SHIFT, count);
@@ -114,190 +321,4 @@ struct page *dk_pages_allocate(struct dk_memory *memory, gfp_t gfp, unsigned ord
         return NULL;
     count = (size_t)1 << order;
     return take_marked(memory, gfp, count, count, 0, (phys_addr_t)-1, 0, false);
-}
-
-/* ---- References and freeing ---- */
-
-/*
- * The first page of the allocation that holds the page of @pfn; NULL: it is not allocated. Pages inside a
- * block find it because blocks are aligned to their size. Under pages_lock.
- */
-static struct page *head_of(struct dk_memory *memory, u64 pfn, u64 *head_pfn)
-{
-    unsigned order;
-
-    for (order = 0; order <= MAX_PAGE_ORDER; order++) {
-        u64 start = pfn & ~(((u64)1 << order) - 1);
-        struct page *page = dk_page_mapped(memory, start);
-
-        if (page && (dk_page_flags(page) & DK_PAGE_USED) && pfn - start < dk_page_run(page)) {
-            *head_pfn = start;
-            return page;
-        }
-    }
-    return NULL;
-}
-
-/* Drops one reference, and with the last one the allocation. Under pages_lock. */
-static void drop(struct dk_memory *memory, struct page *page, u64 pfn)
-{
-    u64 run = dk_page_run(page);
-
-    if (__atomic_sub_fetch(&page->count, 1, __ATOMIC_ACQ_REL))
-        return;
-    if (dk_page_flags(page) & DK_PAGE_CMA) {
-        dk_cma_idle(memory, page, pfn);
-        return;
-    }
-    page->flags = 0;
-    page->run = 0;
-    dk_buddy_free(memory, dk_zone_of(memory, pfn), pfn, pfn + run);
-}
-
-bool dk_pages_give_marked(struct dk_memory *memory, struct page *page, size_t count, unsigned flags,
-                          const char *call)
-{
-    const char *wrong = NULL;
-    struct dk_memory *owner;
-    u64 pfn;
-
-    if (!dk_page_find(page, &owner, &pfn) || owner != memory) {
-        dk_log(DK_LOG_WARNING, "%s: %p is no page of this machine", call, (void *)page);
-        return false;
-    }
-    pthread_mutex_lock(&memory->pages_lock);
-    if (!(dk_page_flags(page) & DK_PAGE_USED))
-        wrong = "is not allocated, or is not the first page of an allocation";
-    else if ((dk_page_flags(page) & DK_PAGE_OWNED) != flags)
-        wrong = "belongs to another allocator";
-    else if (dk_page_run(page) != count)
-        wrong = "was allocated with another number of pages";
-    else
-        drop(memory, page, pfn);
-    pthread_mutex_unlock(&memory->pages_lock);
-    if (wrong)
-        dk_log(DK_LOG_WARNING, "%s: the page at 0x%llx %s", call, (phys_addr_t)pfn << PAGE_SHIFT, wrong);
-    return !wrong;
-}
-
-void dk_pages_give(struct dk_memory *memory, struct page *page, size_t count)
-{
-    dk_pages_give_marked(memory, page, count, 0, "dk_pages_give");
-}
-
-void get_page(struct page *page)
-{
-    struct dk_memory *memory;
-    struct page *head = NULL;
-    u64 pfn;
-
-    if (dk_page_find(page, &memory, &pfn)) {
-        pthread_mutex_lock(&memory->pages_lock);
-        head = head_of(memory, pfn, &pfn);
-        if (head)
-            __atomic_fetch_add(&head->count, 1, __ATOMIC_ACQ_REL);
-        pthread_mutex_unlock(&memory->pages_lock);
-    }
-    if (!head)
-        dk_log(DK_LOG_WARNING, "get_page: %p is not an allocated page", (void *)page);
-}
-
-void put_page(struct page *page)
-{
-    struct dk_memory *memory;
-    struct page *head = NULL;
-    bool owned = false;
-    u64 pfn;
-
-    if (dk_page_find(page, &memory, &pfn)) {
-        pthread_mutex_lock(&memory->pages_lock);
-        head = head_of(memory, pfn, &pfn);
-        /* The owner's own reference is not the caller's to drop. */
-        owned = head && __atomic_load_n(&head->count, __ATOMIC_ACQUIRE) == 1 &&
-                (dk_page_flags(head) & DK_PAGE_OWNED) && !(dk_page_flags(head) & DK_PAGE_GIVEN);
-        if (head && !owned)
-            drop(memory, head, pfn);
-        pthread_mutex_unlock(&memory->pages_lock);
-    }
-    if (!head || owned)
-        dk_log(DK_LOG_WARNING, "put_page: %p %s", (void *)page,
-               owned ? "has no reference but its allocator's" : "is not an allocated page");
-}
-
-/* ---- Linux's calls ---- */
-
-struct page *alloc_pages(gfp_t gfp, unsigned order)
-{
-    struct dk_memory *memory = dk_current_for("alloc_pages");
-
-    dk_might_sleep_gfp(memory, gfp, "alloc_pages");
-    return memory ? dk_pages_allocate(memory, gfp, order) : NULL;
-}
-
-void __free_pages(struct page *page, unsigned order)
-{
-    struct dk_memory *memory;
-    u64 pfn;
-
-    if (!page)
-        return;
-    if (!dk_page_find(page, &memory, &pfn))
-        dk_log(DK_LOG_WARNING, "__free_pages: %p is not a page", (void *)page);
-    else if (order > MAX_PAGE_ORDER)
-        dk_log(DK_LOG_WARNING, "__free_pages: order %u of the page at 0x%llx is too high", order,
-               (phys_addr_t)pfn << PAGE_SHIFT);
-    else
-        dk_pages_give_marked(memory, page, (size_t)1 << order, 0, "__free_pages");
-}
-
-unsigned long __get_free_pages(gfp_t gfp, unsigned order)
-{
-    struct dk_memory *memory = dk_current_for("__get_free_pages");
-    struct page *page;
-
-    dk_might_sleep_gfp(memory, gfp, "__get_free_pages");
-    page = memory ? dk_pages_allocate(memory, gfp & ~__GFP_HIGHMEM, order) : NULL;
-    return page ? (unsigned long)(uintptr_t)page_address(page) : 0;
-}
-
-void free_pages(unsigned long address, unsigned order)
-{
-    struct page *page;
-
-    if (!address)
-        return;
-    page = virt_to_page((const void *)(uintptr_t)address);
-    if (!page || offset_in_page(address))
-        dk_log(DK_LOG_WARNING, "free_pages: 0x%lx is not the address of a page", address);
-    else
-        __free_pages(page, order);
-}
-
-void *alloc_pages_exact(size_t size, gfp_t gfp)
-{
-    struct dk_memory *memory = dk_current_for("alloc_pages_exact");
-    unsigned order = get_order(size);
-    struct page *page;
-
-    dk_might_sleep_gfp(memory, gfp, "alloc_pages_exact");
-    if (!memory || !size || order > MAX_PAGE_ORDER)
-        return NULL;
-    page = dk_pages_take_marked(memory, gfp & ~__GFP_HIGHMEM, PFN_UP(size), (size_t)1 << order, 0,
-                                (phys_addr_t)-1, 0);
-    return page ? page_address(page) : NULL;
-}
-
-void free_pages_exact(void *address, size_t size)
-{
-    struct dk_memory *memory;
-    struct page *page;
-    u64 pfn;
-
-    if (!address)
-        return;
-    page = virt_to_page(address);
-    if (!page || offset_in_page(address) || !dk_page_find(page, &memory, &pfn))
-        dk_log(DK_LOG_WARNING, "free_pages_exact: %p is not the address of a page", address);
-    else
-        dk_pages_give_marked(memory, page, PFN_UP(size), 0, "free_pages_exact");
 }

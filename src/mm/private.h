@@ -56,11 +56,27 @@ void dk_ram_map_publish(struct dk_memory *memory, struct dk_ram_map *map);
 
 /* ---- Zones and the buddy allocator (zone.c, extent.c, buddy.c) ---- */
 
+/*
+ * A free run. Its type is MIGRATE_MOVABLE when it is anybody's: its blocks get a type when one of them is
+ * broken, and lose it when they are whole again. MIGRATE_CMA and MIGRATE_ISOLATE stay.
+ */
 struct dk_extent {
     u64 start, end;
+    u8 type;
 };
 
 enum dk_zone_kind { DK_ZONE_DMA, DK_ZONE_DMA32, DK_ZONE_NORMAL, DK_ZONE_HIGHMEM, DK_ZONE_COUNT };
+
+/*
+ * How many pages a request leaves free. Each mark is at least as high as the one before.
+ */
+enum dk_mark {
+    DK_MARK_NONE, /* 0: what must not wait for memory, __GFP_HIGH and __GFP_MEMALLOC */
+    DK_MARK_MIN,  /* everybody else */
+    DK_MARK_LOW,  /* below it who may sleep calls the shrinkers */
+    DK_MARK_HIGH, /* below it the zone's page lists are not used, so that its count says what there is */
+    DK_MARK_COUNT,
+};
 
 /*
  * Free memory of a zone: extents, whose struct pages were never touched or are all zero, and blocks in lists.
@@ -68,30 +84,37 @@ enum dk_zone_kind { DK_ZONE_DMA, DK_ZONE_DMA32, DK_ZONE_NORMAL, DK_ZONE_HIGHMEM,
  */
 struct dk_zone {
     u64 start, end;
-    u64 present; /* pages of RAM, reserved ones too */
-    u64 free;    /* pages in extents and lists */
-    u64 reserve; /* of them, for requests with __GFP_HIGH */
-    struct list_head lists[MAX_PAGE_ORDER + 1];
-    struct dk_extent *extents; /* sorted; no two touch */
+    u64 present;                /* pages of RAM, reserved ones too */
+    u64 ram_start, ram_end;     /* where the RAM in it begins and ends */
+    u64 free;                   /* pages in extents and lists, but for isolated ones */
+    u64 free_of[MIGRATE_TYPES]; /* the same by the type of list and extent, and isolated ones */
+    u64 marks[DK_MARK_COUNT];
+    u64 lowmem_reserve[DK_ZONE_COUNT]; /* pages kept from requests that could have had that zone */
+    bool tight;                        /* free < marks[DK_MARK_HIGH]; atomic access */
+    struct list_head lists[MIGRATE_TYPES][MAX_PAGE_ORDER + 1];
+    struct dk_extent *extents; /* sorted; no two of one type touch */
     size_t count, capacity;
+    size_t promised; /* room that blocks need which are isolated now, when that ends */
 };
 
 /* struct page's flags, of the first page of a block. */
-#define DK_PAGE_FREE 0x1u     /* in a zone's list */
-#define DK_PAGE_USED 0x2u     /* allocated */
-#define DK_PAGE_LARGE 0x4u    /* a kmalloc() of its own pages */
-#define DK_PAGE_SLAB 0x8u     /* a slab's */
-#define DK_PAGE_VMALLOC 0x10u /* a vmalloc() area's */
-#define DK_PAGE_CMA 0x20u     /* cma_alloc()'s */
-#define DK_PAGE_GIVEN 0x40u   /* cma_release() came, but references are left */
-#define DK_PAGE_MOVABLE 0x80u /* a movable mapping's, which private_data leads to */
-#define DK_PAGE_KEPT 0x8000u  /* the first page of a run that a thread keeps for its next cma_alloc() */
+#define DK_PAGE_FREE 0x1u      /* in a zone's list */
+#define DK_PAGE_USED 0x2u      /* allocated */
+#define DK_PAGE_LARGE 0x4u     /* a kmalloc() of its own pages */
+#define DK_PAGE_SLAB 0x8u      /* a slab's */
+#define DK_PAGE_VMALLOC 0x10u  /* a vmalloc() area's */
+#define DK_PAGE_CMA 0x20u      /* cma_alloc()'s */
+#define DK_PAGE_GIVEN 0x40u    /* cma_release() came, but references are left */
+#define DK_PAGE_LISTED 0x80u   /* free, in a thread's list (page-lists.h), and nothing else is set */
+#define DK_PAGE_MOVABLE 0x100u /* a movable mapping's, which private_data leads to */
+#define DK_PAGE_KEPT 0x200u    /* the first page of a run that a thread keeps for its next cma_alloc() */
 /* Somebody's, so that __free_pages() must not touch it. */
 #define DK_PAGE_OWNED (DK_PAGE_LARGE | DK_PAGE_SLAB | DK_PAGE_VMALLOC | DK_PAGE_CMA | DK_PAGE_MOVABLE)
 
 /*
- * The first page of a contiguous area's run changes without pages_lock: its flags, run and count are accessed
- * atomically by everybody. Its run and count are set before its flags say that it is used, and an allocated
+ * Pages in threads' lists, and the first page of a contiguous area's run, change without pages_lock: flags,
+ * run and count of a block's first page are accessed atomically by everybody, and the rest changes under
+ * pages_lock alone. Its run and count are set before its flags say that it is used, and an allocated
  * run is changed by nobody but who has a reference to it; so who finds, acquiring the flags, that it is used
  * and covers a page that he may use, has found the run of that page.
  */
@@ -103,6 +126,11 @@ static inline u32 dk_page_flags(const struct page *page)
 static inline u32 dk_page_run(const struct page *page)
 {
     return __atomic_load_n(&page->run, __ATOMIC_RELAXED);
+}
+
+static inline void dk_page_set_flags(struct page *page, u32 flags)
+{
+    __atomic_store_n(&page->flags, flags, __ATOMIC_RELEASE);
 }
 
 /* Sets up the zones of @memory from its map: every page of it is free. 0, or -ENOMEM. */
@@ -119,29 +147,79 @@ unsigned dk_zone_list(const struct dk_memory *memory, gfp_t gfp, enum dk_zone_ki
 
 /* Room for @extra more extents, so that as many insertions cannot fail. False: out of memory. */
 bool dk_extents_grow(struct dk_zone *zone, size_t extra);
-/* Adds [start, end), which touches no other free memory in the extents but at its ends. False: out of memory.
- */
-bool dk_extent_insert(struct dk_zone *zone, u64 start, u64 end);
+/* Adds [start, end) of @type, which touches no other free memory in the extents but at its ends. False: out
+ * of memory. */
+bool dk_extent_insert(struct dk_zone *zone, u64 start, u64 end, enum migratetype type);
 /* Cuts [start, end) out of the extent @index; room for one more must be there when it lies in the middle. */
 void dk_extent_cut(struct dk_zone *zone, size_t index, u64 start, u64 end);
 /* The index of the first extent that ends above @pfn; zone->count when none does. */
 size_t dk_extent_at_or_above(const struct dk_zone *zone, u64 pfn);
 
+/* Adds @pages, or with a negative number takes them off, in the zone's counts of what is free. */
+void dk_zone_count(struct dk_zone *zone, enum migratetype type, s64 pages);
+/* Whether @zone has @count pages for a request of @type, and keeps what @mark says. @class_kind: the highest
+ * zone that the request could have had; DK_ZONE_COUNT: it respects no lowmem_reserve. */
+bool dk_zone_may_take(const struct dk_zone *zone, u64 count, enum migratetype type, enum dk_mark mark,
+                      unsigned class_kind);
+/* Whether its page lists are not to be used. Any context; lock-free. */
+static inline bool dk_zone_tight(const struct dk_zone *zone)
+{
+    return __atomic_load_n(&zone->tight, __ATOMIC_RELAXED);
+}
+
 /* All of the following under pages_lock. */
+
+/* What a caller asks a zone for: @count pages aligned to @align within [lowest, highest). */
+struct dk_request {
+    u64 count, align, lowest, highest;
+    enum migratetype type; /* MIGRATE_UNMOVABLE or MIGRATE_MOVABLE */
+    u64 choice;            /* buddy.c's own: 0, or what a seed makes of the number of the allocation */
+};
 
 /* Makes [start, end), in one zone, free: merged with its buddies. Its sections are mapped. Cannot fail. */
 void dk_buddy_free(struct dk_memory *memory, struct dk_zone *zone, u64 start, u64 end);
 /*
- * Takes @count pages aligned to @align within [lowest, highest) out of @zone; *pfn is the first. Runs of up
- * to a section lie in one section, so that their kernel addresses follow each other. False: there are none,
- * or out of memory.
+ * Takes what @request asks for out of @zone; *pfn is the first page. Runs of up to a section lie in one
+ * section, so that their kernel addresses follow each other. False: there are none, or out of memory.
  */
-bool dk_buddy_take(struct dk_memory *memory, struct dk_zone *zone, u64 count, u64 align, u64 lowest,
-                   u64 highest, u64 *pfn);
+bool dk_buddy_take(struct dk_memory *memory, struct dk_zone *zone, struct dk_request *request, u64 *pfn);
 /* The first pfn from @pfn up to @end that is not free; @end when all are. */
 u64 dk_buddy_first_used(struct dk_memory *memory, struct dk_zone *zone, u64 pfn, u64 end);
 /* Takes [start, end), all free, out; dk_extents_grow() made room and its edge sections are mapped. */
 void dk_buddy_remove(struct dk_memory *memory, struct dk_zone *zone, u64 start, u64 end);
+/* Puts the page blocks' free pages back where their types say, from extents and lists. */
+void dk_buddy_sort(struct dk_memory *memory, struct dk_zone *zone, u64 start, u64 end);
+
+/* ---- Page blocks (page-block.c); under pages_lock too ---- */
+
+/* Where the free pages of the block that holds @pfn belong: its type, or MIGRATE_ISOLATE. */
+enum migratetype dk_block_type(struct dk_memory *memory, u64 pfn);
+/* The same for a block that is wholly free. */
+enum migratetype dk_block_whole_type(struct dk_memory *memory, u64 pfn);
+/* How far from @start, up to @end, whole free blocks are of one type, which is *type. */
+u64 dk_blocks_alike(struct dk_memory *memory, u64 start, u64 end, enum migratetype *type);
+/* The blocks of [start, end) are broken for @type, or with MIGRATE_MOVABLE whole again; those of contiguous
+ * areas stay what they are. */
+void dk_blocks_use(struct dk_memory *memory, u64 start, u64 end, enum migratetype type);
+/* How many pages of @zone in the block that holds @pfn are free or allocated as @type. */
+u64 dk_block_alike_pages(struct dk_memory *memory, const struct dk_zone *zone, u64 pfn,
+                         enum migratetype type);
+/*
+ * The step from @pfn to the next page that starts something: a free block, an allocation; *free is the page
+ * of a free block that starts here.
+ */
+u64 dk_block_step(struct dk_memory *memory, u64 pfn, struct page **free);
+/*
+ * Makes the page blocks that [start, end), of one zone, touches @type for good: MIGRATE_CMA or
+ * MIGRATE_MOVABLE. -ENOMEM; else 0.
+ */
+int dk_blocks_set_type(struct dk_memory *memory, u64 start, u64 end, enum migratetype type);
+/* Isolates them: nothing is given out of them, and the page lists stay closed. -EBUSY: one of them is
+ * isolated; -ENOMEM; else 0. */
+int dk_blocks_isolate(struct dk_memory *memory, u64 start, u64 end);
+/* Ends that. */
+void dk_blocks_rejoin(struct dk_memory *memory, u64 start, u64 end);
+
 /* The highest place for @count pages, aligned, in both [start, end) and [lowest, highest); false: there is
  * none. */
 bool dk_run_fit(u64 start, u64 end, u64 count, u64 align, u64 lowest, u64 highest, u64 *place);
@@ -181,6 +259,8 @@ struct dk_section_leaf {
 struct dk_slab_state;
 struct dk_vmalloc_state;
 struct dk_movable_state;
+struct dk_page_lists;
+struct dk_reclaim;
 
 struct dk_memory {
     struct list_head link; /* in the list of live memories */
@@ -201,6 +281,10 @@ struct dk_memory {
 
     pthread_mutex_t pages_lock; /* guards the zones and all struct pages */
     struct dk_zone zones[DK_ZONE_COUNT];
+    struct dk_page_lists *lists;
+    struct dk_reclaim *reclaim;
+    pthread_cond_t freed;   /* waited for with pages_lock */
+    unsigned waiting;       /* threads that do; they keep the page lists closed */
     u64 allocations;        /* counts them, for the seed */
     struct list_head areas; /* contiguous ones; guarded by pages_lock */
 

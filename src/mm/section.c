@@ -142,6 +142,7 @@ static struct dk_section *section_create(struct dk_memory *memory, phys_addr_t b
         return NULL;
     section->memory = memory;
     section->base = base;
+    memset(section->block_types, MIGRATE_MOVABLE, sizeof(section->block_types));
     if (!fill_slot(section, &section->cached_slot, DK_SLOT_CACHED, memory->cached_fd, DK_SLOT_SIZE))
         goto destroy;
     if (!fill_slot(section, &section->pages_slot, DK_SLOT_PAGES, -1, DK_SECTION_PAGES * sizeof(struct page)))

@@ -23,13 +23,73 @@ static bool fill(struct dk_memory *memory, struct dk_zone *zone)
             start = zone->start;
         if (start >= end)
             continue;
-        if (!dk_extents_grow(zone, 1) || !dk_extent_insert(zone, start, end))
+        if (!dk_extents_grow(zone, 1) || !dk_extent_insert(zone, start, end, MIGRATE_MOVABLE))
             return false;
+        zone->ram_start = zone->present ? zone->ram_start : start;
+        zone->ram_end = end;
         zone->present += end - start;
-        zone->free += end - start;
+        dk_zone_count(zone, MIGRATE_MOVABLE, (s64)(end - start));
     }
     return true;
 }
+
+/* ---- Watermarks ---- */
+
+/* What a request that could have had a higher zone leaves in a lower one: this share of the pages above. */
+#define LOWMEM_SHARE 256u
+/* The marks are this share of the zone apart at least. */
+#define MARK_SHARE 1000u
+
+static void update_tight(struct dk_zone *zone)
+{
+    bool tight = zone->free < zone->marks[DK_MARK_HIGH];
+
+    if (tight != zone->tight)
+        __atomic_store_n(&zone->tight, tight, __ATOMIC_RELAXED);
+}
+
+static void set_marks(struct dk_zone *zone, u64 least)
+{
+    u64 distance = least / 4 > zone->present / MARK_SHARE ? least / 4 : zone->present / MARK_SHARE;
+
+    zone->marks[DK_MARK_MIN] = least;
+    zone->marks[DK_MARK_LOW] = least + distance;
+    zone->marks[DK_MARK_HIGH] = least + 2 * distance;
+    update_tight(zone);
+}
+
+static void set_lowmem_reserve(struct dk_memory *memory, unsigned kind)
+{
+    u64 above = 0;
+    unsigned i;
+
+    for (i = kind + 1; i < DK_ZONE_COUNT; i++) {
+        above += memory->zones[i].present;
+        memory->zones[kind].lowmem_reserve[i] = least(above / LOWMEM_SHARE, memory->zones[kind].present);
+    }
+}
+
+void dk_zone_count(struct dk_zone *zone, enum migratetype type, s64 pages)
+{
+    zone->free_of[type] += (u64)pages;
+    if (type == MIGRATE_ISOLATE)
+        return;
+    zone->free += (u64)pages;
+    update_tight(zone);
+}
+
+bool dk_zone_may_take(const struct dk_zone *zone, u64 count, enum migratetype type, enum dk_mark mark,
+                      unsigned class_kind)
+{
+    u64 free = type == MIGRATE_MOVABLE ? zone->free : zone->free - zone->free_of[MIGRATE_CMA];
+    u64 left = zone->marks[mark];
+
+    if (class_kind < DK_ZONE_COUNT)
+        left += zone->lowmem_reserve[class_kind];
+    return free >= count && free - count >= left;
+}
+
+/* ---- What there is ---- */
 
 int dk_zones_start(struct dk_memory *memory, const struct dk_memory_config *config, phys_addr_t highmem_start)
 {
@@ -37,7 +97,7 @@ int dk_zones_start(struct dk_memory *memory, const struct dk_memory_config *conf
     u64 dma = least(config->zone_dma_end >> PAGE_SHIFT, highmem);
     u64 dma32 = least(config->zone_dma32_end >> PAGE_SHIFT, highmem);
     u64 present = 0;
-    unsigned i, order;
+    unsigned i, type, order;
 
     if (dma32 < dma)
         dma32 = dma;
@@ -49,16 +109,20 @@ int dk_zones_start(struct dk_memory *memory, const struct dk_memory_config *conf
     memory->zones[DK_ZONE_HIGHMEM].start = highmem;
     memory->zones[DK_ZONE_HIGHMEM].end = (u64)1 << (DK_PHYS_BITS - PAGE_SHIFT);
     for (i = 0; i < DK_ZONE_COUNT; i++) {
-        for (order = 0; order <= MAX_PAGE_ORDER; order++)
-            INIT_LIST_HEAD(&memory->zones[i].lists[order]);
+        for (type = 0; type < MIGRATE_TYPES; type++) {
+            for (order = 0; order <= MAX_PAGE_ORDER; order++)
+                INIT_LIST_HEAD(&memory->zones[i].lists[type][order]);
+        }
     }
     for (i = 0; i < DK_ZONE_COUNT; i++) {
         if (!fill(memory, &memory->zones[i]))
             return -ENOMEM;
         present += memory->zones[i].present;
     }
-    for (i = 0; i < DK_ZONE_COUNT && present; i++)
-        memory->zones[i].reserve = config->reserve * memory->zones[i].present / present;
+    for (i = 0; i < DK_ZONE_COUNT && config->reserve && present; i++) {
+        set_marks(&memory->zones[i], config->reserve * memory->zones[i].present / present);
+        set_lowmem_reserve(memory, i);
+    }
     return 0;
 }
 

@@ -236,7 +236,8 @@ static void allocate_wrongly(struct storm *storm)
 {
     struct device *dev = storm_one_in(storm, 9) ? NULL : storm->devices[storm_below(storm, STORM_DEVICES)];
     size_t size = wrong_size(storm, (size_t)4096 << storm_below(storm, 9));
-    gfp_t gfp = (gfp_t)storm_random(storm);
+    /* What must not fail would wait for memory that nobody gives back. */
+    gfp_t gfp = (gfp_t)storm_random(storm) & ~__GFP_NOFAIL;
     struct sg_table table;
     dma_addr_t dma = 0;
     struct page *page;

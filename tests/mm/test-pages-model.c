@@ -2,8 +2,11 @@
 /*
  * Random operations on the page allocator beside a plain model: one byte a page that says whose it is. A
  * success must be what was asked for; a failure is allowed only where the model, too, has no aligned block.
+ * Some page blocks are isolated for a while, and one is a contiguous area's, lent to movable requests.
  */
 #include "fixture.h"
+
+#include "mm/private.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +23,10 @@
 #define DMA_END (FIRST + 700 * PAGE_SIZE)
 #define DMA32_END (GIB + 3 * MIB + 7 * PAGE_SIZE)
 
+#define BLOCKS (SPAN / DK_BLOCK_PAGES)
+/* In the last zone, all of it RAM. */
+#define LENT_BLOCK 3
+
 enum { HOLE, FREE, USED };
 
 struct allocation {
@@ -31,6 +38,7 @@ struct allocation {
 };
 
 static unsigned char model[SPAN];
+static bool isolated[BLOCKS];
 static struct allocation live[PAGES];
 static unsigned live_count;
 static u64 state_word;
@@ -51,14 +59,22 @@ static int zone_of(u64 pfn)
     return phys < DMA_END ? 0 : phys < DMA32_END ? 1 : 2;
 }
 
+/* Whether a request may have a page of @pfn's block. */
+static bool open_to(u64 pfn, bool movable)
+{
+    u64 block = (pfn - BASE_PFN) / DK_BLOCK_PAGES;
+
+    return !isolated[block] && (movable || block != LENT_BLOCK);
+}
+
 /* Whether the model has a free aligned block of 1 << @order pages in [low, high), within one zone up to
  * @last_zone. */
-static bool model_has(unsigned order, u64 low, u64 high, int last_zone)
+static bool model_has(unsigned order, u64 low, u64 high, int last_zone, bool movable)
 {
     u64 size = (u64)1 << order, pfn, i;
 
     for (pfn = BASE_PFN / size * size; pfn + size <= BASE_PFN + SPAN; pfn += size) {
-        bool all = pfn >= BASE_PFN && pfn >= low && pfn + size <= high;
+        bool all = pfn >= BASE_PFN && pfn >= low && pfn + size <= high && open_to(pfn, movable);
 
         for (i = 0; all && i < size; i++)
             all = model[pfn + i - BASE_PFN] == FREE && zone_of(pfn + i) <= last_zone &&
@@ -96,12 +112,14 @@ static void allocate_block(struct dk_memory *memory)
         int last_zone;
     } kinds[] = { { __GFP_NOWARN, 2 }, { GFP_DMA32 | __GFP_NOWARN, 1 }, { GFP_DMA | __GFP_NOWARN, 0 } };
     unsigned kind = (unsigned)draw(3), order = (unsigned)draw(4) ? (unsigned)draw(4) : (unsigned)draw(11);
-    struct page *page = dk_pages_allocate(memory, kinds[kind].gfp, order);
+    bool movable = draw(2);
+    struct page *page = dk_pages_allocate(memory, kinds[kind].gfp | (movable ? __GFP_MOVABLE : 0), order);
 
     if (!page) {
-        assert_false(model_has(order, 0, ~0ull, kinds[kind].last_zone));
+        assert_false(model_has(order, 0, ~0ull, kinds[kind].last_zone, movable));
         return;
     }
+    assert_true(open_to(page_to_pfn(page), movable));
     assert_int_equal(page_to_pfn(page) % (1u << order), 0);
     assert_true(zone_of(page_to_pfn(page)) <= kinds[kind].last_zone);
     remember(page, 1u << order, false, order);
@@ -110,7 +128,8 @@ static void allocate_block(struct dk_memory *memory)
 static void take_range(struct dk_memory *memory)
 {
     u64 count = draw(8) ? draw(40) + 1 : draw(1500) + 1, align = 1ull << draw(8);
-    u64 low = BASE_PFN + draw(SPAN), high = low + draw(SPAN);
+    u64 low = BASE_PFN + draw(SPAN), high = low + draw(SPAN), i;
+    bool movable = draw(2);
     struct page *page;
     unsigned order = 0;
     u64 pfn;
@@ -119,18 +138,49 @@ static void take_range(struct dk_memory *memory)
         low = 0;
         high = 1ull << 40;
     }
-    page = dk_pages_take(memory, __GFP_NOWARN, count, align, low * PAGE_SIZE, high * PAGE_SIZE - 1);
+    page = dk_pages_take(memory, __GFP_NOWARN | (movable ? __GFP_MOVABLE : 0), count, align, low * PAGE_SIZE,
+                         high * PAGE_SIZE - 1);
     if (!page) {
         while (1ull << order < count || 1ull << order < align)
             order++;
-        assert_false(order <= MAX_PAGE_ORDER && model_has(order, low, high, 2));
+        assert_false(order <= MAX_PAGE_ORDER && model_has(order, low, high, 2, movable));
         return;
     }
     pfn = page_to_pfn(page);
     assert_true(pfn >= low && pfn + count <= high);
     assert_int_equal(pfn % align, 0);
     assert_true(pfn * PAGE_SIZE / GIB == ((pfn + count) * PAGE_SIZE - 1) / GIB);
+    for (i = 0; i < count; i++)
+        assert_true(open_to(pfn + i, movable));
     remember(page, count, true, 0);
+}
+
+/* One zone's part of a block is isolated, or no longer: of the other zone's part nothing is asked meanwhile.
+ */
+static void isolate(struct dk_memory *memory, u64 block)
+{
+    u64 start = BASE_PFN + block * DK_BLOCK_PAGES;
+
+    if (zone_of(start) != zone_of(start + DK_BLOCK_PAGES - 1))
+        return;
+    pthread_mutex_lock(&memory->pages_lock);
+    if (isolated[block])
+        dk_blocks_rejoin(memory, start + 5, start + 6);
+    else
+        assert_int_equal(dk_blocks_isolate(memory, start + draw(DK_BLOCK_PAGES), start + DK_BLOCK_PAGES), 0);
+    isolated[block] = !isolated[block];
+    if (isolated[block])
+        assert_int_equal(dk_blocks_isolate(memory, start, start + 1), -EBUSY);
+    pthread_mutex_unlock(&memory->pages_lock);
+}
+
+static u64 free_in_isolation(void)
+{
+    u64 pages = 0, i;
+
+    for (i = 0; i < SPAN; i++)
+        pages += model[i] == FREE && isolated[i / DK_BLOCK_PAGES];
+    return pages;
 }
 
 static void give(struct dk_memory *memory)
@@ -169,10 +219,16 @@ static void run(u64 seed, u64 fragmentation, unsigned operations)
                                                                 .seed = fragmentation });
     unsigned i, bias = 2;
 
+    pthread_mutex_lock(&memory->pages_lock);
+    assert_int_equal(dk_blocks_set_type(memory, BASE_PFN + LENT_BLOCK * DK_BLOCK_PAGES,
+                                        BASE_PFN + (LENT_BLOCK + 1) * DK_BLOCK_PAGES, MIGRATE_CMA),
+                     0);
+    pthread_mutex_unlock(&memory->pages_lock);
     print_message("seed 0x%llx, fragmentation %llu\n", seed, fragmentation);
     state_word = seed;
     live_count = 0;
     free_now = PAGES;
+    memset(isolated, 0, sizeof(isolated));
     memset(model, HOLE, sizeof(model));
     memset(model + (FIRST / PAGE_SIZE - BASE_PFN), FREE, FIRST_PAGES);
     memset(model + (SECOND / PAGE_SIZE - BASE_PFN), FREE, SECOND_PAGES);
@@ -186,8 +242,14 @@ static void run(u64 seed, u64 fragmentation, unsigned operations)
             allocate_block(memory);
         else
             take_range(memory);
+        if (draw(200) == 0)
+            isolate(memory, draw(BLOCKS));
         if (i % 64 == 0)
-            assert_int_equal(dk_memory_free_pages(memory), free_now);
+            assert_int_equal(dk_memory_free_pages(memory), free_now - free_in_isolation());
+    }
+    for (i = 0; i < BLOCKS; i++) {
+        if (isolated[i])
+            isolate(memory, i);
     }
     while (live_count)
         give(memory);

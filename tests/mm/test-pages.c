@@ -91,43 +91,79 @@ static void test_zones_without_memory(void **state)
     unmake(memory, 4096);
 }
 
-/* The last pages of each zone are for requests with __GFP_HIGH. */
+/* The last pages of each zone are for requests that must not wait; and what could have had a higher zone
+ * leaves some of a lower one. */
 static void test_reserve(void **state)
 {
+    /* 1/256 of the pages above: DMA keeps 48 from ordinary requests and 16 from GFP_DMA32, DMA32 keeps 32. */
+    enum { MARKS = 16 + 16 + 32, LOWMEM = 48 + 32, NORMAL = 8192, DMA = 4096 };
     static const struct {
         gfp_t gfp;
         unsigned left; /* pages that stay free */
     } cases[] = {
-        { GFP_KERNEL, 64 },
-        { GFP_NOWAIT, 64 },
-        { GFP_ATOMIC, 0 },
-        { GFP_KERNEL | __GFP_HIGH, 0 },
+        { GFP_KERNEL, MARKS + LOWMEM },
+        { GFP_NOWAIT, MARKS + LOWMEM },
+        { GFP_NOIO, MARKS + LOWMEM },
+        { GFP_ATOMIC, LOWMEM },
+        { GFP_KERNEL | __GFP_HIGH, LOWMEM },
+        { GFP_KERNEL | __GFP_MEMALLOC, 0 },
+        { GFP_KERNEL | __GFP_MEMALLOC | __GFP_NOMEMALLOC, MARKS + LOWMEM },
+        { GFP_KERNEL | GFP_DMA, NORMAL + DMA + 16 },
+        { GFP_ATOMIC | GFP_DMA, NORMAL + DMA },
+        { GFP_KERNEL | GFP_DMA32, NORMAL + 16 + 16 + 16 },
+        { GFP_ATOMIC | GFP_DMA32, NORMAL + 16 },
+        { GFP_KERNEL | __GFP_RETRY_MAYFAIL, MARKS + LOWMEM },
+        { GFP_KERNEL | __GFP_NORETRY, MARKS + LOWMEM },
     };
     struct dk_memory_config config = pc;
-    unsigned i;
+    unsigned i, order;
 
     (void)state;
     config.reserve = 64;
-    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+    for (i = 0; i < 2 * sizeof(cases) / sizeof(cases[0]); i++) {
         struct dk_memory *memory = make(&config);
-        u64 all = dk_memory_free_pages(memory);
+        gfp_t gfp = cases[i / 2].gfp;
         struct page *page, *next;
         LIST_HEAD(taken);
 
-        while ((page = dk_pages_allocate(memory, cases[i].gfp | __GFP_NOWARN, 0)))
+        order = i % 2 ? 4 : 0;
+        while ((page = dk_pages_allocate(memory, gfp | __GFP_NOWARN, order)))
             list_add(&page->lru, &taken);
-        /* Each zone rounds its share down. */
-        assert_in_range(dk_memory_free_pages(memory), cases[i].left ? cases[i].left - 3 : 0, cases[i].left);
+        if (dk_memory_free_pages(memory) != cases[i / 2].left)
+            fail_msg("case %u, order %u: %llu", i / 2, order, dk_memory_free_pages(memory));
         /* A run that would leave too little is refused as a page is. */
-        page = dk_pages_take(memory, GFP_KERNEL | __GFP_NOWARN, 1, 1, 0, ~0ull);
+        page = dk_pages_take(memory, gfp | __GFP_NOWARN, 1, 1, 0,
+                             gfp & GFP_DMA     ? 16 * MIB - 1
+                             : gfp & GFP_DMA32 ? 32 * MIB - 1
+                                               : ~0ull);
         assert_null(page);
         list_for_each_entry_safe (page, next, &taken, lru) {
             list_del(&page->lru);
-            __free_page(page);
+            __free_pages(page, order);
         }
-        assert_int_equal(dk_memory_free_pages(memory), all);
-        unmake(memory, all);
+        unmake(memory, PC_PAGES);
     }
+}
+
+/* The range decides what a request could have had: a device that reaches ZONE_DMA alone may have all of it.
+ */
+static void test_reserve_of_a_range(void **state)
+{
+    struct dk_memory_config config = pc;
+    struct dk_memory *memory;
+    struct page *page;
+
+    (void)state;
+    config.reserve = 64;
+    memory = make(&config);
+    page = dk_pages_take(memory, GFP_KERNEL, 4096 - 16, 1, 0, 16 * MIB - 1);
+    assert_non_null(page);
+    assert_null(dk_pages_take(memory, GFP_KERNEL | __GFP_NOWARN, 1, 1, 0, 16 * MIB - 1));
+    dk_pages_give(memory, page, 4096 - 16);
+    page = dk_pages_take(memory, GFP_KERNEL | __GFP_NOWARN, 4096 - 16 - 15, 1, 0, 32 * MIB - 1);
+    assert_true(page_to_phys(page) >= 16 * MIB);
+    dk_pages_give(memory, page, 4096 - 16 - 15);
+    unmake(memory, PC_PAGES);
 }
 
 /* The order of the zones, seen by taking all memory one block after the other. */
@@ -400,14 +436,16 @@ static void test_exact(void **state)
     address = __get_free_pages(GFP_KERNEL, 1);
     memset((void *)address, 0x55, 2 * PAGE_SIZE);
     free_pages(address, 1);
-    assert_int_equal(get_zeroed_page(GFP_KERNEL | __GFP_HIGHMEM) & ~PAGE_MASK, 0);
-    assert_int_equal(dk_memory_free_pages(memory), PC_PAGES - 1);
     /* Free memory keeps what it held, until somebody wants it cleared. */
-    exact = phys_to_virt(4 * GIB + 32 * MIB - 2 * PAGE_SIZE);
+    exact = (char *)__get_free_pages(GFP_KERNEL, 1);
+    assert_int_equal((unsigned long)exact, address);
     assert_int_equal(exact[0], 0x55);
-    assert_int_equal(exact[PAGE_SIZE], 0);
+    free_pages(address, 1);
+    exact = (char *)__get_free_pages(GFP_KERNEL | __GFP_ZERO | __GFP_HIGHMEM, 1);
+    assert_int_equal((unsigned long)exact, address);
+    assert_int_equal(exact[0], 0);
     assert_int_equal(exact[2 * PAGE_SIZE - 1], 0);
-    free_page((unsigned long)exact + PAGE_SIZE);
+    free_pages(address, 1);
     assert_int_equal(get_order(0), 0);
     assert_int_equal(get_order(PAGE_SIZE), 0);
     assert_int_equal(get_order(PAGE_SIZE + 1), 1);
@@ -627,6 +665,7 @@ int main(void)
         cmocka_unit_test(test_zones),
         cmocka_unit_test(test_zones_without_memory),
         cmocka_unit_test(test_reserve),
+        cmocka_unit_test(test_reserve_of_a_range),
         cmocka_unit_test(test_zone_order),
         cmocka_unit_test(test_refused_requests),
         cmocka_unit_test(test_ranges),

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Page blocks and their types. A type is kept in the block's section, so that memory which nobody touched
+ * costs nothing: what is not mapped is MIGRATE_MOVABLE.
+ */
+#include "mm/page-lists.h"
+
+static u8 *word_of(struct dk_memory *memory, u64 pfn)
+{
+    struct dk_section *section = dk_section_mapped(memory, (phys_addr_t)pfn << PAGE_SHIFT);
+
+    return section ? &section->block_types[(pfn & (DK_SECTION_PAGES - 1)) >> MAX_PAGE_ORDER] : NULL;
+}
+
+enum migratetype dk_block_type(struct dk_memory *memory, u64 pfn)
+{
+    const u8 *word = word_of(memory, pfn);
+
+    return !word ? MIGRATE_MOVABLE : *word & DK_BLOCK_ISOLATED ? MIGRATE_ISOLATE : (enum migratetype) * word;
+}
+
+enum migratetype dk_block_whole_type(struct dk_memory *memory, u64 pfn)
+{
+    enum migratetype type = dk_block_type(memory, pfn);
+
+    return type == MIGRATE_UNMOVABLE ? MIGRATE_MOVABLE : type;
+}
+
+/* The end of the block that holds @pfn, or of its section if that is not mapped; @end if that comes first. */
+static u64 next_block(struct dk_memory *memory, u64 pfn, u64 end)
+{
+    u64 size = word_of(memory, pfn) ? DK_BLOCK_PAGES : DK_SECTION_PAGES, next = (pfn & ~(size - 1)) + size;
+
+    return next < end ? next : end;
+}
+
+u64 dk_blocks_alike(struct dk_memory *memory, u64 start, u64 end, enum migratetype *type)
+{
+    u64 until = next_block(memory, start, end);
+
+    *type = dk_block_whole_type(memory, start);
+    while (until < end && dk_block_whole_type(memory, until) == *type)
+        until = next_block(memory, until, end);
+    return until;
+}
+
+void dk_blocks_use(struct dk_memory *memory, u64 start, u64 end, enum migratetype type)
+{
+    for (; start < end; start = next_block(memory, start, end)) {
+        u8 *word = word_of(memory, start);
+
+        if (word && (*word & ~DK_BLOCK_ISOLATED) != MIGRATE_CMA)
+            *word = (u8)((*word & DK_BLOCK_ISOLATED) | type);
+    }
+}
+
+u64 dk_block_step(struct dk_memory *memory, u64 pfn, struct page **free)
+{
+    struct page *page = dk_page_mapped(memory, pfn);
+
+    *free = NULL;
+    if (!page)
+        return next_block(memory, pfn, ~0ull) - pfn;
+    if (dk_page_flags(page) == DK_PAGE_FREE) {
+        *free = page;
+        return (u64)1 << page->order;
+    }
+    return dk_page_flags(page) & DK_PAGE_USED && page->run ? page->run : 1;
+}
+
+u64 dk_block_alike_pages(struct dk_memory *memory, const struct dk_zone *zone, u64 pfn, enum migratetype type)
+{
+    u64 start = pfn & ~(DK_BLOCK_PAGES - 1), end = start + DK_BLOCK_PAGES, pages = 0;
+
+    if (start < zone->start)
+        start = zone->start;
+    if (end > zone->end)
+        end = zone->end;
+    while (start < end) {
+        struct page *free, *page = dk_page_mapped(memory, start);
+        u64 step = dk_block_step(memory, start, &free);
+
+        if (step > end - start)
+            step = end - start;
+        if (page && (free || (dk_page_flags(page) & DK_PAGE_USED && page->type == type)))
+            pages += step;
+        start += step;
+    }
+    return pages;
+}
+
+/* ---- Types for good, and isolation ---- */
+
+/* Makes [*start, *end) whole blocks, within their zone. */
+static struct dk_zone *widen(struct dk_memory *memory, u64 *start, u64 *end)
+{
+    struct dk_zone *zone = dk_zone_of(memory, *start);
+
+    *start &= ~(DK_BLOCK_PAGES - 1);
+    *end = (*end + DK_BLOCK_PAGES - 1) & ~(DK_BLOCK_PAGES - 1);
+    if (*start < zone->start)
+        *start = zone->start;
+    if (*end > zone->end)
+        *end = zone->end;
+    return zone;
+}
+
+/* Maps the sections of [start, end) that hold RAM, so that their blocks have types; false: out of memory. */
+static bool map_sections(struct dk_memory *memory, u64 start, u64 end)
+{
+    const struct dk_ram_map *map = dk_ram_map(memory);
+
+    while (start < end) {
+        const struct dk_ram *ram = dk_ram_at_or_above(map, (phys_addr_t)start << PAGE_SHIFT);
+
+        if (!ram || ram->base >> PAGE_SHIFT >= end)
+            break;
+        if (ram->base >> PAGE_SHIFT > start)
+            start = ram->base >> PAGE_SHIFT;
+        if (!dk_page_get(memory, start))
+            return false;
+        start = (start & ~(DK_SECTION_PAGES - 1)) + DK_SECTION_PAGES;
+    }
+    return true;
+}
+
+int dk_blocks_set_type(struct dk_memory *memory, u64 start, u64 end, enum migratetype type)
+{
+    struct dk_zone *zone = widen(memory, &start, &end);
+    u64 pfn;
+
+    if (!map_sections(memory, start, end) || !dk_extents_grow(zone, 2))
+        return -ENOMEM;
+    for (pfn = start; pfn < end; pfn = next_block(memory, pfn, end)) {
+        u8 *word = word_of(memory, pfn);
+
+        if (word)
+            *word = (u8)((*word & DK_BLOCK_ISOLATED) | type);
+    }
+    dk_page_lists_close(memory);
+    dk_buddy_sort(memory, zone, start, end);
+    dk_page_lists_open(memory);
+    return 0;
+}
+
+int dk_blocks_isolate(struct dk_memory *memory, u64 start, u64 end)
+{
+    struct dk_zone *zone = widen(memory, &start, &end);
+    u64 pfn;
+
+    for (pfn = start; pfn < end; pfn = next_block(memory, pfn, end)) {
+        if (dk_block_type(memory, pfn) == MIGRATE_ISOLATE)
+            return -EBUSY;
+    }
+    if (!map_sections(memory, start, end) || !dk_extents_grow(zone, 4))
+        return -ENOMEM;
+    for (pfn = start; pfn < end; pfn = next_block(memory, pfn, end)) {
+        u8 *word = word_of(memory, pfn);
+
+        if (word)
+            *word |= DK_BLOCK_ISOLATED;
+    }
+    dk_page_lists_close(memory);
+    dk_buddy_sort(memory, zone, start, end);
+    zone->promised += 2;
+    return 0;
+}
+
+void dk_blocks_rejoin(struct dk_memory *memory, u64 start, u64 end)
+{
+    struct dk_zone *zone = widen(memory, &start, &end);
+    u64 pfn;
+
+    for (pfn = start; pfn < end; pfn = next_block(memory, pfn, end)) {
+        u8 *word = word_of(memory, pfn);
+
+        if (word)
+            *word &= (u8)~DK_BLOCK_ISOLATED;
+    }
+    zone->promised -= 2;
+    dk_buddy_sort(memory, zone, start, end);
+    dk_page_lists_open(memory);
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Linux's calls for pages, of the current machine.
+ */
+#include "base/log.h"
+#include "mm/private.h"
+
+struct page *alloc_pages(gfp_t gfp, unsigned order)
+{
+    struct dk_memory *memory = dk_current_for("alloc_pages");
+
+    dk_might_sleep_gfp(memory, gfp, "alloc_pages");
+    return memory ? dk_pages_allocate(memory, gfp, order) : NULL;
+}
+
+void __free_pages(struct page *page, unsigned order)
+{
+    struct dk_memory *memory;
+    u64 pfn;
+
+    if (!page)
+        return;
+    if (!dk_page_find(page, &memory, &pfn))
+        dk_log(DK_LOG_WARNING, "__free_pages: %p is not a page", (void *)page);
+    else if (order > MAX_PAGE_ORDER)
+        dk_log(DK_LOG_WARNING, "__free_pages: order %u of the page at 0x%llx is too high", order,
+               (phys_addr_t)pfn << PAGE_SHIFT);
+    else
+        dk_pages_give_marked(memory, page, (size_t)1 << order, 0, "__free_pages");
+}
+
+unsigned long __get_free_pages(gfp_t gfp, unsigned order)
+{
+    struct dk_memory *memory = dk_current_for("__get_free_pages");
+    struct page *page;
+
+    dk_might_sleep_gfp(memory, gfp, "__get_free_pages");
+    page = memory ? dk_pages_allocate(memory, gfp & ~__GFP_HIGHMEM, order) : NULL;
+    return page ? (unsigned long)(uintptr_t)page_address(page) : 0;
+}
+
+void free_pages(unsigned long address, unsigned order)
+{
+    struct page *page;
+
+    if (!address)
+        return;
+    page = virt_to_page((const void *)(uintptr_t)address);
+    if (!page || offset_in_page(address))
+        dk_log(DK_LOG_WARNING, "free_pages: 0x%lx is not the address of a page", address);
+    else
+        __free_pages(page, order);
+}
+
+void *alloc_pages_exact(size_t size, gfp_t gfp)
+{
+    struct dk_memory *memory = dk_current_for("alloc_pages_exact");
+    unsigned order = get_order(size);
+    struct page *page;
+
+    dk_might_sleep_gfp(memory, gfp, "alloc_pages_exact");
+    if (!memory || !size || order > MAX_PAGE_ORDER)
+        return NULL;
+    page = dk_pages_take_marked(memory, gfp & ~__GFP_HIGHMEM, PFN_UP(size), (size_t)1 << order, 0,
+                                (phys_addr_t)-1, 0);
+    return page ? page_address(page) : NULL;
+}
+
+void free_pages_exact(void *address, size_t size)
+{
+    struct dk_memory *memory;
+    struct page *page;
+    u64 pfn;
+
+    if (!address)
+        return;
+    page = virt_to_page(address);
+    if (!page || offset_in_page(address) || !dk_page_find(page, &memory, &pfn))
+        dk_log(DK_LOG_WARNING, "free_pages_exact: %p is not the address of a page", address);
+    else
+        dk_pages_give_marked(memory, page, PFN_UP(size), 0, "free_pages_exact");
+}

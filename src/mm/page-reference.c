@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * References to pages, and freeing: who may give what back.
+ */
+#include "base/log.h"
+#include "mm/page-lists.h"
+
+/*
+ * The first page of the allocation that holds the page of @pfn; NULL: it is not allocated. Pages inside a
+ * block find it because blocks are aligned to their size. Under pages_lock.
+ */
+static struct page *head_of(struct dk_memory *memory, u64 pfn, u64 *head_pfn)
+{
+    unsigned order;
+
+    for (order = 0; order <= MAX_PAGE_ORDER; order++) {
+        u64 start = pfn & ~(((u64)1 << order) - 1);
+        struct page *page = dk_page_mapped(memory, start);
+
+        if (page && (dk_page_flags(page) & DK_PAGE_USED) && pfn - start < dk_page_run(page)) {
+            *head_pfn = start;
+            return page;
+        }
+    }
+    return NULL;
+}
+
+/* One reference less. False: it was the last. */
+static bool lower(struct page *page)
+{
+    return __atomic_sub_fetch(&page->count, 1, __ATOMIC_ACQ_REL);
+}
+
+/* One reference more, if there is one. */
+static bool raise(struct page *page)
+{
+    u32 count = __atomic_load_n(&page->count, __ATOMIC_RELAXED);
+
+    do {
+        if (!count)
+            return false;
+    } while (!__atomic_compare_exchange_n(&page->count, &count, count + 1, true, __ATOMIC_ACQ_REL,
+                                          __ATOMIC_RELAXED));
+    return true;
+}
+
+/* Frees a block without references. Under pages_lock. */
+static void free_block(struct dk_memory *memory, struct page *page, u64 pfn)
+{
+    u64 run = page->run;
+
+    dk_page_set_flags(page, 0);
+    page->run = 0;
+    dk_buddy_free(memory, dk_zone_of(memory, pfn), pfn, pfn + run);
+    if (memory->waiting)
+        pthread_cond_broadcast(&memory->freed);
+}
+
+/* Drops one reference, and with the last one the allocation. Under pages_lock. */
+static void drop(struct dk_memory *memory, struct page *page, u64 pfn)
+{
+    if (lower(page))
+        return;
+    if (dk_page_flags(page) & DK_PAGE_CMA)
+        dk_cma_idle(memory, page, pfn);
+    else
+        free_block(memory, page, pfn);
+}
+
+/* ---- Giving back without the lock ---- */
+
+/*
+ * Frees a block of a small order through this thread's list, if it is marked @flags, has @count pages and no
+ * second reference. The caller's reference is what keeps the fields still that are read here; who lowers the
+ * count to 0 frees, so that of two who free a page one is told.
+ */
+static bool give_fast(struct dk_memory *memory, struct page *page, u64 pfn, size_t count, unsigned flags)
+{
+    struct dk_zone *zone = dk_zone_of(memory, pfn);
+    unsigned class_index;
+    u32 one = 1;
+
+    if (memory->seed || dk_zone_tight(zone) || count >= 1u << DK_LIST_ORDERS || (count & (count - 1)) ||
+        dk_page_flags(page) != (DK_PAGE_USED | flags) || flags & DK_PAGE_CMA ||
+        !dk_page_lists_here(memory->lists) || __atomic_load_n(&page->run, __ATOMIC_RELAXED) != count)
+        return false;
+    if (!__atomic_compare_exchange_n(&page->count, &one, 0, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+        return false;
+    class_index = dk_list_class((unsigned)(zone - memory->zones), page->type,
+                                (unsigned)__builtin_ctzl((unsigned long)count));
+    dk_page_set_flags(page, DK_PAGE_LISTED);
+    if (dk_page_lists_give(memory->lists, class_index, page))
+        return true;
+    pthread_mutex_lock(&memory->pages_lock);
+    dk_page_lists_spill(memory, class_index);
+    free_block(memory, page, pfn);
+    pthread_mutex_unlock(&memory->pages_lock);
+    return true;
+}
+
+bool dk_pages_give_marked(struct dk_memory *memory, struct page *page, size_t count, unsigned flags,
+                          const char *call)
+{
+    const char *wrong = NULL;
+    struct dk_memory *owner;
+    u64 pfn;
+
+    if (!dk_page_find(page, &owner, &pfn) || owner != memory) {
+        dk_log(DK_LOG_WARNING, "%s: %p is no page of this machine", call, (void *)page);
+        return false;
+    }
+    if (give_fast(memory, page, pfn, count, flags))
+        return true;
+    pthread_mutex_lock(&memory->pages_lock);
+    if (!(dk_page_flags(page) & DK_PAGE_USED) || !__atomic_load_n(&page->count, __ATOMIC_RELAXED))
+        wrong = "is not allocated, or is not the first page of an allocation";
+    else if ((dk_page_flags(page) & DK_PAGE_OWNED) != flags)
+        wrong = "belongs to another allocator";
+    else if (page->run != count)
+        wrong = "was allocated with another number of pages";
+    else
+        drop(memory, page, pfn);
+    pthread_mutex_unlock(&memory->pages_lock);
+    if (wrong)
+        dk_log(DK_LOG_WARNING, "%s: the page at 0x%llx %s", call, (phys_addr_t)pfn << PAGE_SHIFT, wrong);
+    return !wrong;
+}
+
+void dk_pages_give(struct dk_memory *memory, struct page *page, size_t count)
+{
+    dk_pages_give_marked(memory, page, count, 0, "dk_pages_give");
+}
+
+/* ---- References ---- */
+
+void get_page(struct page *page)
+{
+    struct dk_memory *memory;
+    struct page *head = NULL;
+    u64 pfn;
+
+    if (dk_page_find(page, &memory, &pfn)) {
+        pthread_mutex_lock(&memory->pages_lock);
+        head = head_of(memory, pfn, &pfn);
+        if (head && !raise(head))
+            head = NULL;
+        pthread_mutex_unlock(&memory->pages_lock);
+    }
+    if (!head)
+        dk_log(DK_LOG_WARNING, "get_page: %p is not an allocated page", (void *)page);
+}
+
+void put_page(struct page *page)
+{
+    struct dk_memory *memory;
+    struct page *head = NULL;
+    bool owned = false;
+    u32 flags, count;
+    u64 pfn;
+
+    if (dk_page_find(page, &memory, &pfn)) {
+        pthread_mutex_lock(&memory->pages_lock);
+        head = head_of(memory, pfn, &pfn);
+        count = head ? __atomic_load_n(&head->count, __ATOMIC_RELAXED) : 0;
+        flags = head ? dk_page_flags(head) : 0;
+        /* The owner's own reference is not the caller's to drop. */
+        owned = count == 1 && (flags & DK_PAGE_OWNED) && !(flags & DK_PAGE_GIVEN);
+        if (!count)
+            head = NULL;
+        else if (!owned)
+            drop(memory, head, pfn);
+        pthread_mutex_unlock(&memory->pages_lock);
+    }
+    if (!head || owned)
+        dk_log(DK_LOG_WARNING, "put_page: %p %s", (void *)page,
+               owned ? "has no reference but its allocator's" : "is not an allocated page");
+}
