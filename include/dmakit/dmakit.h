@@ -29,6 +29,7 @@
 #include <dmakit/mutex.h>
 #include <dmakit/of.h>
 #include <dmakit/page.h>
+#include <dmakit/pasr.h>
 #include <dmakit/pci.h>
 #include <dmakit/platform.h>
 #include <dmakit/registers.h>

@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/context.h"
 #include "base/log.h"
+#include "mm/pasr.h"
 #include "mm/private.h"
 
 #include <string.h>
@@ -170,6 +171,7 @@ static void release(struct dk_memory *memory)
 {
     struct dk_ram_map *map = memory->map;
 
+    dk_pasr_finish(memory->pasr);
     dk_slab_finish(memory->slab);
     dk_vmalloc_finish(memory->vmalloc);
     dk_zones_finish(memory);

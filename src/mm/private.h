@@ -161,6 +161,7 @@ struct dk_section_leaf {
 
 struct dk_slab_state;
 struct dk_vmalloc_state;
+struct dk_pasr;
 
 struct dk_memory {
     struct list_head link; /* in the list of live memories */
@@ -186,6 +187,7 @@ struct dk_memory {
 
     struct dk_slab_state *slab;
     struct dk_vmalloc_state *vmalloc;
+    struct dk_pasr *pasr; /* pasr.h; NULL: there are no dies. Atomic access; set under pages_lock, once */
 };
 
 /* slab.c */
