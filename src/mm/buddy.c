@@ -305,7 +305,7 @@ void dk_buddy_remove(struct dk_memory *memory, struct dk_zone *zone, u64 start, 
     while (start < end) {
         size_t index = dk_extent_at_or_above(zone, start);
         struct page *page;
-        u64 until, block;
+        u64 until, block, size;
 
         if (index < zone->count && zone->extents[index].start <= start) {
             until = smaller(end, zone->extents[index].end);
@@ -317,11 +317,13 @@ void dk_buddy_remove(struct dk_memory *memory, struct dk_zone *zone, u64 start, 
         if (!page)
             return;
         block = pfn_of(page);
-        until = smaller(end, block + ((u64)1 << page->order));
-        zone->free -= (u64)1 << page->order;
+        size = (u64)1 << page->order;
+        until = smaller(end, block + size);
+        zone->free -= size;
         unlist_block(page);
+        /* The first piece may begin with the same page, and be of another order. */
         dk_buddy_free(memory, zone, block, start);
-        dk_buddy_free(memory, zone, until, block + ((u64)1 << page->order));
+        dk_buddy_free(memory, zone, until, block + size);
         start = until;
     }
 }
