@@ -87,6 +87,8 @@ static void free_block(struct dk_memory *memory, struct dk_zone *zone, u64 pfn, 
         unlist_block(buddy);
         pfn &= ~((u64)1 << order);
     }
+    if (order == MAX_PAGE_ORDER)
+        dk_block_freed(memory, pfn, pfn + DK_BLOCK_PAGES);
     /* Where the extents cannot grow for want of memory, the block waits in the last list. */
     if (order == MAX_PAGE_ORDER && dk_extent_insert(zone, pfn, pfn + DK_BLOCK_PAGES))
         return;
@@ -104,6 +106,7 @@ void dk_buddy_free(struct dk_memory *memory, struct dk_zone *zone, u64 start, u6
 
         /* A long run goes back in one piece; its pages in between were never mapped, perhaps. */
         if (!(start & (DK_BLOCK_PAGES - 1)) && start < whole && dk_extent_insert(zone, start, whole)) {
+            dk_block_freed(memory, start, whole);
             start = whole;
             continue;
         }
@@ -202,6 +205,8 @@ static bool take_from_lists(struct dk_memory *memory, struct dk_zone *zone, cons
         return false;
     start = pfn_of(page);
     size = (u64)1 << page->order;
+    if (page->order == MAX_PAGE_ORDER)
+        dk_block_taken(memory, start, start + size);
     unlist_block(page);
     zone->free -= size;
     dk_buddy_free(memory, zone, start, *pfn);
@@ -220,6 +225,7 @@ static void cut_from_extent(struct dk_memory *memory, struct dk_zone *zone, size
     u64 end = smaller(align_down(until + DK_BLOCK_PAGES - 1, DK_BLOCK_PAGES), extent.end);
 
     dk_extent_cut(zone, index, start, end);
+    dk_block_taken(memory, start, end);
     zone->free -= end - start;
     dk_buddy_free(memory, zone, start, pfn);
     dk_buddy_free(memory, zone, until, end);
@@ -319,6 +325,8 @@ void dk_buddy_remove(struct dk_memory *memory, struct dk_zone *zone, u64 start, 
         block = pfn_of(page);
         size = (u64)1 << page->order;
         until = smaller(end, block + size);
+        if (page->order == MAX_PAGE_ORDER)
+            dk_block_taken(memory, block, block + size);
         zone->free -= size;
         unlist_block(page);
         /* The first piece may begin with the same page, and be of another order. */

@@ -61,18 +61,8 @@ struct dk_pasr {
     unsigned asleep;  /* sections asleep; atomic */
 };
 
-/* ---- What the rest of the room uses ---- */
-
-/* Frees @memory's dies. NULL is fine. */
+/* Frees a memory's dies. NULL is fine. */
 void dk_pasr_finish(struct dk_pasr *pasr);
-
-/* The memory that the page allocator holds as whole free blocks: [start, end) came to it, or leaves it. Pages
- * that were unused, or in use, already stay so. Under pages_lock; @pasr not NULL. */
-void dk_pasr_block_freed(struct dk_pasr *pasr, u64 start, u64 end);
-void dk_pasr_block_taken(struct dk_pasr *pasr, u64 start, u64 end);
-
-/* Reports what pasr_section.touched says. With no lock of this room held. */
-void dk_pasr_report_touched(struct dk_pasr *pasr);
 
 /* ---- Between its files ---- */
 
