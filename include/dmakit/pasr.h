@@ -122,11 +122,11 @@ DK_PUBLIC int dk_pasr_set_controller(struct pasr_die *die, dk_pasr_apply_mask *a
 /* A section as it is now. */
 struct dk_pasr_section {
     phys_addr_t base;
-    u64 size;   /* bytes */
-    u64 unused; /* of them */
-    bool asleep, offline;
+    u64 size;                 /* bytes */
+    u64 unused;               /* of them */
     struct pasr_die *partner; /* NULL: none */
     unsigned partner_section;
+    bool asleep, offline;
 };
 
 /* 0; -EINVAL no such die or section; -ENODEV, -EDEADLK. Any context. */

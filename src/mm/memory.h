@@ -189,6 +189,9 @@ struct pasr_die;
 
 /* dk_pasr_die_add() on a named memory. */
 struct pasr_die *dk_memory_add_die(struct dk_memory *memory, const struct dk_pasr_layout *layout);
+/* dk_pasr_pair() on a named memory. */
+int dk_memory_pair_dies(struct dk_memory *memory, struct pasr_die *die, unsigned section,
+                        struct pasr_die *partner, unsigned partner_section);
 
 /*
  * Whether @phys is in a section that sleeps, so that no bus master finds what was stored there. *run, bytes

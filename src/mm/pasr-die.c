@@ -277,12 +277,12 @@ struct pasr_die *dk_pasr_die_add(const struct dk_pasr_layout *layout)
 
 /* ---- One of them ---- */
 
-/* The state with its lock taken, for @die and sections @first to @first + @count - 1 of it. NULL with *error
- * set. */
-static struct dk_pasr *enter_for(const char *call, const struct pasr_die *die, unsigned first, unsigned count,
-                                 int *error)
+/* @memory's state with its lock taken, for @die and sections @first to @first + @count - 1 of it. NULL with
+ * *error set. */
+static struct dk_pasr *enter_for(struct dk_memory *memory, const char *call, const struct pasr_die *die,
+                                 unsigned first, unsigned count, int *error)
 {
-    struct dk_pasr *pasr = dk_pasr_enter(call, error);
+    struct dk_pasr *pasr = dk_pasr_enter_memory(memory, call, error);
 
     if (!pasr) {
         *error = *error ? *error : -EINVAL;
@@ -336,7 +336,7 @@ int dk_pasr_die_remove(struct pasr_die *die)
     unsigned i;
     int error;
 
-    pasr = enter_for("dk_pasr_die_remove", die, 0, 1, &error);
+    pasr = enter_for(dk_current_for("dk_pasr_die_remove"), "dk_pasr_die_remove", die, 0, 1, &error);
     if (!pasr)
         return error;
     for (i = 0; i < die->count && !error; i++)
@@ -367,13 +367,14 @@ struct pasr_die *dk_pasr_die_find(const char *name)
     return die;
 }
 
-int dk_pasr_pair(struct pasr_die *die, unsigned section, struct pasr_die *partner, unsigned partner_section)
+int dk_memory_pair_dies(struct dk_memory *memory, struct pasr_die *die, unsigned section,
+                        struct pasr_die *partner, unsigned partner_section)
 {
     struct pasr_section *a, *b;
     struct dk_pasr *pasr;
     int error;
 
-    pasr = enter_for("dk_pasr_pair", die, section, 1, &error);
+    pasr = enter_for(memory, "dk_pasr_pair", die, section, 1, &error);
     if (!pasr)
         return error;
     a = &die->sections[section];
@@ -397,6 +398,11 @@ int dk_pasr_pair(struct pasr_die *die, unsigned section, struct pasr_die *partne
     return error;
 }
 
+int dk_pasr_pair(struct pasr_die *die, unsigned section, struct pasr_die *partner, unsigned partner_section)
+{
+    return dk_memory_pair_dies(dk_current_for("dk_pasr_pair"), die, section, partner, partner_section);
+}
+
 /* Whether the page allocator gives out memory of @section, which it would go on doing. */
 static bool is_allocators(const struct dk_memory *memory, const struct pasr_section *section)
 {
@@ -416,7 +422,7 @@ static int set_offline(const char *call, struct pasr_die *die, unsigned first, u
     unsigned i;
     int error;
 
-    pasr = enter_for(call, die, first, count, &error);
+    pasr = enter_for(dk_current_for(call), call, die, first, count, &error);
     if (!pasr)
         return error;
     for (i = first; i < first + count && !error; i++) {
@@ -454,7 +460,7 @@ int dk_pasr_set_controller(struct pasr_die *die, dk_pasr_apply_mask *apply_mask,
     struct dk_pasr *pasr;
     int error;
 
-    pasr = enter_for("dk_pasr_set_controller", die, 0, 1, &error);
+    pasr = enter_for(dk_current_for("dk_pasr_set_controller"), "dk_pasr_set_controller", die, 0, 1, &error);
     if (!pasr)
         return error;
     die->apply_mask = apply_mask;

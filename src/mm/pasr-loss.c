@@ -225,15 +225,15 @@ void dk_pasr_report_touched(struct dk_pasr *pasr)
             .length = PAGE_SIZE,
             .what = what,
             .advice =
-                "Find who uses memory after it was freed, or before it was allocated: the access itself left no "
-                "stack, this one is of the call that woke the section.",
+                "find who uses memory after it was freed, or before it was allocated: the access itself left no "
+                "stack, this one is of the call that woke the section",
         };
 
         if (phys == DK_PASR_UNTOUCHED)
             break;
         snprintf(
             what, sizeof(what),
-            "The CPU touched the page at 0x%llx while its section slept: it read nothing, and what it wrote is lost.",
+            "the CPU touched the page at 0x%llx while its section slept: it read nothing, and what it wrote is lost",
             phys);
         dk_hooks_finding(pasr->memory->hooks, &finding);
     }

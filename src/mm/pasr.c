@@ -13,7 +13,11 @@
 
 struct dk_pasr *dk_pasr_enter(const char *call, int *error)
 {
-    struct dk_memory *memory = dk_current_for(call);
+    return dk_pasr_enter_memory(dk_current_for(call), call, error);
+}
+
+struct dk_pasr *dk_pasr_enter_memory(struct dk_memory *memory, const char *call, int *error)
+{
     struct dk_pasr *pasr;
 
     *error = -ENODEV;

@@ -69,6 +69,8 @@ void dk_pasr_finish(struct dk_pasr *pasr);
 /* pasr.c: the current memory's state with its lock taken, for @call. NULL with *error set: -ENODEV, -EDEADLK,
  * or 0 when there is no die at all. */
 struct dk_pasr *dk_pasr_enter(const char *call, int *error);
+/* The same for @memory; NULL is none. */
+struct dk_pasr *dk_pasr_enter_memory(struct dk_memory *memory, const char *call, int *error);
 void dk_pasr_leave(struct dk_pasr *pasr);
 /* The index of the first section that ends above @phys; pasr->count when none does. */
 size_t dk_pasr_at_or_above(const struct dk_pasr *pasr, phys_addr_t phys);

@@ -221,6 +221,36 @@ static struct dk_memory *make_memory(struct dk_machine *machine, const struct st
     return memory;
 }
 
+/* The board's dies, of which nothing but the page allocator's free memory is unused yet. */
+static int add_dies(struct dk_machine *machine)
+{
+    const struct dk_board *board = machine->board;
+    struct pasr_die **dies = dk_allocate(board->die_count, sizeof(*dies));
+    unsigned i, section;
+    int error = 0;
+
+    if (!dies)
+        return -ENOMEM;
+    for (i = 0; i < board->die_count && !error; i++) {
+        const struct dk_die *die = &board->dies[i];
+
+        dies[i] = dk_memory_add_die(machine->memory, &(struct dk_pasr_layout){
+                                                         .name = die->node,
+                                                         .base = die->base,
+                                                         .section_size = die->section_size,
+                                                         .stride = die->stride,
+                                                         .sections = die->sections,
+                                                         .mode = die->mode,
+                                                     });
+        error = PTR_ERR_OR_ZERO(dies[i]);
+        for (section = 0;
+             !error && die->partner >= 0 && (unsigned)die->partner < i && section < die->sections; section++)
+            error = dk_memory_pair_dies(machine->memory, dies[i], section, dies[die->partner], section);
+    }
+    dk_release(dies);
+    return error;
+}
+
 /* Reserved regions leave the page allocator before anything is allocated. */
 static int reserve_regions(struct dk_machine *machine)
 {
@@ -296,7 +326,10 @@ static int bring_up(struct dk_machine *machine, const struct dk_options *options
     if (IS_ERR(memory))
         return (int)PTR_ERR(memory);
     machine->memory = memory;
-    error = reserve_regions(machine);
+    /* Before anything is reserved: what leaves the page allocator is heard of. */
+    error = machine->board->die_count ? add_dies(machine) : 0;
+    if (!error)
+        error = reserve_regions(machine);
     if (error)
         return error;
     if (dk_memory_two_views(memory)) {

@@ -50,6 +50,16 @@ static const struct good_case good[] = {
       "/m", PASR_BANK_SELECTIVE, 8, 0xffffff0000000, 0x2000000, 0x2000000, NULL },
 };
 
+static const struct dk_die *die_of(const struct dk_board *board, const char *node)
+{
+    unsigned i;
+
+    for (i = 0; i < board->die_count && strcmp(board->dies[i].node, node); i++)
+        ;
+    assert_in_range(i, 0, board->die_count - 1);
+    return &board->dies[i];
+}
+
 static void test_good(void **state)
 {
     size_t i;
@@ -57,18 +67,13 @@ static void test_good(void **state)
     (void)state;
     for (i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
         struct dk_board *board = tree_board(good[i].source);
-        const struct dk_die *die = NULL;
-        unsigned d;
+        const struct dk_die *die;
 
         if (IS_ERR(board))
             fail_msg("%s: %s", good[i].name, tree_log());
-        for (d = 0; d < board->die_count; d++) {
-            if (!strcmp(board->dies[d].node, good[i].node))
-                die = &board->dies[d];
-        }
-        if (!die || die->mode != good[i].mode || die->sections != good[i].sections ||
-            die->base != good[i].base || die->section_size != good[i].section_size ||
-            die->stride != good[i].stride)
+        die = die_of(board, good[i].node);
+        if (die->mode != good[i].mode || die->sections != good[i].sections || die->base != good[i].base ||
+            die->section_size != good[i].section_size || die->stride != good[i].stride)
             fail_msg("%s: another die", good[i].name);
         if (good[i].partner)
             assert_string_equal(board->dies[die->partner].node, good[i].partner);
