@@ -34,6 +34,7 @@ static const char *const names[DK_CLASS_COUNT + 1] = {
     [DK_CLASS_DEVICE_ACCESS_AFTER_UNMAP] = "device-access-after-unmap",
     [DK_CLASS_FREED_WHILE_REMAPPED] = "freed-while-remapped",
     [DK_CLASS_FREED_WHILE_MAPPED] = "freed-while-mapped",
+    [DK_CLASS_ACCESS_TO_MASKED_SECTION] = "access-to-masked-section",
     [DK_CLASS_COUNT] = NULL,
 };
 
@@ -183,6 +184,11 @@ static const struct dk_class_facts facts[DK_CLASS_COUNT] = {
     [DK_CLASS_FREED_WHILE_MAPPED] = {
         "something was freed while something else was still mapped to it",
         "undo what was put on top of it before it is freed",
+        "error",
+    },
+    [DK_CLASS_ACCESS_TO_MASKED_SECTION] = {
+        "memory was accessed that nobody uses and whose refresh is off",
+        "stop the device, or wait until it is done, before the memory is freed, and call pasr_get() before memory is used",
         "error",
     },
 };

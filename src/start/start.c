@@ -138,6 +138,13 @@ static void hook_master_stale(void *data, struct device *dev, dma_addr_t dma, u6
     dk_check_stale(dev, dma, length, write);
 }
 
+static void hook_master_asleep(void *data, struct device *dev, dma_addr_t dma, phys_addr_t phys, u64 length,
+                               bool write)
+{
+    (void)data;
+    dk_check_asleep(dev, dma, phys, length, write);
+}
+
 /* ---- Memory ---- */
 
 /*
@@ -398,6 +405,7 @@ static struct dk_machine *compose(const struct dk_board *board, const struct dk_
         .memory_taken = hook_memory_taken,
         .master_fault = hook_master_fault,
         .master_stale = hook_master_stale,
+        .master_asleep = hook_master_asleep,
     };
     INIT_LIST_HEAD(&machine->link);
     pthread_mutex_init(&machine->devices_lock, NULL);
