@@ -15,8 +15,8 @@ struct cma;
 /*
  * @count contiguous pages of @cma, their first page frame number a multiple of 1 << @align. The lowest place
  * that fits; with the machine's seed another one. @no_warn: no log line on failure. NULL: @cma NULL, count 0,
- * or no such run is free. May sleep. The pages hold what they held. Each run has one reference; given back
- * with cma_release().
+ * or no such run is free. May sleep. The pages hold what they held, or a pattern where
+ * they slept meanwhile (pasr.h). Each run has one reference; given back with cma_release().
  */
 DK_PUBLIC struct page *cma_alloc(struct cma *cma, unsigned long count, unsigned int align, bool no_warn);
 

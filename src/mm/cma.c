@@ -51,6 +51,7 @@ struct cma *dk_cma_create(struct dk_memory *memory, phys_addr_t base, u64 size, 
         first->run = 0;
     }
     list_add_tail(&cma->link, &memory->areas);
+    dk_block_freed(memory, cma->start, cma->end);
     pthread_mutex_unlock(&memory->pages_lock);
     return cma;
 
@@ -137,6 +138,7 @@ static struct page *take(struct cma *cma, u64 count, u64 align)
         return NULL;
     set_busy(cma, at, bits, true);
     cma->free -= bits;
+    dk_block_taken(memory, page_to_pfn(page), page_to_pfn(page) + (bits << cma->order_per_bit));
     page->flags = DK_PAGE_USED | DK_PAGE_CMA;
     page->run = (u32)count;
     page->order = 0;
@@ -178,6 +180,7 @@ void dk_cma_idle(struct dk_memory *memory, struct page *page, u64 pfn)
             continue;
         set_busy(cma, (pfn - cma->start) >> cma->order_per_bit, bits, false);
         cma->free += bits;
+        dk_block_freed(memory, pfn, pfn + (bits << cma->order_per_bit));
         break;
     }
     page->flags = 0;
@@ -264,6 +267,7 @@ void dk_cma_destroy(struct cma *cma)
         pthread_mutex_lock(&memory->pages_lock);
         disown(cma);
         list_del(&cma->link);
+        dk_block_taken(memory, cma->start, cma->end);
         first = dk_page_mapped(memory, cma->start);
         if (first && cma->whole_run) {
             first->flags = DK_PAGE_USED;

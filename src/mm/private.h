@@ -200,8 +200,8 @@ void dk_vmalloc_finish(struct dk_vmalloc_state *state);
 struct page *dk_vmalloc_page(struct dk_memory *memory, const void *address);
 
 /*
- * pasr.c: [start, end) came to the free memory that is in extents and largest blocks, or leaves it. Pages
- * that were unused, or in use, already stay so. Under pages_lock.
+ * pasr.c: [start, end) came to the free memory in extents, largest blocks and contiguous areas, or leaves it.
+ * Pages that were unused, or in use, already stay so. Under pages_lock.
  */
 void dk_pasr_block_freed(struct dk_pasr *pasr, u64 start, u64 end);
 void dk_pasr_block_taken(struct dk_pasr *pasr, u64 start, u64 end);

@@ -4,6 +4,7 @@
  */
 #include "fixture.h"
 
+#include "mm/cma.h"
 #include "mm/private.h"
 #include <dmakit/fail.h>
 #include <dmakit/pasr.h>
@@ -460,6 +461,52 @@ static void test_blocks_in_lists(void **state)
     }
 }
 
+/* A contiguous area's free memory is unused, whether it was reserved or taken from the page allocator. */
+static void test_contiguous(void **state)
+{
+    const phys_addr_t base = DIE + 9 * SECTION;
+    unsigned taken;
+
+    (void)state;
+    for (taken = 0; taken < 2; taken++) {
+        struct dk_memory *memory = machine(false, taken);
+        struct page *whole = NULL, *page, *rest;
+        struct cma *cma;
+
+        if (taken)
+            whole = dk_pages_take(memory, 0, 2 * SECTION / PAGE_SIZE, 1, base, base + 2 * SECTION - 1);
+        else
+            assert_int_equal(dk_memory_reserve(memory, base, 2 * SECTION, true), 0);
+        assert_int_equal(section_of(base).unused, 0);
+        cma = dk_cma_create(memory, base, 2 * SECTION, 2, "test");
+        assert_false(IS_ERR(cma));
+        assert_true(section_of(base).asleep && section_of(base + SECTION).asleep);
+        /* In units of four pages. */
+        page = cma_alloc(cma, 5, 0, false);
+        assert_non_null(page);
+        assert_int_equal(section_of(page_to_phys(page)).unused, SECTION - 8 * PAGE_SIZE);
+        memset(dk_memory_cached(memory, page_to_phys(page)), 'x', 8 * PAGE_SIZE);
+        get_page(page);
+        assert_true(cma_release(cma, page, 5));
+        assert_false(section_of(page_to_phys(page)).asleep);
+        put_page(page);
+        assert_true(section_of(base).asleep && section_of(base + SECTION).asleep);
+        rest = cma_alloc(cma, 2 * SECTION / PAGE_SIZE, 0, false);
+        assert_int_equal(section_of(base).unused + section_of(base + SECTION).unused, 0);
+        assert_in_range(count_bytes(dk_memory_cached(memory, page_to_phys(page)), 8 * PAGE_SIZE, 'x'), 0,
+                        PAGE_SIZE);
+        if (!taken)
+            assert_true(cma_release(cma, rest, 2 * SECTION / PAGE_SIZE));
+        dk_cma_destroy(cma);
+        assert_int_equal(section_of(base).unused + section_of(base + SECTION).unused, 0);
+        if (taken)
+            dk_pages_give(memory, whole, 2 * SECTION / PAGE_SIZE);
+        check(memory);
+        assert_int_equal(findings, 0);
+        unmake(memory, RAM_PAGES - (taken ? 0 : 2 * SECTION / PAGE_SIZE));
+    }
+}
+
 #define THREADS 4
 
 static void *allocate_much(void *data)
@@ -534,6 +581,7 @@ int main(void)
         cmocka_unit_test(test_contradicted),
         cmocka_unit_test(test_run),
         cmocka_unit_test(test_blocks_in_lists),
+        cmocka_unit_test(test_contiguous),
         cmocka_unit_test(test_threads),
     };
 
