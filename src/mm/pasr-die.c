@@ -8,6 +8,7 @@
 #include "mm/private.h"
 
 #include <string.h>
+#include <sys/mman.h>
 
 /* ---- A machine's state, which the first die makes ---- */
 
@@ -31,7 +32,8 @@ static void free_die(struct pasr_die *die)
 {
     if (!die)
         return;
-    dk_release(die->maps);
+    if (die->maps)
+        munmap(die->maps, (size_t)die->maps_size);
     dk_release(die->name);
     dk_release(die);
 }
@@ -82,17 +84,32 @@ static const char *check_layout(const struct dk_pasr_layout *layout)
     return NULL;
 }
 
+/*
+ * Zeros that cost nothing until they are touched, which a section that is all unused or all in use leaves
+ * alone: a bit a page of terabytes is much. NULL: out of memory.
+ */
+static u64 *map_nothing(u64 size)
+{
+    void *address;
+
+    if (dk_fault_point() || size > SIZE_MAX / 2)
+        return NULL;
+    address =
+        mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return address == MAP_FAILED ? NULL : address;
+}
+
 static struct pasr_die *make_die(const struct dk_pasr_layout *layout)
 {
-    size_t words = (size_t)(((layout->section_size >> PAGE_SHIFT) + 63) / 64);
+    u64 words = ((layout->section_size >> PAGE_SHIFT) + 63) / 64;
     struct pasr_die *die = dk_allocate(1, sizeof(*die) + layout->sections * sizeof(die->sections[0]));
     unsigned i;
 
     if (!die)
         return NULL;
     die->name = dk_copy_string(layout->name);
-    /* Far from touched all at once: a section that is all unused or all used has no need of its map. */
-    die->maps = dk_allocate(2 * layout->sections, words * sizeof(*die->maps));
+    die->maps_size = 2 * layout->sections * words * sizeof(*die->maps);
+    die->maps = map_nothing(die->maps_size);
     if (!die->name || !die->maps) {
         free_die(die);
         return NULL;

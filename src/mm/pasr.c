@@ -97,27 +97,34 @@ static u64 count_unused(const struct pasr_section *section, u64 first, u64 end)
     return count;
 }
 
-u64 dk_pasr_set(struct pasr_section *section, phys_addr_t base, phys_addr_t end, bool unused)
+/* Brings the map up to what it says of a section that is no longer uniform. */
+static void change_map(struct pasr_section *section, u64 first, u64 end, bool unused)
 {
-    u64 first = (base - section->base) >> PAGE_SHIFT, past = (end - section->base) >> PAGE_SHIFT;
-    u64 pages = size_of(section) >> PAGE_SHIFT;
-    u64 now = count_unused(section, first, past), changed = unused ? past - first - now : now, word;
+    u64 pages = size_of(section) >> PAGE_SHIFT, word;
 
-    if (!changed)
-        return 0;
-    /* The map says nothing of a section that is uniform: it begins to now. */
     if (!section->unused || section->unused == size_of(section)) {
         for (word = 0; word * 64 < pages; word++)
             section->map[word] = section->unused ? ~0ull : 0;
     }
-    for (word = first / 64; word * 64 < past; word++) {
+    for (word = first / 64; word * 64 < end; word++) {
         if (unused)
-            section->map[word] |= bits_in(word, first, past);
+            section->map[word] |= bits_in(word, first, end);
         else
-            section->map[word] &= ~bits_in(word, first, past);
+            section->map[word] &= ~bits_in(word, first, end);
     }
+}
+
+u64 dk_pasr_set(struct pasr_section *section, phys_addr_t base, phys_addr_t end, bool unused)
+{
+    u64 first = (base - section->base) >> PAGE_SHIFT, past = (end - section->base) >> PAGE_SHIFT;
+    u64 before = count_unused(section, first, past), changed = unused ? past - first - before : before, after;
+
     changed <<= PAGE_SHIFT;
-    section->unused = unused ? section->unused + changed : section->unused - changed;
+    after = unused ? section->unused + changed : section->unused - changed;
+    /* Of a section that becomes uniform the map says nothing: memory without end is marked in no time. */
+    if (changed && after && after != size_of(section))
+        change_map(section, first, past, unused);
+    section->unused = after;
     return changed;
 }
 

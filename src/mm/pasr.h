@@ -45,7 +45,8 @@ struct pasr_die {
     bool changed; /* in the list of those whose mask is to be chosen anew */
     struct pasr_die *next_changed;
     unsigned count;
-    u64 *maps; /* of all sections */
+    u64 *maps;     /* of all sections */
+    u64 maps_size; /* bytes */
     struct pasr_section sections[];
 };
 

@@ -7,6 +7,7 @@
 #include <dmakit/fail.h>
 #include <dmakit/pasr.h>
 #include <stdio.h>
+#include <sys/resource.h>
 
 #define SECTION (8 * MIB)
 #define DIE (4 * GIB)
@@ -477,6 +478,42 @@ static void test_list(void **state)
     unmake(memory, 64 * MIB / PAGE_SIZE);
 }
 
+static long pages_touched(void)
+{
+    struct rusage usage;
+
+    getrusage(RUSAGE_SELF, &usage);
+    return usage.ru_minflt;
+}
+
+/* 16 TiB all unused, or all in use, take no memory of the host's to say so. */
+static void test_sixteen_tebibytes(void **state)
+{
+    struct dk_memory *memory = machine();
+    struct controller controller;
+    struct dk_pasr_layout a = layout(PASR_BANK_SELECTIVE, &controller);
+    struct pasr_die *die;
+    long before;
+
+    (void)state;
+    a.section_size = 512 * GIB;
+    a.sections = 32;
+    before = pages_touched();
+    die = add(&a);
+    assert_int_equal(pasr_put(DIE, 16384 * GIB), 0);
+    assert_int_equal(controller.mask, ~0u);
+    assert_int_equal(pasr_get(DIE, 16384 * GIB), 0);
+    assert_int_equal(pasr_put(DIE, 16384 * GIB), 0);
+    /* The maps have 262144 pages. */
+    assert_in_range(pages_touched() - before, 0, 2000);
+    assert_int_equal(pasr_get(DIE + 512 * GIB + 7 * PAGE_SIZE, PAGE_SIZE), 0);
+    assert_int_equal(section(die, 1).unused, 512 * GIB - PAGE_SIZE);
+    assert_int_equal(controller.mask, ~2u);
+    assert_int_equal(pasr_put(DIE + 512 * GIB + 7 * PAGE_SIZE, PAGE_SIZE), 0);
+    assert_int_equal(controller.mask, ~0u);
+    unmake(memory, 64 * MIB / PAGE_SIZE);
+}
+
 static void test_two_machines(void **state)
 {
     struct dk_memory *one = machine(), *two = machine();
@@ -570,6 +607,7 @@ int main(void)
         cmocka_unit_test(test_layouts_refused),
         cmocka_unit_test(test_controller),
         cmocka_unit_test(test_list),
+        cmocka_unit_test(test_sixteen_tebibytes),
         cmocka_unit_test(test_two_machines),
         cmocka_unit_test(test_each_allocation_fails),
     };
