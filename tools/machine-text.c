@@ -92,6 +92,27 @@ static void print_memory(const struct printer *printer)
     }
 }
 
+static void print_dies(const struct printer *printer)
+{
+    const struct dk_board *board = printer->view->board;
+    char text[DK_SIZE_TEXT];
+
+    if (board->die_count)
+        fprintf(printer->out, "\nDies that refresh in part: %u\n", board->die_count);
+    for (unsigned i = 0; i < board->die_count; i++) {
+        const struct dk_die *die = &board->dies[i];
+
+        fprintf(printer->out, "  0x%0*llx  %s, %u sections of %s  ", printer->digits, die->base,
+                dk_die_mode(die), die->sections, dk_machine_size(text, die->section_size));
+        put_plain(printer->out, die->node);
+        if (die->partner >= 0) {
+            fputs(", interleaved with ", printer->out);
+            put_plain(printer->out, board->dies[die->partner].node);
+        }
+        putc('\n', printer->out);
+    }
+}
+
 static void print_region(const struct printer *printer, const struct dk_reserved *region)
 {
     const char *status = region->reason ? "FAILED" : "ok";
@@ -306,6 +327,7 @@ void dk_machine_print(FILE *out, const struct dk_machine_view *view)
 
     print_head(&printer);
     print_memory(&printer);
+    print_dies(&printer);
     print_reserved(&printer);
     print_devices(&printer);
     print_region_users(&printer);

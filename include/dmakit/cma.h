@@ -18,8 +18,8 @@ struct dk_machine;
  * @count contiguous pages of @cma, their first page frame number a multiple of 1 << @align. The lowest place
  * that fits; with the machine's seed another one. Of an area of 16 MiB or more, without a seed, a run of 1 to
  * 256 pages, a power of two, may be one of those that this thread gave back lately. @no_warn: no log line on
- * failure. NULL: @cma NULL, count 0, or no such run is free. May sleep. The pages hold what they held. Each
- * run has one reference; given back with cma_release().
+ * failure. NULL: @cma NULL, count 0, or no such run is free. May sleep. The pages hold what they held, or a
+ * pattern where they slept meanwhile (pasr.h). Each run has one reference; given back with cma_release().
  *
  * A search takes as long in a large area that is broken up as in a small one, and one that fails is the
  * shortest. What threads keep of what they gave back counts as free, and is had by whoever needs it.

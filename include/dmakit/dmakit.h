@@ -31,6 +31,7 @@
 #include <dmakit/notifier.h>
 #include <dmakit/of.h>
 #include <dmakit/page.h>
+#include <dmakit/pasr.h>
 #include <dmakit/pci.h>
 #include <dmakit/platform.h>
 #include <dmakit/registers.h>

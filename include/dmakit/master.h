@@ -26,6 +26,9 @@ struct device;
  * Aligned accesses of 1, 2, 4 and 8 bytes are single-copy atomic. Writes become visible in ascending order of
  * address and in the order of the calls (release); reads are acquires, as with a PCI device.
  *
+ * Memory whose refresh is off (pasr.h) answers, and keeps nothing: a read gets a pattern, a write is lost,
+ * and each is reported (access-to-masked-section).
+ *
  * 0, also for a length of 0; -EFAULT after a recorded fault: nothing was moved from the faulting byte on,
  * what comes before it was. Faults: outside the windows, nothing there, not mapped in the IOMMU or not for
  * such an access, the range wraps around, the device was removed, the host has no memory left, or this

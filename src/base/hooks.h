@@ -57,6 +57,11 @@ struct dk_hooks {
     /* A bus master moved @length bytes at @dma through a mapping that is gone, and that a lazy IOMMU has not
      * forgotten yet. Called once for each contiguous run. May map and unmap; may be NULL. */
     void (*master_stale)(void *data, struct device *dev, dma_addr_t dma, u64 length, bool write);
+    /* A bus master moved @length bytes at @dma to or from memory at @phys whose refresh is off: it read a
+     * pattern, or what it wrote is lost. Called once for each run of sections that sleep. May map and unmap;
+     * may be NULL. */
+    void (*master_asleep)(void *data, struct device *dev, dma_addr_t dma, phys_addr_t phys, u64 length,
+                          bool write);
 };
 
 /*

@@ -6,6 +6,7 @@
 #define DK_BOARD_BOARD_H
 
 #include <dmakit/board.h>
+#include <dmakit/pasr.h>
 
 struct dk_range {
     u64 base;
@@ -85,6 +86,18 @@ struct dk_uncached_alias {
     u64 size; /* 0: the board has none */
 };
 
+/* Physical addresses of a die's memory stay below 2^this. */
+#define DK_DIE_BITS 52u
+
+/* DRAM with one refresh mask (pasr.h): section i is [base + i * stride, base + i * stride + section_size). */
+struct dk_die {
+    const char *node; /* full path */
+    enum pasr_mode mode;
+    unsigned sections;
+    int partner; /* index into dies: section i of it is the partner of section i; -1: not interleaved */
+    u64 base, section_size, stride; /* bytes */
+};
+
 struct dk_board {
     const char *model;       /* "" when the tree has none */
     const char **compatible; /* NULL-terminated */
@@ -93,6 +106,8 @@ struct dk_board {
     bool memory_assumed;          /* the tree has none and @memory is the stated default */
     struct dk_reserved *reserved; /* in tree order, /memreserve/ entries first */
     unsigned reserved_count;
+    struct dk_die *dies; /* in tree order */
+    unsigned die_count;
     struct dk_node *nodes; /* all nodes, in tree order; [0] is the root */
     unsigned node_count;
     struct dk_alias *aliases;
@@ -128,6 +143,9 @@ struct dk_board *dk_board_hostile(void);
  * or NULL when there is none or it overflows.
  */
 const char *dk_board_read_size(const char *text, u64 *value);
+
+/* The name of the die's mode: "bank-selective" and so on. */
+const char *dk_die_mode(const struct dk_die *die);
 
 /*
  * The `machine --json` document of @board (the format is in docs/formats.md) in new memory for free(), or

@@ -214,6 +214,25 @@ static void add_devices(struct text *text, const struct dk_board *board)
     }
 }
 
+static void add_dies(struct text *text, const struct dk_board *board)
+{
+    unsigned i;
+
+    for (i = 0; i < board->die_count; i++) {
+        const struct dk_die *die = &board->dies[i];
+
+        add_separator(text, i);
+        add(text, "{\"node\": ");
+        add_string(text, die->node);
+        add_format(text,
+                   ", \"mode\": \"%s\", \"sections\": %u, \"base\": \"0x%llx\", \"section_size\": \"0x%llx\"",
+                   dk_die_mode(die), die->sections, die->base, die->section_size);
+        add_format(text, ", \"stride\": \"0x%llx\", \"partner\": ", die->stride);
+        add_string(text, die->partner < 0 ? NULL : board->dies[die->partner].node);
+        add(text, "}");
+    }
+}
+
 char *dk_board_json(const struct dk_board *board)
 {
     struct text text = { NULL, 0, 0, false };
@@ -228,6 +247,10 @@ char *dk_board_json(const struct dk_board *board)
     add_reserved(&text, board);
     add(&text, "],\n \"devices\": [");
     add_devices(&text, board);
+    if (board->die_count) {
+        add(&text, "],\n \"dies\": [");
+        add_dies(&text, board);
+    }
     add(&text, "]}\n");
     if (!text.failed)
         return text.data;

@@ -32,6 +32,8 @@ static int read_board(struct dk_tree *tree, const char *memory)
     if (!error)
         error = dk_check_interrupts(tree);
     if (!error)
+        error = dk_read_dies(tree);
+    if (!error)
         error = dk_read_memory(tree, memory);
     if (!error)
         error = dk_read_reserved(tree, &placements);

@@ -25,6 +25,9 @@ int dk_check_interrupts(const struct dk_tree *tree);
 /* memory.c: board->memory from @spec, or from the memory nodes when @spec is NULL. May leave it empty. */
 int dk_read_memory(struct dk_tree *tree, const char *spec);
 
+/* dies.c: board->dies. */
+int dk_read_dies(struct dk_tree *tree);
+
 /* What a dynamic region asks for. */
 struct dk_placement {
     u64 size, alignment;     /* bytes; the alignment is a power of two */

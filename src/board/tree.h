@@ -26,6 +26,7 @@
 #define DK_TREE_MEMORY 1024u    /* memory ranges */
 #define DK_TREE_RESERVED 1024u  /* reserved regions */
 #define DK_TREE_ALLOC_RANGES 64u
+#define DK_TREE_DIES 256u
 
 /* What reading needs of a node and the board does not keep. */
 struct dk_tree_node {

@@ -147,6 +147,8 @@ void dk_check_finding(struct dk_machine *machine, const struct dk_finding *findi
  * device-access-after-unmap.
  */
 void dk_check_stale(struct device *dev, dma_addr_t dma, u64 length, bool write);
+/* The device's access met memory at @phys that is not refreshed; it is over. */
+void dk_check_asleep(struct device *dev, dma_addr_t dma, phys_addr_t phys, u64 length, bool write);
 
 /*
  * A bus master was refused at @fault->dma. By its IOMMU: iommu-unmapped or iommu-permission, with the

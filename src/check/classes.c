@@ -36,6 +36,7 @@ static const char *const names[DK_CLASS_COUNT + 1] = {
     [DK_CLASS_FREED_WHILE_MAPPED] = "freed-while-mapped",
     [DK_CLASS_CMA_RELEASE_MISMATCH] = "cma-release-mismatch",
     [DK_CLASS_CMA_RELEASE_NOT_ALLOCATED] = "cma-release-not-allocated",
+    [DK_CLASS_ACCESS_TO_MASKED_SECTION] = "access-to-masked-section",
     [DK_CLASS_COUNT] = NULL,
 };
 
@@ -195,6 +196,11 @@ static const struct dk_class_facts facts[DK_CLASS_COUNT] = {
     [DK_CLASS_CMA_RELEASE_NOT_ALLOCATED] = {
         "pages of a contiguous area were released where no allocation starts",
         "release each run once, with the page that cma_alloc() returned",
+        "error",
+    },
+    [DK_CLASS_ACCESS_TO_MASKED_SECTION] = {
+        "memory was accessed that nobody uses and whose refresh is off",
+        "stop the device, or wait until it is done, before the memory is freed, and call pasr_get() before memory is used",
         "error",
     },
 };

@@ -285,6 +285,24 @@ void dk_check_stale(struct device *dev, dma_addr_t dma, u64 length, bool write)
     conclude(&draft, checker, dma, length, &lead, dma - lead.mapping.dma);
 }
 
+void dk_check_asleep(struct device *dev, dma_addr_t dma, phys_addr_t phys, u64 length, bool write)
+{
+    struct dk_checker *checker = dk_checker_of(dev);
+    struct dk_report_draft draft;
+    struct lead lead;
+
+    if (!checker)
+        return;
+    if (!search(checker, dev, is_mapped, dma, &lead))
+        search(checker, dev, is_past, dma, &lead);
+    begin(&draft, checker, DK_CLASS_ACCESS_TO_MASKED_SECTION, dev, write);
+    dk_draft_what(
+        &draft,
+        "the device %s %llu bytes at 0x%llx, in memory at 0x%llx that nobody uses and whose refresh is off: %s",
+        did(write), length, dma, phys, write ? "they are lost" : "what it got is nobody's");
+    conclude(&draft, checker, dma, length, &lead, dma - lead.mapping.dma);
+}
+
 /* ---- What the bus saw ---- */
 
 static void log_bus_error(struct dk_checker *checker, struct dk_mappings *mappings, struct device *dev,

@@ -86,6 +86,7 @@ static void leave(const struct access *access, const struct inside *inside)
 struct target {
     struct dk_bus_target at;
     bool stale;
+    bool asleep; /* memory that is not refreshed */
 };
 
 static struct refusal locate_translated(const struct access *access, struct dk_iommu_domain *domain,
@@ -164,7 +165,7 @@ static void advance(struct access *access, u64 run)
 }
 
 /* What is to be done outside, after the bytes so far were moved. */
-enum errand { NOTHING, TELL, REGISTERS, STALE };
+enum errand { NOTHING, TELL, REGISTERS, ASLEEP, STALE };
 
 /* Moves runs until all is done, or something is to be done outside for the run at *target. */
 static struct refusal move_inside(struct access *access, const struct inside *inside, struct target *target,
@@ -177,10 +178,14 @@ static struct refusal move_inside(struct access *access, const struct inside *in
         refusal = locate(access, inside, target);
         if (refusal.reason)
             return refusal;
+        target->asleep = !target->at.registers && dk_pasr_run(dk_device_machine(access->dev)->memory,
+                                                              target->at.phys, &target->at.run);
         if (is_news(access, target)) {
             *errand = TELL;
         } else if (target->at.registers) {
             *errand = REGISTERS;
+        } else if (target->asleep) {
+            *errand = ASLEEP;
         } else {
             refusal = move(access, target->at.phys, target->at.run);
             if (refusal.reason)
@@ -202,6 +207,17 @@ static void tell_stale(const struct access *access, u64 run)
         machine->hooks.master_stale(machine->hooks.data, access->dev, access->dma - run, run, access->from);
 }
 
+/* DRAM that is not refreshed answers, but it keeps nothing: a read finds a pattern, a write is lost. */
+static void move_asleep(const struct access *access, phys_addr_t phys, u64 run)
+{
+    struct dk_machine *machine = dk_device_machine(access->dev);
+
+    if (access->into)
+        dk_pasr_garbage(machine->memory, phys, access->into, run);
+    if (machine->hooks.master_asleep)
+        machine->hooks.master_asleep(machine->hooks.data, access->dev, access->dma, phys, run, access->from);
+}
+
 static struct refusal run_errand(struct access *access, enum errand errand, const struct target *target)
 {
     struct dk_machine *machine = dk_device_machine(access->dev);
@@ -217,8 +233,11 @@ static struct refusal run_errand(struct access *access, enum errand errand, cons
             return (struct refusal){ DK_MASTER_FAULT_BUS,
                                      "the device whose registers are there was removed" };
         advance(access, run);
+    } else if (errand == ASLEEP) {
+        move_asleep(access, target->at.phys, run);
+        advance(access, run);
     }
-    if (errand == STALE || (errand == REGISTERS && target->stale))
+    if (errand == STALE || ((errand == REGISTERS || errand == ASLEEP) && target->stale))
         tell_stale(access, run);
     return (struct refusal){ 0 };
 }

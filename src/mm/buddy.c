@@ -54,36 +54,44 @@ static u64 pfn_of(const struct page *page)
  * those that wait in the list of the largest order because the extents could not grow. At the start all
  * RAM is free (zone.c).
  */
-static bool add_whole(struct dk_zone *zone, u64 start, u64 end, enum migratetype type)
+static bool add_whole(struct dk_memory *memory, struct dk_zone *zone, u64 start, u64 end,
+                      enum migratetype type)
 {
     if (!dk_extent_insert(zone, start, end, type))
         return false;
     dk_zone_count(zone, type, (s64)(end - start));
+    dk_block_freed(memory, start, end);
     return true;
 }
 
-static void remove_whole(struct dk_zone *zone, size_t index, u64 start, u64 end)
+static void remove_whole(struct dk_memory *memory, struct dk_zone *zone, size_t index, u64 start, u64 end)
 {
     dk_zone_count(zone, zone->extents[index].type, -(s64)(end - start));
     dk_extent_cut(zone, index, start, end);
+    dk_block_taken(memory, start, end);
 }
 
 /* ---- Blocks in lists ---- */
 
-static void list_block(struct dk_zone *zone, struct page *page, unsigned order, enum migratetype type)
+static void list_block(struct dk_memory *memory, struct dk_zone *zone, struct page *page, unsigned order,
+                       enum migratetype type)
 {
     dk_page_set_flags(page, DK_PAGE_FREE);
     page->order = (u8)order;
     page->type = (u8)type;
     list_add(&page->lru, &zone->lists[type][order]);
     dk_zone_count(zone, type, 1ll << order);
+    if (order == MAX_PAGE_ORDER)
+        dk_block_freed(memory, pfn_of(page), pfn_of(page) + DK_BLOCK_PAGES);
 }
 
-static void unlist_block(struct dk_zone *zone, struct page *page)
+static void unlist_block(struct dk_memory *memory, struct dk_zone *zone, struct page *page)
 {
     list_del(&page->lru);
     dk_page_set_flags(page, 0);
     dk_zone_count(zone, page->type, -(1ll << page->order));
+    if (page->order == MAX_PAGE_ORDER)
+        dk_block_taken(memory, pfn_of(page), pfn_of(page) + DK_BLOCK_PAGES);
 }
 
 /* The page of the free block of exactly @order at @pfn, or NULL. */
@@ -108,18 +116,18 @@ static void free_block(struct dk_memory *memory, struct dk_zone *zone, u64 pfn, 
 
         if (!buddy)
             break;
-        unlist_block(zone, buddy);
+        unlist_block(memory, zone, buddy);
         pfn &= ~((u64)1 << order);
     }
     if (order == MAX_PAGE_ORDER) {
         dk_blocks_use(memory, pfn, pfn + DK_BLOCK_PAGES, MIGRATE_MOVABLE);
         /* Where the extents cannot grow for want of memory, the block waits in the last list. */
-        if (add_whole(zone, pfn, pfn + DK_BLOCK_PAGES, dk_block_whole_type(memory, pfn)))
+        if (add_whole(memory, zone, pfn, pfn + DK_BLOCK_PAGES, dk_block_whole_type(memory, pfn)))
             return;
     }
     page = dk_page_mapped(memory, pfn);
     if (page)
-        list_block(zone, page, order, dk_block_type(memory, pfn));
+        list_block(memory, zone, page, order, dk_block_type(memory, pfn));
 }
 
 /* Frees the whole blocks at the start of [start, end) that are of one type, in one piece: the pages in
@@ -132,7 +140,7 @@ static u64 free_whole(struct dk_memory *memory, struct dk_zone *zone, u64 start,
     if ((start & (DK_BLOCK_PAGES - 1)) || end - start < DK_BLOCK_PAGES)
         return start;
     until = dk_blocks_alike(memory, start, align_down(end, DK_BLOCK_PAGES), &type);
-    if (!add_whole(zone, start, until, type))
+    if (!add_whole(memory, zone, start, until, type))
         return start;
     dk_blocks_use(memory, start, until, MIGRATE_MOVABLE);
     return until;
@@ -165,15 +173,15 @@ void dk_buddy_sort(struct dk_memory *memory, struct dk_zone *zone, u64 start, u6
         if (index < zone->count && zone->extents[index].start <= pfn) {
             u64 until = smaller(end, zone->extents[index].end);
 
-            remove_whole(zone, index, pfn, until);
+            remove_whole(memory, zone, index, pfn, until);
             dk_buddy_free(memory, zone, pfn, until);
             pfn = until;
             continue;
         }
         pfn += dk_block_step(memory, pfn, &page);
         if (page) {
-            unlist_block(zone, page);
-            list_block(zone, page, page->order, dk_block_type(memory, pfn - 1));
+            unlist_block(memory, zone, page);
+            list_block(memory, zone, page, page->order, dk_block_type(memory, pfn - 1));
         }
     }
 }
@@ -260,7 +268,7 @@ static void take_from_block(struct dk_memory *memory, struct dk_zone *zone, cons
 {
     u64 start = pfn_of(page), end = start + ((u64)1 << page->order);
 
-    unlist_block(zone, page);
+    unlist_block(memory, zone, page);
     dk_buddy_free(memory, zone, start, pfn);
     dk_buddy_free(memory, zone, pfn + request->count, end);
 }
@@ -286,7 +294,7 @@ static void cut_from_extent(struct dk_memory *memory, struct dk_zone *zone, size
     u64 start = larger(align_down(pfn, DK_BLOCK_PAGES), extent.start);
     u64 end = smaller(align_down(until + DK_BLOCK_PAGES - 1, DK_BLOCK_PAGES), extent.end);
 
-    remove_whole(zone, index, start, end);
+    remove_whole(memory, zone, index, start, end);
     dk_blocks_use(memory, start, end, type);
     dk_buddy_free(memory, zone, start, pfn);
     dk_buddy_free(memory, zone, until, end);
@@ -410,7 +418,7 @@ void dk_buddy_remove(struct dk_memory *memory, struct dk_zone *zone, u64 start, 
     while (start < end) {
         size_t index = dk_extent_at_or_above(zone, start);
         struct page *page;
-        u64 until, block;
+        u64 until, block, size;
 
         if (index < zone->count && zone->extents[index].start <= start) {
             until = smaller(end, zone->extents[index].end);
@@ -422,10 +430,12 @@ void dk_buddy_remove(struct dk_memory *memory, struct dk_zone *zone, u64 start, 
         if (!page)
             return;
         block = pfn_of(page);
-        until = smaller(end, block + ((u64)1 << page->order));
-        unlist_block(zone, page);
+        size = (u64)1 << page->order;
+        until = smaller(end, block + size);
+        unlist_block(memory, zone, page);
+        /* The first piece may begin with the same page, and be of another order. */
         dk_buddy_free(memory, zone, block, start);
-        dk_buddy_free(memory, zone, until, block + ((u64)1 << page->order));
+        dk_buddy_free(memory, zone, until, block + size);
         start = until;
     }
 }

@@ -133,6 +133,7 @@ static struct page *take_indexed(struct cma *cma, unsigned long count, u64 units
     if (!page)
         return NULL;
     dk_free_runs_take(cma->runs, at, units);
+    dk_block_taken(cma->memory, *pfn, *pfn + (units << cma->order_per_bit));
     mark_used(page, count);
     return page;
 }
@@ -142,6 +143,7 @@ static void give_indexed(struct cma *cma, u64 pfn, u64 count)
 {
     pthread_mutex_lock(&cma->lock);
     dk_free_runs_give(cma->runs, pfn >> cma->order_per_bit, units_of(cma, count));
+    dk_block_freed(cma->memory, pfn, pfn + (units_of(cma, count) << cma->order_per_bit));
     note_change(cma);
     pthread_mutex_unlock(&cma->lock);
 }
@@ -563,6 +565,7 @@ struct cma *dk_cma_create(struct dk_memory *memory, phys_addr_t base, u64 size, 
         mark_free(first);
     }
     list_add_tail(&cma->link, &memory->areas);
+    dk_block_freed(memory, cma->start, cma->end);
     pthread_mutex_unlock(&memory->pages_lock);
     return cma;
 }
@@ -607,6 +610,7 @@ void dk_cma_destroy(struct cma *cma)
         pthread_mutex_lock(&memory->pages_lock);
         disown_all(cma);
         list_del(&cma->link);
+        dk_block_taken(memory, cma->start, cma->end);
         first = dk_page_mapped(memory, cma->start);
         if (first && cma->whole_run) {
             first->count = 1;

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "mm/cma.h"
 #include "mm/page-lists.h"
+#include "mm/pasr.h"
 #include "mm/private.h"
 #include "mm/reclaim.h"
 
@@ -190,6 +191,7 @@ static void release(struct dk_memory *memory)
     struct dk_ram_map *map = memory->map;
 
     dk_cma_finish(memory);
+    dk_pasr_finish(memory->pasr);
     dk_slab_finish(memory->slab);
     dk_movable_finish(memory->movable);
     dk_vmalloc_finish(memory->vmalloc);

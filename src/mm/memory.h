@@ -195,6 +195,24 @@ struct page *dk_pages_allocate(struct dk_memory *memory, gfp_t gfp, unsigned ord
  */
 u64 dk_memory_zone(const struct dk_memory *memory, gfp_t gfp, phys_addr_t *first, phys_addr_t *last);
 
+struct dk_pasr_layout;
+struct pasr_die;
+
+/* dk_pasr_die_add() on a named memory. */
+struct pasr_die *dk_memory_add_die(struct dk_memory *memory, const struct dk_pasr_layout *layout);
+/* dk_pasr_pair() on a named memory. */
+int dk_memory_pair_dies(struct dk_memory *memory, struct pasr_die *die, unsigned section,
+                        struct pasr_die *partner, unsigned partner_section);
+
+/*
+ * Whether @phys is in a section that sleeps, so that no bus master finds what was stored there. *run, bytes
+ * from there on, is cut where that changes. Any context; takes the PASR lock where there are sleeping
+ * sections.
+ */
+bool dk_pasr_run(struct dk_memory *memory, phys_addr_t phys, u64 *run);
+/* What [phys, phys + size) of such a section reads as. Any context. */
+void dk_pasr_garbage(const struct dk_memory *memory, phys_addr_t phys, void *into, u64 size);
+
 /* Free pages now; for tests and `top`. */
 u64 dk_memory_free_pages(struct dk_memory *memory);
 

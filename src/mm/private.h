@@ -261,6 +261,7 @@ struct dk_vmalloc_state;
 struct dk_movable_state;
 struct dk_page_lists;
 struct dk_reclaim;
+struct dk_pasr;
 
 struct dk_memory {
     struct list_head link; /* in the list of live memories */
@@ -291,6 +292,7 @@ struct dk_memory {
     struct dk_slab_state *slab;
     struct dk_vmalloc_state *vmalloc;
     struct dk_movable_state *movable;
+    struct dk_pasr *pasr; /* pasr.h; NULL: there are no dies. Atomic access; set under pages_lock, once */
 };
 
 /* slab.c */
@@ -305,6 +307,27 @@ struct dk_movable_state *dk_movable_start(bool by_signal);
 void dk_movable_finish(struct dk_movable_state *state);
 /* The page behind @address, or NULL when nothing is mapped there. Takes vmalloc_lock. */
 struct page *dk_vmalloc_page(struct dk_memory *memory, const void *address);
+
+/*
+ * pasr.c: [start, end) came to the free memory in extents, largest blocks and contiguous areas, or leaves it.
+ * Pages that were unused, or in use, already stay so. Under pages_lock.
+ */
+void dk_pasr_block_freed(struct dk_pasr *pasr, u64 start, u64 end);
+void dk_pasr_block_taken(struct dk_pasr *pasr, u64 start, u64 end);
+/* Reports memory that the CPU touched while it slept. With no lock of this room held. */
+void dk_pasr_report_touched(struct dk_pasr *pasr);
+
+static inline void dk_block_freed(const struct dk_memory *memory, u64 start, u64 end)
+{
+    if (memory->pasr)
+        dk_pasr_block_freed(memory->pasr, start, end);
+}
+
+static inline void dk_block_taken(const struct dk_memory *memory, u64 start, u64 end)
+{
+    if (memory->pasr)
+        dk_pasr_block_taken(memory->pasr, start, end);
+}
 
 /* section.c */
 void dk_sections_finish(struct dk_memory *memory);
@@ -345,6 +368,10 @@ static inline u64 dk_mix(u64 seed, u64 number)
 /* Tells higher rooms that memory has a new user; with no lock held, and before it is cleared. */
 static inline void dk_memory_taken(const struct dk_memory *memory, phys_addr_t phys, u64 size)
 {
+    struct dk_pasr *pasr = __atomic_load_n(&memory->pasr, __ATOMIC_ACQUIRE);
+
+    if (pasr)
+        dk_pasr_report_touched(pasr);
     if (memory->hooks && memory->hooks->memory_taken)
         memory->hooks->memory_taken(memory->hooks->data, phys, size);
 }

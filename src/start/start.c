@@ -139,6 +139,13 @@ static void hook_master_stale(void *data, struct device *dev, dma_addr_t dma, u6
     dk_check_stale(dev, dma, length, write);
 }
 
+static void hook_master_asleep(void *data, struct device *dev, dma_addr_t dma, phys_addr_t phys, u64 length,
+                               bool write)
+{
+    (void)data;
+    dk_check_asleep(dev, dma, phys, length, write);
+}
+
 /* ---- Memory ---- */
 
 /*
@@ -222,6 +229,36 @@ static struct dk_memory *make_memory(struct dk_machine *machine, const struct st
     return memory;
 }
 
+/* The board's dies, of which nothing but the page allocator's free memory is unused yet. */
+static int add_dies(struct dk_machine *machine)
+{
+    const struct dk_board *board = machine->board;
+    struct pasr_die **dies = dk_allocate(board->die_count, sizeof(*dies));
+    unsigned i, section;
+    int error = 0;
+
+    if (!dies)
+        return -ENOMEM;
+    for (i = 0; i < board->die_count && !error; i++) {
+        const struct dk_die *die = &board->dies[i];
+
+        dies[i] = dk_memory_add_die(machine->memory, &(struct dk_pasr_layout){
+                                                         .name = die->node,
+                                                         .base = die->base,
+                                                         .section_size = die->section_size,
+                                                         .stride = die->stride,
+                                                         .sections = die->sections,
+                                                         .mode = die->mode,
+                                                     });
+        error = PTR_ERR_OR_ZERO(dies[i]);
+        for (section = 0;
+             !error && die->partner >= 0 && (unsigned)die->partner < i && section < die->sections; section++)
+            error = dk_memory_pair_dies(machine->memory, dies[i], section, dies[die->partner], section);
+    }
+    dk_release(dies);
+    return error;
+}
+
 /* Reserved regions leave the page allocator before anything is allocated. */
 static int reserve_regions(struct dk_machine *machine)
 {
@@ -297,7 +334,10 @@ static int bring_up(struct dk_machine *machine, const struct dk_options *options
     if (IS_ERR(memory))
         return (int)PTR_ERR(memory);
     machine->memory = memory;
-    error = reserve_regions(machine);
+    /* Before anything is reserved: what leaves the page allocator is heard of. */
+    error = machine->board->die_count ? add_dies(machine) : 0;
+    if (!error)
+        error = reserve_regions(machine);
     if (error)
         return error;
     if (dk_memory_two_views(memory)) {
@@ -366,6 +406,7 @@ static struct dk_machine *compose(const struct dk_board *board, const struct dk_
         .memory_taken = hook_memory_taken,
         .master_fault = hook_master_fault,
         .master_stale = hook_master_stale,
+        .master_asleep = hook_master_asleep,
     };
     INIT_LIST_HEAD(&machine->link);
     pthread_mutex_init(&machine->devices_lock, NULL);

@@ -501,9 +501,52 @@ static void release_good(struct scene *scene)
     assert_true(cma_release(area, pages, 16));
 }
 
+/* The device goes on after its buffer was freed, and with it the last of a section's memory: @late, or
+ * before. */
+static void masked(struct scene *scene, bool late)
+{
+    struct page *blocks[6];
+    dma_addr_t dma;
+    char byte;
+    int i;
+
+    /* Far from what else was allocated. */
+    for (i = 0; i < 6; i++) {
+        blocks[i] = alloc_pages(GFP_KERNEL, MAX_PAGE_ORDER);
+        assert_non_null(blocks[i]);
+    }
+    dma = dma_map_page(scene->dev, blocks[5], 0, 4096, DMA_TO_DEVICE);
+    assert_int_equal(dma_mapping_error(scene->dev, dma), 0);
+    if (!late)
+        assert_int_equal(dk_master_read(scene->dev, dma + 3, &byte, 1), 0);
+    dma_unmap_page(scene->dev, dma, 4096, DMA_TO_DEVICE);
+    for (i = 0; i < 6; i++)
+        __free_pages(blocks[i], MAX_PAGE_ORDER);
+    if (late)
+        assert_int_equal(AT(scene, dk_master_read(scene->dev, dma + 3, &byte, 1)), 0);
+}
+
+static void masked_bad(struct scene *scene)
+{
+    masked(scene, true);
+}
+
+static void masked_good(struct scene *scene)
+{
+    masked(scene, false);
+}
+
 /* Every back end: what a class needs of it, and what it has. */
 /* PLACE: a buffer's place in memory is its place for the device too. */
-enum { STRICT = 1, LAZY = 2, LINES = 4, PLACE = 8 };
+/* DIES: memory that nobody uses is not refreshed. */
+enum { STRICT = 1, LAZY = 2, LINES = 4, PLACE = 8, DIES = 16 };
+
+#define WITH_DIES(coherence)                                                                                             \
+    "/dts-v1/;\n/ { #address-cells = <1>; #size-cells = <1>; model = \"dies\"; compatible = \"dmakit,dies\"; " coherence \
+    " memory@40000000 { device_type = \"memory\"; reg = <0x40000000 0x4000000>; };"                                      \
+    " rank@0 { density = <512>; io-width = <32>; dmakit,pasr = \"bank\"; dmakit,base = <0x40000000>; };"                 \
+    " bus@2 { compatible = \"dmakit,bus\"; };"                                                                           \
+    " nic@1 { compatible = \"dmakit,nic\"; }; aliases { nic = \"/nic@1\"; bus = \"/bus@2\"; }; };"
 
 #define BEHIND_IOMMU(coherence)                                                                                            \
     "/dts-v1/;\n/ { #address-cells = <1>; #size-cells = <1>; model = \"iommu\"; compatible = \"dmakit,iommu\"; " coherence \
@@ -519,6 +562,8 @@ static const struct {
 } boards[] = {
     { COHERENT_BOARD, NULL, PLACE },
     { NONCOHERENT_BOARD, NULL, PLACE | LINES },
+    { WITH_DIES("dma-coherent;"), NULL, PLACE | DIES },
+    { WITH_DIES("dma-noncoherent;"), NULL, PLACE | LINES | DIES },
     { COHERENT_BOARD, "swiotlb=force", 0 },
     { NONCOHERENT_BOARD, "swiotlb=force", LINES },
     { BEHIND_IOMMU("dma-coherent;"), NULL, STRICT },
@@ -562,6 +607,7 @@ static const struct {
     { "sleeps-in-atomic", sleeps_bad, sleeps_good },
     { "iommu-unmapped", unmapped_bad, access_good, STRICT },
     { "iommu-permission", permission_bad, access_good, STRICT },
+    { "access-to-masked-section", masked_bad, masked_good, DIES },
     { "device-access-after-unmap", after_unmap_bad, access_good, LAZY },
     { "cma-release-mismatch", release_mismatch_bad, release_good },
     { "cma-release-not-allocated", release_twice_bad, release_good },

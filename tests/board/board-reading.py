@@ -383,19 +383,44 @@ def settle(memory, regions, alias):
             able[-1].default = True
 
 
+def read_dies(root, phandles):
+    modes = {'bank': 'bank-selective', 'segment': 'segment-selective'}
+    nodes = [n for n in root.all() if n.enabled() and 'dmakit,pasr' in n.props]
+    dies = {}
+    for node in nodes:
+        width = node.cells('io-width')[0]
+        chips = node.parent.cells('io-width')[0] // width if 'io-width' in node.parent.props else 1
+        sections = node.cells('dmakit,sections')[0] if 'dmakit,sections' in node.props else 8
+        mode = node.string('dmakit,pasr')
+        dies[node] = {'node': node.path, 'mode': modes.get(mode, mode), 'sections': sections, 'partner': None,
+                      'section_size': node.cells('density')[0] * 131072 * chips // sections}
+        dies[node]['stride'] = dies[node]['section_size']
+        if 'dmakit,base' in node.props:
+            dies[node]['base'] = number(node.cells('dmakit,base'))
+    for node in nodes:
+        if 'dmakit,interleaved-with' in node.props:
+            first, second = dies[phandles[node.cells('dmakit,interleaved-with')[0]]], dies[node]
+            first['partner'], second['partner'] = second['node'], first['node']
+            first['stride'] = second['stride'] = 2 * first['section_size']
+            second['base'] = first['base'] + first['section_size']
+    return [{k: hex(v) if k in ('base', 'section_size', 'stride') else v for k, v in dies[n].items()} for n in nodes]
+
+
 def document(blob):
     root, entries = parse(blob)
     phandles = {n.cells(p)[0]: n for n in root.all() for p in ('linux,phandle', 'phandle') if p in n.props}
     regions = read_reserved(root, entries)
     memory = read_memory(root) or assume(root, regions)
     settle(joined(memory), regions, uncached_alias(root))
+    dies = read_dies(root, phandles)
     return {'model': root.string('model'),
             'compatible': root.strings('compatible') if 'compatible' in root.props else [],
             'memory': [{'base': hex(b), 'size': hex(s)} for b, s in memory],
             'reserved': [{'node': r.path, 'kind': r.kind, 'base': hex(r.base), 'size': hex(r.size),
                           'default': r.default, 'dynamic': r.dynamic, 'status': 'failed' if r.reason else 'ok'}
                          for r in regions],
-            'devices': read_devices(root, phandles)}
+            'devices': read_devices(root, phandles),
+            **({'dies': dies} if dies else {})}
 
 
 def blob_of(path):

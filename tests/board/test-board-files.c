@@ -78,7 +78,7 @@ static void test_own_boards(void **state)
         dk_board_free(board);
     }
     closedir(list);
-    assert_int_equal(count, 6);
+    assert_int_equal(count, 7);
 }
 
 static void test_hostile(void **state)

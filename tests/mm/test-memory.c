@@ -327,6 +327,28 @@ static void test_reserve_cuts_extents(void **state)
     }
 }
 
+/* What is around the reserved pages of a block stays free, wherever in it they lie. */
+static void test_reserve_cuts_blocks(void **state)
+{
+    static const u64 offsets[] = { 512, 513, 600, 1022, 1023 };
+    const struct dk_memory_range range = { GIB, 16 * MIB };
+    struct dk_memory_config config = small_config(&range);
+    unsigned i;
+
+    (void)state;
+    for (i = 0; i < sizeof(offsets) / sizeof(offsets[0]); i++) {
+        struct dk_memory *memory = make(&config);
+        /* Leaves blocks of 1, 2, 4 and so on up to 512 pages. */
+        struct page *page = dk_pages_take(memory, 0, 1, 1, GIB, GIB + PAGE_SIZE - 1);
+
+        assert_non_null(page);
+        assert_int_equal(dk_memory_reserve(memory, GIB + offsets[i] * PAGE_SIZE, PAGE_SIZE, true), 0);
+        assert_int_equal(dk_memory_free_pages(memory), 16 * MIB / PAGE_SIZE - 2);
+        dk_pages_give(memory, page, 1);
+        unmake(memory, 16 * MIB / PAGE_SIZE - 1);
+    }
+}
+
 static void test_add(void **state)
 {
     const struct dk_memory_range range = { 64 * MIB, 64 * MIB };
@@ -804,6 +826,7 @@ int main(void)
         cmocka_unit_test(test_lookups),
         cmocka_unit_test(test_reserve),
         cmocka_unit_test(test_reserve_cuts_extents),
+        cmocka_unit_test(test_reserve_cuts_blocks),
         cmocka_unit_test(test_add),
         cmocka_unit_test(test_sixteen_tebibytes),
         cmocka_unit_test(test_current),
