@@ -37,6 +37,12 @@ static const char *const names[DK_CLASS_COUNT + 1] = {
     [DK_CLASS_CMA_RELEASE_MISMATCH] = "cma-release-mismatch",
     [DK_CLASS_CMA_RELEASE_NOT_ALLOCATED] = "cma-release-not-allocated",
     [DK_CLASS_ACCESS_TO_MASKED_SECTION] = "access-to-masked-section",
+    [DK_CLASS_SLAB_DOUBLE_FREE] = "slab-double-free",
+    [DK_CLASS_SLAB_INVALID_FREE] = "slab-invalid-free",
+    [DK_CLASS_SLAB_WRONG_CACHE] = "slab-wrong-cache",
+    [DK_CLASS_SLAB_OVERRUN] = "slab-overrun",
+    [DK_CLASS_SLAB_USE_AFTER_FREE] = "slab-use-after-free",
+    [DK_CLASS_SLAB_LEAK] = "slab-leak",
     [DK_CLASS_COUNT] = NULL,
 };
 
@@ -201,6 +207,36 @@ static const struct dk_class_facts facts[DK_CLASS_COUNT] = {
     [DK_CLASS_ACCESS_TO_MASKED_SECTION] = {
         "memory was accessed that nobody uses and whose refresh is off",
         "stop the device, or wait until it is done, before the memory is freed, and call pasr_get() before memory is used",
+        "error",
+    },
+    [DK_CLASS_SLAB_DOUBLE_FREE] = {
+        "an object of kmalloc() or of a cache was freed that is free already",
+        "free each object once, and forget the pointer then",
+        "error",
+    },
+    [DK_CLASS_SLAB_INVALID_FREE] = {
+        "something was freed, or made larger, that is no object of kmalloc() or of a cache, or no more",
+        "give kfree(), krealloc() and kmem_cache_free() the pointer that the allocation returned, and once",
+        "error",
+    },
+    [DK_CLASS_SLAB_WRONG_CACHE] = {
+        "an object was freed to another cache than its own",
+        "give kmem_cache_free() the cache that the object was allocated from",
+        "error",
+    },
+    [DK_CLASS_SLAB_OVERRUN] = {
+        "bytes next to an object were written, which are nobody's",
+        "write no more than the object's size, and nothing before its start",
+        "error",
+    },
+    [DK_CLASS_SLAB_USE_AFTER_FREE] = {
+        "an object was written after it was freed",
+        "forget each pointer to an object before it is freed, and stop what writes it",
+        "error",
+    },
+    [DK_CLASS_SLAB_LEAK] = {
+        "a cache was destroyed while objects of it were still allocated",
+        "free every object before kmem_cache_destroy()",
         "error",
     },
 };

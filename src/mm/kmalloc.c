@@ -58,8 +58,9 @@ static void *allocate(size_t size, gfp_t gfp, const char *call)
     cache = class_of(memory, size, gfp);
     if (!cache)
         return take_pages(memory, size, gfp);
-    object = dk_cache_take(cache, gfp);
-    if (object && (gfp & __GFP_ZERO))
+    if (!dk_cache_take(cache, gfp, &object, 1, call))
+        return NULL;
+    if (gfp & __GFP_ZERO)
         memset(object, 0, cache->stride);
     return object;
 }
@@ -107,12 +108,11 @@ static size_t size_of(const void *address)
 {
     struct dk_memory *memory;
     phys_addr_t phys;
-    size_t size;
+    size_t size = dk_object_size(address);
 
-    if (dk_address_find(address, &memory, &phys) != DK_ADDRESS_LINEAR)
-        return 0;
-    size = dk_object_size(memory, phys >> PAGE_SHIFT, address);
-    return size ? size : large_size(memory, phys >> PAGE_SHIFT, address);
+    if (size || dk_address_find(address, &memory, &phys) != DK_ADDRESS_LINEAR)
+        return size;
+    return large_size(memory, phys >> PAGE_SHIFT, address);
 }
 
 size_t ksize(const void *memory)
@@ -124,51 +124,102 @@ size_t ksize(const void *memory)
     return size;
 }
 
-void kfree(const void *memory)
+/* Frees @memory for @call; NULL and ZERO_SIZE_PTR are fine. */
+static void release(const void *memory, const char *call)
 {
     struct dk_memory *owner;
     phys_addr_t phys;
-    size_t size;
-    u64 pfn;
+    size_t size = 0;
+    u64 pfn = 0;
 
-    if (ZERO_OR_NULL_PTR(memory))
+    if (ZERO_OR_NULL_PTR(memory) || dk_object_give(memory, NULL, call))
         return;
-    if (dk_address_find(memory, &owner, &phys) != DK_ADDRESS_LINEAR) {
-        dk_log(DK_LOG_WARNING, "kfree: %p is not a kmalloc() address of a machine", memory);
-        return;
+    if (dk_address_find(memory, &owner, &phys) == DK_ADDRESS_LINEAR) {
+        pfn = phys >> PAGE_SHIFT;
+        size = large_size(owner, pfn, memory);
     }
-    pfn = phys >> PAGE_SHIFT;
-    if (dk_object_give(owner, pfn, memory, NULL, "kfree"))
-        return;
-    size = large_size(owner, pfn, memory);
-    if (!size)
-        dk_log(DK_LOG_WARNING, "kfree: %p is not what kmalloc() returned, or is free", memory);
+    if (size)
+        dk_pages_give_marked(owner, dk_page_mapped(owner, pfn), size >> PAGE_SHIFT, DK_PAGE_LARGE, call);
     else
-        dk_pages_give_marked(owner, dk_page_mapped(owner, pfn), size >> PAGE_SHIFT, DK_PAGE_LARGE, "kfree");
+        dk_slab_refuse(owner ? owner : dk_memory_current(), "slab-invalid-free", call, memory,
+                       "is not what kmalloc() returned, or is free");
 }
 
-void *krealloc(const void *memory, size_t size, gfp_t gfp)
+void kfree(const void *memory)
+{
+    release(memory, "kfree");
+}
+
+void kfree_sensitive(const void *memory)
+{
+    size_t size = ZERO_OR_NULL_PTR(memory) ? 0 : size_of(memory);
+
+    /* What is no object is refused by the free. The barrier keeps the compiler from dropping the stores. */
+    if (size) {
+        memset((void *)(uintptr_t)memory, 0, size);
+        __asm__ volatile("" : : "r"(memory) : "memory");
+    }
+    release(memory, "kfree_sensitive");
+}
+
+void kfree_bulk(size_t count, void **objects)
+{
+    size_t i;
+
+    for (i = 0; i < count; i++)
+        release(objects[i], "kfree_bulk");
+}
+
+size_t kmalloc_size_roundup(size_t size)
+{
+    struct dk_memory *memory = dk_memory_current();
+    const struct kmem_cache *cache;
+
+    if (!size || size > KMALLOC_MAX_SIZE || !memory)
+        return size;
+    cache = class_of(memory, size, 0);
+    return cache ? cache->stride : PAGE_SIZE << get_order(size);
+}
+
+/* krealloc() for @call. */
+static void *reallocate(const void *memory, size_t size, gfp_t gfp, const char *call)
 {
     size_t before;
     void *copy;
 
     if (!size) {
-        kfree(memory);
+        release(memory, call);
         return ZERO_SIZE_PTR;
     }
     if (ZERO_OR_NULL_PTR(memory))
-        return allocate(size, gfp, "krealloc");
-    before = ksize(memory);
-    if (!before)
+        return allocate(size, gfp, call);
+    before = size_of(memory);
+    if (!before) {
+        dk_slab_refuse(dk_memory_current(), "slab-invalid-free", call, memory,
+                       "is not what kmalloc() returned, or is free");
         return NULL;
+    }
     if (before >= size)
         return (void *)(uintptr_t)memory;
-    copy = allocate(size, gfp, "krealloc");
+    copy = allocate(size, gfp, call);
     if (!copy)
         return NULL;
     memcpy(copy, memory, before);
-    kfree(memory);
+    release(memory, call);
     return copy;
+}
+
+void *krealloc(const void *memory, size_t size, gfp_t gfp)
+{
+    return reallocate(memory, size, gfp, "krealloc");
+}
+
+void *krealloc_array(void *memory, size_t count, size_t size, gfp_t gfp)
+{
+    size_t bytes;
+
+    return __builtin_mul_overflow(count, size, &bytes) ? NULL
+                                                       : reallocate(memory, bytes, gfp, "krealloc_array");
 }
 
 void *kmemdup(const void *from, size_t size, gfp_t gfp)
@@ -192,21 +243,44 @@ char *kstrdup(const char *string, gfp_t gfp)
     return copy ? memcpy(copy, string, size) : NULL;
 }
 
-void *kvmalloc(size_t size, gfp_t gfp)
+/* kvmalloc() for @call. */
+static void *allocate_anywhere(size_t size, gfp_t gfp, const char *call)
 {
     /* What does not fit into a page has another way, so its failure is none. */
     void *memory = NULL;
 
     if (size <= KMALLOC_MAX_SIZE)
-        memory = allocate(size, size > PAGE_SIZE ? gfp | __GFP_NOWARN | __GFP_NORETRY : gfp, "kvmalloc");
+        memory = allocate(size, size > PAGE_SIZE ? gfp | __GFP_NOWARN | __GFP_NORETRY : gfp, call);
     if (memory || size <= PAGE_SIZE || (gfp & GFP_KERNEL) != GFP_KERNEL)
         return memory;
     return gfp & __GFP_ZERO ? vzalloc(size) : vmalloc(size);
 }
 
+void *kvmalloc(size_t size, gfp_t gfp)
+{
+    return allocate_anywhere(size, gfp, "kvmalloc");
+}
+
 void *kvzalloc(size_t size, gfp_t gfp)
 {
-    return kvmalloc(size, gfp | __GFP_ZERO);
+    return allocate_anywhere(size, gfp | __GFP_ZERO, "kvzalloc");
+}
+
+void *kvmalloc_array(size_t count, size_t size, gfp_t gfp)
+{
+    size_t bytes;
+
+    return __builtin_mul_overflow(count, size, &bytes) ? NULL
+                                                       : allocate_anywhere(bytes, gfp, "kvmalloc_array");
+}
+
+void *kvcalloc(size_t count, size_t size, gfp_t gfp)
+{
+    size_t bytes;
+
+    return __builtin_mul_overflow(count, size, &bytes)
+               ? NULL
+               : allocate_anywhere(bytes, gfp | __GFP_ZERO, "kvcalloc");
 }
 
 void kvfree(const void *memory)

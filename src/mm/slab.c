@@ -1,25 +1,24 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * Objects and slabs: taking, giving, and growing a cache.
+ */
 #include "mm/slab.h"
 
 #include "base/alloc.h"
+#include "base/context.h"
 #include "base/log.h"
 #include <string.h>
 
 /* A slab has at least this many objects if blocks of up to LARGEST_ORDER do. */
 #define OBJECTS_WANTED 8
 #define LARGEST_ORDER 3
-/* What any object is aligned to. */
-#define LEAST_ALIGN 8
+/* How many empty slabs a cache keeps whose pages come from a source; the page allocator gets them at once. */
+#define EMPTY_KEPT 1
 
-struct dk_slab {
-    struct list_head link;
-    struct kmem_cache *cache;
-    struct page *page;
-    char *start;
-    unsigned order;
-    size_t objects, used;
-    u64 busy[]; /* one bit an object */
-};
+static size_t align_up(size_t value, size_t align)
+{
+    return (value + align - 1) & ~(align - 1);
+}
 
 /* ---- Objects of one slab ---- */
 
@@ -31,52 +30,99 @@ static bool is_busy(const struct dk_slab *slab, size_t index)
 /* The lowest free object, or with a @choice another. The slab has one. */
 static size_t find_free(const struct dk_slab *slab, u64 choice)
 {
-    size_t skip = choice ? (size_t)(choice % (slab->objects - slab->used)) : 0, i;
+    size_t skip = choice ? (size_t)(choice % (slab->objects - slab->used)) : 0, word = 0;
+    u64 free = ~slab->busy[0];
 
-    for (i = 0; i < slab->objects; i++) {
-        if (!is_busy(slab, i) && !skip--)
-            break;
+    while (skip >= (size_t)__builtin_popcountll(free)) {
+        skip -= (size_t)__builtin_popcountll(free);
+        free = ~slab->busy[++word];
     }
-    return i;
+    while (skip--)
+        free &= free - 1;
+    return word * 64 + (size_t)__builtin_ctzll(free);
 }
 
 /* The index of the object that starts at @object; slab->objects when none does. */
 static size_t index_of(const struct dk_slab *slab, const void *object)
 {
-    size_t offset = (size_t)((const char *)object - slab->start), index = offset / slab->cache->stride;
+    size_t offset = (size_t)((uintptr_t)object - (uintptr_t)slab->start);
+    size_t index = offset / slab->cache->stride;
 
-    return offset % slab->cache->stride || index >= slab->objects ? slab->objects : index;
+    return (uintptr_t)object < (uintptr_t)slab->start || offset % slab->cache->stride ||
+                   index >= slab->objects
+               ? slab->objects
+               : index;
 }
 
 /* ---- Slabs of a cache ---- */
 
-static void set_pages(struct dk_slab *slab, void *value)
+static size_t slab_bytes(const struct dk_slab *slab)
 {
-    size_t i;
-
-    for (i = 0; i < (size_t)1 << slab->order; i++)
-        slab->page[i].slab = value;
+    return PAGE_SIZE << slab->order;
 }
 
-/* A slab in no list, its objects constructed. NULL: no memory. Without the lock, since a constructor is the
- * caller's. */
+/* Pages from the cache's source into @slab. False: there are none that serve. */
+static bool take_sourced(struct kmem_cache *cache, struct dk_slab *slab, gfp_t gfp)
+{
+    size_t count = (size_t)1 << slab->order, i;
+
+    slab->entries = dk_allocate(count, sizeof(*slab->entries));
+    if (!slab->entries)
+        return false;
+    slab->memory = cache->source.take(cache->source.data, slab_bytes(slab), gfp, &slab->handle);
+    if (!slab->memory)
+        goto release;
+    if (((uintptr_t)slab->memory & (PAGE_SIZE - 1)) || ((uintptr_t)slab->memory & (cache->align - 1))) {
+        dk_log(DK_LOG_WARNING, "%s: its source gave %p, which is not aligned to pages and to %zu bytes",
+               cache->name, (void *)slab->memory, cache->align);
+        cache->source.give(cache->source.data, slab->memory, slab_bytes(slab), slab->handle);
+        goto release;
+    }
+    for (i = 0; i < count; i++) {
+        slab->entries[i].address = slab->memory + (i << PAGE_SHIFT);
+        slab->entries[i].value = slab;
+    }
+    return true;
+
+release:
+    dk_release(slab->entries);
+    return false;
+}
+
+/* Pages from the page allocator into @slab. False: there are none. */
+static bool take_pages(struct kmem_cache *cache, struct dk_slab *slab, gfp_t gfp)
+{
+    size_t count = (size_t)1 << slab->order;
+
+    slab->page =
+        dk_pages_take_marked(cache->state->memory, gfp, count, count, 0, (phys_addr_t)-1, DK_PAGE_SLAB);
+    if (!slab->page)
+        return false;
+    slab->memory = page_address(slab->page);
+    return true;
+}
+
+/* A slab in no list, its objects constructed. NULL: no memory. Without the lock, since source and constructor
+ * are the caller's. */
 static struct dk_slab *slab_create(struct kmem_cache *cache, gfp_t gfp, unsigned order)
 {
-    struct dk_memory *memory = cache->state->memory;
-    size_t objects = (PAGE_SIZE << order) / cache->stride, count = (size_t)1 << order, i;
-    struct dk_slab *slab = dk_allocate(1, sizeof(*slab) + (objects + 63) / 64 * sizeof(u64));
+    size_t objects = ((PAGE_SIZE << order) - cache->lead) / cache->stride, i;
+    size_t busy_words = (objects + 63) / 64, zone_words = cache->lead ? objects / 64 + 1 : 0;
+    struct dk_slab *slab = dk_allocate(1, sizeof(*slab) + (busy_words + zone_words) * sizeof(u64));
 
     if (!slab)
         return NULL;
-    slab->page = dk_pages_take_marked(memory, gfp, count, count, 0, (phys_addr_t)-1, DK_PAGE_SLAB);
-    if (!slab->page) {
+    slab->cache = cache;
+    slab->order = order;
+    slab->objects = objects;
+    if (zone_words)
+        slab->damaged = slab->busy + busy_words;
+    if (!(cache->source.take ? take_sourced(cache, slab, gfp) : take_pages(cache, slab, gfp))) {
         dk_release(slab);
         return NULL;
     }
-    slab->cache = cache;
-    slab->start = page_address(slab->page);
-    slab->order = order;
-    slab->objects = objects;
+    slab->start = slab->memory + cache->lead;
+    dk_slab_paint(slab);
     for (i = 0; cache->constructor && i < objects; i++)
         cache->constructor(slab->start + i * cache->stride);
     return slab;
@@ -85,24 +131,99 @@ static struct dk_slab *slab_create(struct kmem_cache *cache, gfp_t gfp, unsigned
 static struct dk_slab *grow(struct kmem_cache *cache, gfp_t gfp)
 {
     gfp_t flags = (gfp & ~(__GFP_HIGHMEM | __GFP_DMA32 | __GFP_DMA | __GFP_ZERO)) | cache->zone;
-    unsigned least = get_order(cache->stride);
     struct dk_slab *slab =
-        slab_create(cache, least < cache->order ? flags | __GFP_NOWARN : flags, cache->order);
+        slab_create(cache, cache->least < cache->order ? flags | __GFP_NOWARN : flags, cache->order);
 
     /* A smaller block will do when memory is short or in pieces. */
-    if (!slab && least < cache->order)
-        slab = slab_create(cache, flags, least);
+    if (!slab && cache->least < cache->order)
+        slab = slab_create(cache, flags, cache->least);
     return slab;
 }
 
-/* Gives an empty slab's pages back. Under the lock. */
-static void slab_destroy(struct dk_slab *slab)
+/* Makes the slab of @slab's addresses known. False: no memory for that. Under the lock. */
+static bool enter(struct dk_slab_state *state, struct dk_slab *slab)
 {
-    set_pages(slab, NULL);
-    list_del(&slab->link);
-    dk_pages_give_marked(slab->cache->state->memory, slab->page, (size_t)1 << slab->order, DK_PAGE_SLAB,
-                         "slab");
+    size_t count = (size_t)1 << slab->order, i;
+
+    if (!slab->page && !dk_address_index_grow(&state->sourced, count))
+        return false;
+    for (i = 0; i < count; i++) {
+        if (slab->page)
+            slab->page[i].slab = slab;
+        else
+            dk_address_index_add(&state->sourced, &slab->entries[i]);
+    }
+    return true;
+}
+
+/* The reverse. Under the lock. */
+static void leave(struct dk_slab_state *state, struct dk_slab *slab)
+{
+    size_t count = (size_t)1 << slab->order, i;
+
+    for (i = 0; i < count; i++) {
+        if (slab->page)
+            slab->page[i].slab = NULL;
+        else
+            dk_address_index_remove(&state->sourced, &slab->entries[i]);
+    }
+}
+
+/* Gives the pages of a slab back that is in no list and unknown. Without the lock, since the source is the
+ * caller's; the cache may be gone. */
+static void slab_destroy(struct dk_memory *memory, const struct dk_page_source *source, struct dk_slab *slab)
+{
+    if (slab->page)
+        dk_pages_give_marked(memory, slab->page, (size_t)1 << slab->order, DK_PAGE_SLAB, "slab");
+    else
+        source->give(source->data, slab->memory, slab_bytes(slab), slab->handle);
+    dk_release(slab->entries);
     dk_release(slab);
+}
+
+static void destroy_all(struct dk_memory *memory, const struct dk_page_source *source,
+                        struct list_head *doomed)
+{
+    struct dk_slab *slab, *following;
+
+    list_for_each_entry_safe (slab, following, doomed, link)
+        slab_destroy(memory, source, slab);
+}
+
+/* Moves the empty slabs beyond @keep to @doomed, unknown from now on. Under the lock. */
+static void doom(struct kmem_cache *cache, size_t keep, struct list_head *doomed,
+                 struct dk_slab_damage *damage)
+{
+    struct dk_slab *slab;
+    size_t i;
+
+    while (cache->empty_count > keep) {
+        slab = list_last_entry(&cache->empty, struct dk_slab, link);
+        for (i = 0; cache->poison && i < slab->objects; i++)
+            dk_object_check_poison(cache, slab->start + i * cache->stride, damage);
+        leave(cache->state, slab);
+        list_del(&slab->link);
+        list_add_tail(&slab->link, doomed);
+        cache->empty_count--;
+    }
+}
+
+/* ---- Taking ---- */
+
+/* A slab with a free object, in the partial list. False: there is none. Under the lock. */
+static bool find_partial(struct kmem_cache *cache)
+{
+    struct dk_slab *slab;
+
+    if (!list_empty(&cache->partial))
+        return true;
+    if (list_empty(&cache->empty))
+        return false;
+    slab = list_first_entry(&cache->empty, struct dk_slab, link);
+    list_del(&slab->link);
+    cache->empty_count--;
+    list_add(&slab->link, &cache->partial);
+    return true;
 }
 
 /* Takes an object out of @slab. Under the lock. */
@@ -122,221 +243,277 @@ static void *take_from(struct kmem_cache *cache, struct dk_slab *slab)
     return slab->start + index * cache->stride;
 }
 
-void *dk_cache_take(struct kmem_cache *cache, gfp_t gfp)
+/* One more slab with free objects. False: no memory. Under the lock, which it drops meanwhile. */
+static bool grow_unlocked(struct kmem_cache *cache, gfp_t gfp)
 {
     struct dk_slab_state *state = cache->state;
     struct dk_slab *slab;
-    phys_addr_t phys;
-    char *object;
 
-    if (dk_memory_forked(state->memory))
-        return NULL;
-    pthread_mutex_lock(&state->lock);
-    if (list_empty(&cache->partial)) {
-        pthread_mutex_unlock(&state->lock);
-        slab = grow(cache, gfp);
-        if (!slab)
-            return NULL;
-        pthread_mutex_lock(&state->lock);
-        set_pages(slab, slab);
-        list_add(&slab->link, &cache->partial);
-    }
-    slab = list_first_entry(&cache->partial, struct dk_slab, link);
-    object = take_from(cache, slab);
-    phys = page_to_phys(slab->page) + (phys_addr_t)(object - slab->start);
     pthread_mutex_unlock(&state->lock);
-    dk_memory_taken(state->memory, phys, cache->stride);
-    return object;
-}
-
-/* The slab that holds @object, or NULL. Under the lock. */
-static struct dk_slab *slab_of(struct dk_memory *memory, u64 pfn)
-{
-    struct page *page = dk_page_mapped(memory, pfn);
-
-    return page ? page->slab : NULL;
-}
-
-bool dk_object_give(struct dk_memory *memory, u64 pfn, const void *object, const struct kmem_cache *cache,
-                    const char *call)
-{
-    const char *wrong = NULL;
-    struct dk_slab *slab;
-    size_t index;
-
-    pthread_mutex_lock(&memory->slab->lock);
-    slab = slab_of(memory, pfn);
-    if (!slab) {
-        pthread_mutex_unlock(&memory->slab->lock);
+    slab = grow(cache, gfp);
+    pthread_mutex_lock(&state->lock);
+    if (!slab)
+        return false;
+    if (!enter(state, slab)) {
+        pthread_mutex_unlock(&state->lock);
+        slab_destroy(state->memory, &cache->source, slab);
+        pthread_mutex_lock(&state->lock);
         return false;
     }
-    index = index_of(slab, object);
-    if (cache && slab->cache != cache) {
-        wrong = "is an object of another cache";
-    } else if (index == slab->objects) {
-        wrong = "does not point to the start of an object";
-    } else if (!is_busy(slab, index)) {
-        wrong = "is free already";
-    } else {
-        if (slab->used == slab->objects) {
-            list_del(&slab->link);
-            list_add(&slab->link, &slab->cache->partial);
-        }
-        slab->busy[index / 64] &= ~(1ull << (index % 64));
-        slab->used--;
-        slab->cache->objects--;
-        if (!slab->used)
-            slab_destroy(slab);
-    }
-    pthread_mutex_unlock(&memory->slab->lock);
-    if (wrong)
-        dk_log(DK_LOG_WARNING, "%s: %p %s", call, object, wrong);
+    list_add(&slab->link, &cache->partial);
     return true;
 }
 
-size_t dk_object_size(struct dk_memory *memory, u64 pfn, const void *object)
+/* An object has a new user: it is looked at, made known, and made fresh. Without the lock. */
+static void hand_out(struct kmem_cache *cache, char *object, const char *call)
 {
+    phys_addr_t phys = virt_to_phys(object);
+    struct dk_slab_damage damage = { 0 };
+
+    dk_object_check_poison(cache, object, &damage);
+    dk_slab_report(&damage, call);
+    if (phys != (phys_addr_t)-1)
+        dk_memory_taken(cache->state->memory, phys, cache->stride);
+    if (cache->poison)
+        dk_object_poison_fresh(cache, object);
+}
+
+size_t dk_cache_take(struct kmem_cache *cache, gfp_t gfp, void **objects, size_t count, const char *call)
+{
+    struct dk_slab_state *state = cache->state;
+    size_t taken = 0, i;
+
+    if (dk_memory_forked(state->memory))
+        return 0;
+    pthread_mutex_lock(&state->lock);
+    while (taken < count && (find_partial(cache) || grow_unlocked(cache, gfp)))
+        objects[taken++] = take_from(cache, list_first_entry(&cache->partial, struct dk_slab, link));
+    pthread_mutex_unlock(&state->lock);
+    for (i = 0; i < taken; i++)
+        hand_out(cache, objects[i], call);
+    return taken;
+}
+
+/* ---- Giving ---- */
+
+/* Where an address is, found without the lock. */
+struct place {
+    struct dk_slab_state *state; /* whose slabs it may be in; NULL: nobody's */
+    struct dk_memory *memory;    /* in whose linear map it is; NULL: in none */
+    u64 pfn;                     /* there */
+};
+
+/* The place of @object, which may be of @cache or, with NULL, of any. */
+static struct place find_place(const void *object, const struct kmem_cache *cache)
+{
+    struct place place = { 0 };
+    struct dk_memory *memory;
+    phys_addr_t phys;
+
+    if (dk_address_find(object, &memory, &phys) == DK_ADDRESS_LINEAR) {
+        place.memory = memory;
+        place.pfn = phys >> PAGE_SHIFT;
+    }
+    /* A source may give what is no machine's memory. */
+    if (!memory)
+        memory = cache ? cache->state->memory : dk_memory_current();
+    place.state = memory ? memory->slab : NULL;
+    return place;
+}
+
+/* The slab that holds @object, which is at @place, or NULL. Under the lock. */
+static struct dk_slab *slab_of(const struct place *place, const void *object)
+{
+    struct page *page = place->memory ? dk_page_mapped(place->memory, place->pfn) : NULL;
+
+    if (page && page->slab)
+        return page->slab;
+    return dk_address_index_find(&place->state->sourced,
+                                 (const void *)((uintptr_t)object & ~(uintptr_t)(PAGE_SIZE - 1)));
+}
+
+/* What is wrong with freeing @object as one of @cache; NULL: nothing. */
+static const char *refusal(const struct dk_slab *slab, const void *object, const struct kmem_cache *cache,
+                           const char **class_name)
+{
+    size_t index = index_of(slab, object);
+
+    if (cache && slab->cache != cache) {
+        *class_name = "slab-wrong-cache";
+        return "is an object of another cache";
+    }
+    if (index == slab->objects) {
+        *class_name = "slab-invalid-free";
+        return "does not point to the start of an object";
+    }
+    if (!is_busy(slab, index)) {
+        *class_name = "slab-double-free";
+        return "is free already";
+    }
+    return NULL;
+}
+
+/* Marks object @index free. Slabs to give back go to @doomed. Under the lock. */
+static void give(struct dk_slab *slab, size_t index, struct list_head *doomed, struct dk_slab_damage *damage)
+{
+    struct kmem_cache *cache = slab->cache;
+
+    dk_slab_check_zones(slab, index, damage);
+    if (cache->poison)
+        dk_object_poison_free(cache, slab->start + index * cache->stride);
+    if (slab->used == slab->objects) {
+        list_del(&slab->link);
+        list_add(&slab->link, &cache->partial);
+    }
+    slab->busy[index / 64] &= ~(1ull << (index % 64));
+    slab->used--;
+    cache->objects--;
+    if (!slab->used) {
+        list_del(&slab->link);
+        list_add(&slab->link, &cache->empty);
+        cache->empty_count++;
+    }
+    /* A source may sleep when it takes pages back. */
+    if (!cache->source.take || !dk_context()->atomic_depth)
+        doom(cache, cache->source.take ? EMPTY_KEPT : 0, doomed, damage);
+}
+
+bool dk_object_give(const void *object, const struct kmem_cache *cache, const char *call)
+{
+    struct place place = find_place(object, cache);
+    struct dk_slab_damage damage = { 0 };
+    struct dk_page_source source = { 0 };
+    const char *wrong, *class_name;
+    struct list_head doomed;
+    struct dk_slab *slab;
+
+    if (!place.state)
+        return false;
+    INIT_LIST_HEAD(&doomed);
+    pthread_mutex_lock(&place.state->lock);
+    slab = slab_of(&place, object);
+    if (!slab) {
+        pthread_mutex_unlock(&place.state->lock);
+        return false;
+    }
+    wrong = refusal(slab, object, cache, &class_name);
+    if (!wrong) {
+        /* The cache may be destroyed as soon as its last object is free. */
+        source = slab->cache->source;
+        give(slab, index_of(slab, object), &doomed, &damage);
+    }
+    pthread_mutex_unlock(&place.state->lock);
+    destroy_all(place.state->memory, &source, &doomed);
+    dk_slab_report(&damage, call);
+    if (wrong)
+        dk_slab_refuse(place.state->memory, class_name, call, object, wrong);
+    return true;
+}
+
+size_t dk_object_size(const void *object)
+{
+    struct place place = find_place(object, NULL);
     const struct dk_slab *slab;
     size_t size = 0, index;
 
-    pthread_mutex_lock(&memory->slab->lock);
-    slab = slab_of(memory, pfn);
+    if (!place.state)
+        return 0;
+    pthread_mutex_lock(&place.state->lock);
+    slab = slab_of(&place, object);
     if (slab) {
         index = index_of(slab, object);
-        size = index < slab->objects && is_busy(slab, index) ? slab->cache->stride : 0;
+        if (index < slab->objects && is_busy(slab, index))
+            size = slab->damaged || slab->cache->poison ? slab->cache->size : slab->cache->stride;
     }
-    pthread_mutex_unlock(&memory->slab->lock);
+    pthread_mutex_unlock(&place.state->lock);
     return size;
 }
 
-/* ---- Caches ---- */
-
-static size_t round_up(size_t value, size_t align)
+bool dk_cache_handle(const struct kmem_cache *cache, const void *object, u64 *handle)
 {
-    return (value + align - 1) & ~(align - 1);
+    struct dk_slab_state *state = cache->state;
+    const struct place place = { .state = state };
+    const struct dk_slab *slab;
+    size_t index;
+    bool found;
+
+    pthread_mutex_lock(&state->lock);
+    slab = slab_of(&place, object);
+    found = slab && slab->cache == cache;
+    index = found ? index_of(slab, object) : 0;
+    found = found && index < slab->objects && is_busy(slab, index);
+    if (found)
+        *handle = slab->handle + (u64)((const char *)object - slab->memory);
+    pthread_mutex_unlock(&state->lock);
+    return found;
 }
 
-void dk_cache_init(struct kmem_cache *cache, struct dk_slab_state *state, size_t size, size_t align,
-                   gfp_t zone)
+/* ---- A cache's life ---- */
+
+bool dk_cache_init(struct kmem_cache *cache, struct dk_slab_state *state, const struct dk_cache_shape *shape)
 {
-    if (align < LEAST_ALIGN)
-        align = LEAST_ALIGN;
-    cache->state = state;
-    cache->size = size;
-    cache->align = align;
-    cache->stride = round_up(size, align);
-    cache->zone = zone;
-    cache->order = get_order(cache->stride);
-    while (cache->order < LARGEST_ORDER && (PAGE_SIZE << cache->order) / cache->stride < OBJECTS_WANTED)
+    size_t align = shape->align < DK_SLAB_LEAST_ALIGN ? DK_SLAB_LEAST_ALIGN : shape->align;
+    size_t line = state->memory->line, zone = shape->flags & SLAB_RED_ZONE ? DK_SLAB_LEAST_ALIGN : 0;
+
+    /* Where devices see past the caches, patterns must not stand in lines that somebody else's object has. */
+    if ((shape->flags & (SLAB_RED_ZONE | SLAB_POISON)) && state->memory->two_views && align < line)
+        align = line;
+    *cache = (struct kmem_cache){ .state = state, .name = shape->name, .size = shape->size, .align = align };
+    cache->stride = align_up(shape->size + zone, align);
+    cache->lead = align_up(zone, align);
+    /* A constructor's state would be lost under the pattern. */
+    cache->poison = (shape->flags & SLAB_POISON) && !shape->constructor;
+    cache->zone = shape->flags & SLAB_CACHE_DMA     ? __GFP_DMA
+                  : shape->flags & SLAB_CACHE_DMA32 ? __GFP_DMA32
+                                                    : 0;
+    cache->constructor = shape->constructor;
+    if (shape->source)
+        cache->source = *shape->source;
+    cache->least = get_order(cache->lead + cache->stride);
+    cache->order = cache->least;
+    while (cache->order < LARGEST_ORDER &&
+           ((PAGE_SIZE << cache->order) - cache->lead) / cache->stride < OBJECTS_WANTED)
         cache->order++;
     INIT_LIST_HEAD(&cache->link);
     INIT_LIST_HEAD(&cache->partial);
     INIT_LIST_HEAD(&cache->full);
+    INIT_LIST_HEAD(&cache->empty);
+    return cache->least <= MAX_PAGE_ORDER;
 }
 
-struct kmem_cache *kmem_cache_create(const char *name, unsigned int size, unsigned int align,
-                                     slab_flags_t flags, void (*constructor)(void *object))
+void dk_cache_shrink(struct kmem_cache *cache, const char *call)
 {
-    struct dk_memory *memory = dk_current_for("kmem_cache_create");
-    gfp_t zone = flags & SLAB_CACHE_DMA ? __GFP_DMA : flags & SLAB_CACHE_DMA32 ? __GFP_DMA32 : 0;
-    struct kmem_cache *cache;
-    size_t wanted = align;
+    struct dk_slab_damage damage = { 0 };
+    struct list_head doomed;
 
-    dk_might_sleep_gfp(memory, GFP_KERNEL, "kmem_cache_create");
-    if (!memory || !size || size > KMALLOC_MAX_SIZE || (align & (align - 1)) || align > KMALLOC_MAX_SIZE)
-        return NULL;
-    cache = dk_allocate(1, sizeof(*cache));
-    if (!cache)
-        return NULL;
-    if (flags & SLAB_HWCACHE_ALIGN) {
-        size_t line = memory->line;
+    INIT_LIST_HEAD(&doomed);
+    pthread_mutex_lock(&cache->state->lock);
+    doom(cache, 0, &doomed, &damage);
+    pthread_mutex_unlock(&cache->state->lock);
+    destroy_all(cache->state->memory, &cache->source, &doomed);
+    dk_slab_report(&damage, call);
+}
 
-        while (line > LEAST_ALIGN && size <= line / 2)
-            line /= 2;
-        if (wanted < line)
-            wanted = line;
+void dk_cache_finish(struct kmem_cache *cache)
+{
+    struct list_head *lists[] = { &cache->partial, &cache->full, &cache->empty };
+    struct dk_slab *slab, *following;
+    struct list_head doomed;
+    unsigned i;
+
+    INIT_LIST_HEAD(&doomed);
+    pthread_mutex_lock(&cache->state->lock);
+    for (i = 0; i < 3; i++) {
+        list_for_each_entry_safe (slab, following, lists[i], link) {
+            leave(cache->state, slab);
+            list_del(&slab->link);
+            list_add_tail(&slab->link, &doomed);
+        }
     }
-    dk_cache_init(cache, memory->slab, size, wanted, zone);
-    cache->constructor = constructor;
-    cache->name = dk_copy_string(name ? name : "");
-    if (!cache->name) {
-        dk_release(cache);
-        return NULL;
-    }
-    pthread_mutex_lock(&memory->slab->lock);
-    list_add_tail(&cache->link, &memory->slab->caches);
-    pthread_mutex_unlock(&memory->slab->lock);
-    return cache;
-}
-
-void kmem_cache_destroy(struct kmem_cache *cache)
-{
-    struct dk_slab_state *state;
-    u64 objects;
-
-    if (!cache)
-        return;
-    state = cache->state;
-    if (dk_memory_forked(state->memory))
-        return;
-    dk_might_sleep_gfp(state->memory, GFP_KERNEL, "kmem_cache_destroy");
-    pthread_mutex_lock(&state->lock);
-    objects = cache->objects;
-    if (!objects)
-        list_del(&cache->link);
-    pthread_mutex_unlock(&state->lock);
-    if (objects) {
-        dk_log(DK_LOG_WARNING, "kmem_cache_destroy: %s still has %llu objects, and stays", cache->name,
-               objects);
-        return;
-    }
-    dk_release(cache->name);
-    dk_release(cache);
-}
-
-static void *allocate(struct kmem_cache *cache, gfp_t gfp, const char *call)
-{
-    void *object;
-
-    dk_might_sleep_gfp(cache->state->memory, gfp, call);
-    if (dk_fault_point())
-        return NULL;
-    object = dk_cache_take(cache, gfp);
-    if (!object || !(gfp & __GFP_ZERO))
-        return object;
-    if (cache->constructor)
-        dk_log(DK_LOG_WARNING, "%s: an object of %s is not cleared, since the cache has a constructor", call,
-               cache->name);
-    else
-        memset(object, 0, cache->size);
-    return object;
-}
-
-void *kmem_cache_alloc(struct kmem_cache *cache, gfp_t gfp)
-{
-    return allocate(cache, gfp, "kmem_cache_alloc");
-}
-
-void *kmem_cache_zalloc(struct kmem_cache *cache, gfp_t gfp)
-{
-    return allocate(cache, gfp | __GFP_ZERO, "kmem_cache_zalloc");
-}
-
-void kmem_cache_free(struct kmem_cache *cache, void *object)
-{
-    struct dk_memory *memory;
-    phys_addr_t phys;
-
-    if (!object)
-        return;
-    if (dk_address_find(object, &memory, &phys) != DK_ADDRESS_LINEAR ||
-        !dk_object_give(memory, phys >> PAGE_SHIFT, object, cache, "kmem_cache_free"))
-        dk_log(DK_LOG_WARNING, "kmem_cache_free: %p is in no slab", object);
-}
-
-unsigned int kmem_cache_size(struct kmem_cache *cache)
-{
-    return (unsigned int)cache->size;
+    cache->empty_count = 0;
+    cache->objects = 0;
+    pthread_mutex_unlock(&cache->state->lock);
+    destroy_all(cache->state->memory, &cache->source, &doomed);
 }
 
 /* ---- A memory's slabs ---- */
@@ -354,8 +531,11 @@ struct dk_slab_state *dk_slab_start(struct dk_memory *memory)
     pthread_mutex_init(&state->lock, NULL);
     INIT_LIST_HEAD(&state->caches);
     for (i = 0; i < DK_KMALLOC_CLASSES; i++) {
-        dk_cache_init(&state->kmalloc[0][i], state, sizes[i], LEAST_ALIGN, 0);
-        dk_cache_init(&state->kmalloc[1][i], state, sizes[i], LEAST_ALIGN, __GFP_DMA);
+        struct dk_cache_shape shape = { .name = "kmalloc", .size = sizes[i], .align = DK_SLAB_LEAST_ALIGN };
+
+        dk_cache_init(&state->kmalloc[0][i], state, &shape);
+        shape.flags = SLAB_CACHE_DMA;
+        dk_cache_init(&state->kmalloc[1][i], state, &shape);
     }
     return state;
 }
@@ -364,8 +544,17 @@ static void forget_slabs(struct list_head *slabs)
 {
     struct dk_slab *slab, *following;
 
-    list_for_each_entry_safe (slab, following, slabs, link)
+    list_for_each_entry_safe (slab, following, slabs, link) {
+        dk_release(slab->entries);
         dk_release(slab);
+    }
+}
+
+static void forget_cache(struct kmem_cache *cache)
+{
+    forget_slabs(&cache->partial);
+    forget_slabs(&cache->full);
+    forget_slabs(&cache->empty);
 }
 
 void dk_slab_finish(struct dk_slab_state *state)
@@ -375,17 +564,14 @@ void dk_slab_finish(struct dk_slab_state *state)
 
     if (!state)
         return;
-    for (i = 0; i < 2 * DK_KMALLOC_CLASSES; i++) {
-        cache = &state->kmalloc[i / DK_KMALLOC_CLASSES][i % DK_KMALLOC_CLASSES];
-        forget_slabs(&cache->partial);
-        forget_slabs(&cache->full);
-    }
+    for (i = 0; i < 2 * DK_KMALLOC_CLASSES; i++)
+        forget_cache(&state->kmalloc[i / DK_KMALLOC_CLASSES][i % DK_KMALLOC_CLASSES]);
     list_for_each_entry_safe (cache, following, &state->caches, link) {
-        forget_slabs(&cache->partial);
-        forget_slabs(&cache->full);
-        dk_release(cache->name);
+        forget_cache(cache);
+        dk_release((void *)(uintptr_t)cache->name);
         dk_release(cache);
     }
+    dk_address_index_finish(&state->sourced);
     pthread_mutex_destroy(&state->lock);
     dk_release(state);
 }

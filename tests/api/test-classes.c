@@ -419,6 +419,94 @@ static void sleeps_good(struct scene *scene)
     dma_free_coherent(scene->dev, 4096, cpu, dma);
 }
 
+/* ---- Objects ---- */
+
+static void double_free_bad(struct scene *scene)
+{
+    void *neighbour = kmalloc(64, GFP_KERNEL), *object = kmalloc(64, GFP_KERNEL);
+
+    kfree(object);
+    AT(scene, kfree(object));
+    kfree(neighbour);
+}
+
+static void invalid_free_of_object_bad(struct scene *scene)
+{
+    char *object = kmalloc(64, GFP_KERNEL);
+
+    AT(scene, kfree(object + 8));
+    kfree(object);
+}
+
+static void wrong_cache_bad(struct scene *scene)
+{
+    struct kmem_cache *one = kmem_cache_create("one", 64, 0, 0, NULL);
+    struct kmem_cache *other = kmem_cache_create("other", 64, 0, 0, NULL);
+    void *object = kmem_cache_alloc(one, GFP_KERNEL);
+
+    AT(scene, kmem_cache_free(other, object));
+    kmem_cache_free(one, object);
+    kmem_cache_destroy(one);
+    kmem_cache_destroy(other);
+}
+
+static void overrun_bad(struct scene *scene)
+{
+    struct kmem_cache *cache = kmem_cache_create("fenced", 60, 0, SLAB_RED_ZONE, NULL);
+    char *object = kmem_cache_alloc(cache, GFP_KERNEL);
+
+    memset(object, 1, 61);
+    AT(scene, kmem_cache_free(cache, object));
+    kmem_cache_destroy(cache);
+}
+
+static void use_after_free_bad(struct scene *scene)
+{
+    struct kmem_cache *cache = kmem_cache_create("poisoned", 60, 0, SLAB_POISON, NULL);
+    char *neighbour = kmem_cache_alloc(cache, GFP_KERNEL), *object = kmem_cache_alloc(cache, GFP_KERNEL);
+
+    kmem_cache_free(cache, object);
+    object[59] = 1;
+    object = AT(scene, kmem_cache_alloc(cache, GFP_KERNEL));
+    kmem_cache_free(cache, object);
+    kmem_cache_free(cache, neighbour);
+    kmem_cache_destroy(cache);
+}
+
+static void cache_leak_bad(struct scene *scene)
+{
+    struct kmem_cache *cache = kmem_cache_create("left", 60, 0, 0, NULL);
+    void *object = kmem_cache_alloc(cache, GFP_KERNEL);
+
+    AT(scene, kmem_cache_destroy(cache));
+    kmem_cache_free(cache, object);
+    kmem_cache_destroy(cache);
+}
+
+/* All that an object's life may hold, in a cache that looks at everything. */
+static void object_good(struct scene *scene)
+{
+    struct kmem_cache *cache =
+        kmem_cache_create("looked at", 60, 0, SLAB_RED_ZONE | SLAB_POISON | SLAB_HWCACHE_ALIGN, NULL);
+    char *object = kmem_cache_alloc(cache, GFP_KERNEL), *again;
+    dma_addr_t dma;
+
+    memset(object, 1, ksize(object));
+    dma = dma_map_single(scene->dev, object, 60, DMA_BIDIRECTIONAL);
+    assert_int_equal(dma_mapping_error(scene->dev, dma), 0);
+    assert_int_equal(
+        dk_master_write(scene->dev, dma, "a device writes it to its end, and no further..............", 60),
+        0);
+    dma_unmap_single(scene->dev, dma, 60, DMA_BIDIRECTIONAL);
+    kmem_cache_free(cache, object);
+    again = kmem_cache_zalloc(cache, GFP_KERNEL);
+    kfree(again);
+    kmem_cache_destroy(cache);
+    object = kmalloc(40, GFP_KERNEL);
+    memset(object, 1, ksize(object));
+    kfree(krealloc(object, 400, GFP_KERNEL));
+}
+
 /* ---- What an IOMMU sees ---- */
 
 static void unmapped_bad(struct scene *scene)
@@ -580,6 +668,12 @@ static const struct {
 } classes[] = {
     { "freed-while-remapped", freed_remapped_bad, freed_remapped_good },
     { "freed-while-mapped", freed_mapped_bad, freed_mapped_good },
+    { "slab-double-free", double_free_bad, object_good },
+    { "slab-invalid-free", invalid_free_of_object_bad, object_good },
+    { "slab-wrong-cache", wrong_cache_bad, object_good },
+    { "slab-overrun", overrun_bad, object_good },
+    { "slab-use-after-free", use_after_free_bad, object_good },
+    { "slab-leak", cache_leak_bad, object_good },
     { "leak-at-remove", leak_bad, leak_good },
     { "free-invalid-address", invalid_free_bad, unmap_good },
     { "free-not-allocated", not_allocated_bad, unmap_good },
@@ -625,10 +719,18 @@ static const char *const without_mapping[] = {
     "sync-not-mapped",      "sleeps-in-atomic",     "cma-release-mismatch", "cma-release-not-allocated",
 };
 
+/* Classes that are about objects: no device has to do with them, and no mapping. */
+static bool is_of_objects(const char *class_name)
+{
+    return !strncmp(class_name, "slab-", 5);
+}
+
 static bool has_mapping(const char *class_name)
 {
     size_t i;
 
+    if (is_of_objects(class_name))
+        return false;
     for (i = 0; i < sizeof(without_mapping) / sizeof(without_mapping[0]); i++) {
         if (!strcmp(class_name, without_mapping[i]))
             return false;
@@ -636,10 +738,10 @@ static bool has_mapping(const char *class_name)
     return true;
 }
 
-/* An area is the machine's. */
+/* Areas and objects are the machine's. */
 static bool has_device(const char *class_name)
 {
-    return strncmp(class_name, "cma-", 4) != 0;
+    return strncmp(class_name, "cma-", 4) != 0 && !is_of_objects(class_name);
 }
 
 struct seen {
