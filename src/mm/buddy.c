@@ -410,7 +410,7 @@ void dk_buddy_remove(struct dk_memory *memory, struct dk_zone *zone, u64 start, 
     while (start < end) {
         size_t index = dk_extent_at_or_above(zone, start);
         struct page *page;
-        u64 until, block;
+        u64 until, block, past;
 
         if (index < zone->count && zone->extents[index].start <= start) {
             until = smaller(end, zone->extents[index].end);
@@ -422,10 +422,11 @@ void dk_buddy_remove(struct dk_memory *memory, struct dk_zone *zone, u64 start, 
         if (!page)
             return;
         block = pfn_of(page);
-        until = smaller(end, block + ((u64)1 << page->order));
+        past = block + ((u64)1 << page->order);
+        until = smaller(end, past);
         unlist_block(zone, page);
         dk_buddy_free(memory, zone, block, start);
-        dk_buddy_free(memory, zone, until, block + ((u64)1 << page->order));
+        dk_buddy_free(memory, zone, until, past);
         start = until;
     }
 }

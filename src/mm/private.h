@@ -190,6 +190,8 @@ void dk_buddy_sort(struct dk_memory *memory, struct dk_zone *zone, u64 start, u6
 enum migratetype dk_block_type(struct dk_memory *memory, u64 pfn);
 /* The same for a block that is wholly free. */
 enum migratetype dk_block_whole_type(struct dk_memory *memory, u64 pfn);
+/* The end of the block that holds @pfn, or of its section if that is not mapped; @end if that comes first. */
+u64 dk_block_end(struct dk_memory *memory, u64 pfn, u64 end);
 /* How far from @start, up to @end, whole free blocks are of one type, which is *type. */
 u64 dk_blocks_alike(struct dk_memory *memory, u64 start, u64 end, enum migratetype *type);
 /* The blocks of [start, end) are broken for @type, or with MIGRATE_MOVABLE whole again; those of contiguous
