@@ -36,6 +36,8 @@ enum migratetype {
  * One page frame's bookkeeping. It stands apart from the memory it describes: nothing is ever written into a
  * free block. All fields are the library's, guarded by the memory's lock unless said otherwise.
  */
+struct movable_operations;
+
 struct page {
     struct list_head
         lru;    /* in a free list while free; the owner's while allocated (the slab's, a driver's) */
@@ -46,6 +48,7 @@ struct page {
     u8 order;  /* of the free or allocated block that starts here */
     u8 type;   /* enum migratetype: of the list it is free in, or what it was allocated as */
     u32 run;   /* pages of the allocation that starts here */
+    const struct movable_operations *movable; /* what its owner moves it with (migrate.h), or NULL */
 };
 
 static inline unsigned long page_private(const struct page *page)
@@ -75,6 +78,22 @@ static inline unsigned get_order(size_t size)
 DK_PUBLIC struct page *alloc_pages(gfp_t gfp, unsigned order);
 #define alloc_page(gfp) alloc_pages(gfp, 0)
 
+#define NUMA_NO_NODE (-1)
+/* A machine has one node, whatever @nid says. */
+static inline struct page *alloc_pages_node(int nid, gfp_t gfp, unsigned order)
+{
+    (void)nid;
+    return alloc_pages(gfp, order);
+}
+#define __alloc_pages_node(nid, gfp, order) alloc_pages_node(nid, gfp, order)
+
+/*
+ * Fills the elements of @pages[@count] that are NULL with pages, from the first on, until there are none.
+ * Returns how many elements from the first on are filled then. As alloc_page() otherwise.
+ */
+DK_PUBLIC unsigned long alloc_pages_bulk(gfp_t gfp, unsigned long count, struct page **pages);
+#define alloc_pages_bulk_array(gfp, count, pages) alloc_pages_bulk(gfp, count, pages)
+
 /* Drops a reference; the last one frees the block. A bad page or one that is free is refused with a log line.
  * NULL is fine. Any context. */
 DK_PUBLIC void __free_pages(struct page *page, unsigned order);
@@ -93,9 +112,51 @@ DK_PUBLIC void free_pages(unsigned long address, unsigned order);
 DK_PUBLIC void *alloc_pages_exact(size_t size, gfp_t gfp);
 DK_PUBLIC void free_pages_exact(void *address, size_t size);
 
-/* One reference more, and one less (the last frees the page, of the order it was allocated with). */
+/* One reference more, and one less (the last frees the page, of the order it was allocated with). A page
+ * inside an allocation stands for all of it. Any context. */
 DK_PUBLIC void get_page(struct page *page);
 DK_PUBLIC void put_page(struct page *page);
+/* As get_page(), of a page that may be free by now: whether it was not. Any context. */
+DK_PUBLIC bool get_page_unless_zero(struct page *page);
+#define try_get_page(page) get_page_unless_zero(page)
+/* References of the allocation that starts with @page or, if it is compound, holds it; 0 when it is free, or
+ * inside another. Any context. */
+DK_PUBLIC int page_count(const struct page *page);
+#define page_ref_count(page) page_count(page)
+
+/*
+ * Makes an allocation of 1 << @order pages as many of one page each, with a reference each. Compound ones,
+ * those with more than one reference, and what is not an allocation of this order, are refused with a log
+ * line. Any context.
+ */
+DK_PUBLIC void split_page(struct page *page, unsigned order);
+
+/* Compound pages are allocations of several pages with __GFP_COMP. The first page of the one that holds
+ * @page, or @page itself. Any context. */
+DK_PUBLIC struct page *compound_head(const struct page *page);
+/* The order of the compound page that starts with @page; 0: none does. */
+DK_PUBLIC unsigned compound_order(const struct page *page);
+static inline unsigned long compound_nr(const struct page *page)
+{
+    return 1ul << compound_order(page);
+}
+static inline size_t page_size(const struct page *page)
+{
+    return PAGE_SIZE << compound_order(page);
+}
+/* Whether a compound page starts with @page; goes on with it; one of both. */
+static inline bool PageHead(const struct page *page)
+{
+    return compound_order(page) != 0;
+}
+static inline bool PageTail(const struct page *page)
+{
+    return compound_head(page) != page;
+}
+static inline bool PageCompound(const struct page *page)
+{
+    return PageHead(page) || PageTail(page);
+}
 
 /* The physical address of @page. Any context; lock-free. (phys_addr_t)-1 for something that is not a page. */
 DK_PUBLIC phys_addr_t page_to_phys(const struct page *page);

@@ -4,6 +4,7 @@
 #define DMAKIT_LINUX_GFP_H
 
 #include <dmakit/gfp.h>
+#include <dmakit/migrate.h>
 #include <dmakit/page.h>
 
 #endif

@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-static size_t page_count(size_t size)
+static size_t pages_for(size_t size)
 {
     return (size >> PAGE_SHIFT) + ((size & (PAGE_SIZE - 1)) != 0);
 }
@@ -129,7 +129,7 @@ static void *take_atomic(struct device *dev, size_t size, dma_addr_t *dma)
 
     if (!page)
         return NULL;
-    if (reachable(dev, page_to_phys(page), (u64)page_count(size) << PAGE_SHIFT, dma))
+    if (reachable(dev, page_to_phys(page), (u64)pages_for(size) << PAGE_SHIFT, dma))
         return cpu;
     dk_atomic_pool_give(machine, cpu, size);
     return NULL;
@@ -140,7 +140,7 @@ void *dk_direct_alloc(struct device *dev, size_t size, dma_addr_t *dma, gfp_t gf
     struct dk_machine *machine = dk_device_machine(dev);
     bool uncached = !dev->dma_coherent && machine->cache;
     bool relaxed = attrs & (DMA_ATTR_NON_CONSISTENT | DMA_ATTR_NO_KERNEL_MAPPING);
-    size_t count = page_count(size);
+    size_t count = pages_for(size);
     phys_addr_t phys;
     char *cpu;
 
@@ -197,7 +197,7 @@ void dk_direct_free(struct device *dev, size_t size, void *cpu, dma_addr_t dma, 
 {
     struct dk_machine *machine = dk_device_machine(dev);
     struct dk_memory *memory = NULL;
-    size_t count = page_count(size);
+    size_t count = pages_for(size);
     struct page *page = NULL;
     phys_addr_t phys;
 
@@ -230,7 +230,7 @@ struct page *dk_direct_alloc_pages(struct device *dev, size_t size, dma_addr_t *
                                    enum dma_data_direction direction, gfp_t gfp)
 {
     struct dk_machine *machine = dk_device_machine(dev);
-    size_t count = page_count(size);
+    size_t count = pages_for(size);
     phys_addr_t phys = take_memory(dev, count, gfp);
     char *cpu;
 
@@ -255,7 +255,7 @@ void dk_direct_free_pages(struct device *dev, size_t size, struct page *page, dm
 {
     (void)dma;
     (void)direction;
-    give_memory(dev, page_to_phys(page), page_count(size));
+    give_memory(dev, page_to_phys(page), pages_for(size));
 }
 
 /* The physical address behind what dk_direct_alloc() returned; false when it is nothing of the machine's. */
@@ -305,6 +305,6 @@ int dk_direct_get_sgtable(struct device *dev, struct sg_table *table, void *cpu,
     error = sg_alloc_table(table, 1, GFP_KERNEL);
     if (error)
         return error;
-    sg_set_page(table->sgl, page, (unsigned int)(page_count(size) << PAGE_SHIFT), 0);
+    sg_set_page(table->sgl, page, (unsigned int)(pages_for(size) << PAGE_SHIFT), 0);
     return 0;
 }

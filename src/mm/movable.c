@@ -64,7 +64,7 @@ void dk_movable_finish(struct dk_movable_state *state)
 static void enter(struct dk_memory *memory, struct dk_place *place, struct page *page)
 {
     pthread_mutex_lock(&memory->pages_lock);
-    dk_page_set_flags(page, dk_page_flags(page) | DK_PAGE_MOVABLE);
+    dk_page_set_flags(page, dk_page_flags(page) | DK_PAGE_SHOWN);
     page->private_data = (unsigned long)(uintptr_t)place;
     pthread_mutex_unlock(&memory->pages_lock);
     place->page = page;
@@ -74,7 +74,7 @@ static void enter(struct dk_memory *memory, struct dk_place *place, struct page 
 static void leave(struct dk_memory *memory, struct page *page)
 {
     pthread_mutex_lock(&memory->pages_lock);
-    dk_page_set_flags(page, dk_page_flags(page) & ~DK_PAGE_MOVABLE);
+    dk_page_set_flags(page, dk_page_flags(page) & ~DK_PAGE_SHOWN);
     page->private_data = 0;
     pthread_mutex_unlock(&memory->pages_lock);
 }
@@ -86,7 +86,7 @@ static int find_place(struct dk_memory *memory, const struct page *page, struct 
     int error = -EINVAL;
 
     pthread_mutex_lock(&memory->pages_lock);
-    if (dk_page_flags(page) & DK_PAGE_MOVABLE) {
+    if (dk_page_flags(page) & DK_PAGE_SHOWN) {
         *place = (struct dk_place *)(uintptr_t)page->private_data;
         error = __atomic_load_n(&page->count, __ATOMIC_ACQUIRE) == 1 ? 0 : -EBUSY;
     }

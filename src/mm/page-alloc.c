@@ -291,6 +291,8 @@ static struct page *take_marked(struct dk_memory *memory, gfp_t gfp, u64 count, 
     };
     choose_zones(memory, &want, all_zones);
     want.list = choose_list(memory, &want);
+    if (gfp & __GFP_COMP && count > 1)
+        want.flags |= DK_PAGE_COMPOUND;
     page = take(memory, &want, &tries);
     if (!page)
         log_failure(&want, lowest, highest, &tries);

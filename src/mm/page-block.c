@@ -26,8 +26,7 @@ enum migratetype dk_block_whole_type(struct dk_memory *memory, u64 pfn)
     return type == MIGRATE_UNMOVABLE ? MIGRATE_MOVABLE : type;
 }
 
-/* The end of the block that holds @pfn, or of its section if that is not mapped; @end if that comes first. */
-static u64 next_block(struct dk_memory *memory, u64 pfn, u64 end)
+u64 dk_block_end(struct dk_memory *memory, u64 pfn, u64 end)
 {
     u64 size = word_of(memory, pfn) ? DK_BLOCK_PAGES : DK_SECTION_PAGES, next = (pfn & ~(size - 1)) + size;
 
@@ -36,17 +35,17 @@ static u64 next_block(struct dk_memory *memory, u64 pfn, u64 end)
 
 u64 dk_blocks_alike(struct dk_memory *memory, u64 start, u64 end, enum migratetype *type)
 {
-    u64 until = next_block(memory, start, end);
+    u64 until = dk_block_end(memory, start, end);
 
     *type = dk_block_whole_type(memory, start);
     while (until < end && dk_block_whole_type(memory, until) == *type)
-        until = next_block(memory, until, end);
+        until = dk_block_end(memory, until, end);
     return until;
 }
 
 void dk_blocks_use(struct dk_memory *memory, u64 start, u64 end, enum migratetype type)
 {
-    for (; start < end; start = next_block(memory, start, end)) {
+    for (; start < end; start = dk_block_end(memory, start, end)) {
         u8 *word = word_of(memory, start);
 
         if (word && (*word & ~DK_BLOCK_ISOLATED) != MIGRATE_CMA)
@@ -60,7 +59,7 @@ u64 dk_block_step(struct dk_memory *memory, u64 pfn, struct page **free)
 
     *free = NULL;
     if (!page)
-        return next_block(memory, pfn, ~0ull) - pfn;
+        return dk_block_end(memory, pfn, ~0ull) - pfn;
     if (dk_page_flags(page) == DK_PAGE_FREE) {
         *free = page;
         return (u64)1 << page->order;
@@ -91,18 +90,28 @@ u64 dk_block_alike_pages(struct dk_memory *memory, const struct dk_zone *zone, u
 
 /* ---- Types for good, and isolation ---- */
 
-/* Makes [*start, *end) whole blocks, within their zone. */
+/* Makes [*start, *end) whole blocks; returns the zone, which has the whole of each but the first and last. */
 static struct dk_zone *widen(struct dk_memory *memory, u64 *start, u64 *end)
 {
     struct dk_zone *zone = dk_zone_of(memory, *start);
 
     *start &= ~(DK_BLOCK_PAGES - 1);
     *end = (*end + DK_BLOCK_PAGES - 1) & ~(DK_BLOCK_PAGES - 1);
-    if (*start < zone->start)
-        *start = zone->start;
-    if (*end > zone->end)
-        *end = zone->end;
     return zone;
+}
+
+/* Sorts the free pages of the blocks [start, end). The first and the last may belong to two zones. */
+static void sort(struct dk_memory *memory, u64 start, u64 end)
+{
+    unsigned i;
+
+    for (i = 0; i < DK_ZONE_COUNT; i++) {
+        struct dk_zone *zone = &memory->zones[i];
+        u64 low = start > zone->start ? start : zone->start, high = end < zone->end ? end : zone->end;
+
+        if (low < high)
+            dk_buddy_sort(memory, zone, low, high);
+    }
 }
 
 /* Maps the sections of [start, end) that hold RAM, so that their blocks have types; false: out of memory. */
@@ -131,14 +140,14 @@ int dk_blocks_set_type(struct dk_memory *memory, u64 start, u64 end, enum migrat
 
     if (!map_sections(memory, start, end) || !dk_extents_grow(zone, 2))
         return -ENOMEM;
-    for (pfn = start; pfn < end; pfn = next_block(memory, pfn, end)) {
+    for (pfn = start; pfn < end; pfn = dk_block_end(memory, pfn, end)) {
         u8 *word = word_of(memory, pfn);
 
         if (word)
             *word = (u8)((*word & DK_BLOCK_ISOLATED) | type);
     }
     dk_page_lists_close(memory);
-    dk_buddy_sort(memory, zone, start, end);
+    sort(memory, start, end);
     dk_page_lists_open(memory);
     return 0;
 }
@@ -148,20 +157,20 @@ int dk_blocks_isolate(struct dk_memory *memory, u64 start, u64 end)
     struct dk_zone *zone = widen(memory, &start, &end);
     u64 pfn;
 
-    for (pfn = start; pfn < end; pfn = next_block(memory, pfn, end)) {
+    for (pfn = start; pfn < end; pfn = dk_block_end(memory, pfn, end)) {
         if (dk_block_type(memory, pfn) == MIGRATE_ISOLATE)
             return -EBUSY;
     }
     if (!map_sections(memory, start, end) || !dk_extents_grow(zone, 4))
         return -ENOMEM;
-    for (pfn = start; pfn < end; pfn = next_block(memory, pfn, end)) {
+    for (pfn = start; pfn < end; pfn = dk_block_end(memory, pfn, end)) {
         u8 *word = word_of(memory, pfn);
 
         if (word)
             *word |= DK_BLOCK_ISOLATED;
     }
     dk_page_lists_close(memory);
-    dk_buddy_sort(memory, zone, start, end);
+    sort(memory, start, end);
     zone->promised += 2;
     return 0;
 }
@@ -171,13 +180,13 @@ void dk_blocks_rejoin(struct dk_memory *memory, u64 start, u64 end)
     struct dk_zone *zone = widen(memory, &start, &end);
     u64 pfn;
 
-    for (pfn = start; pfn < end; pfn = next_block(memory, pfn, end)) {
+    for (pfn = start; pfn < end; pfn = dk_block_end(memory, pfn, end)) {
         u8 *word = word_of(memory, pfn);
 
         if (word)
             *word &= (u8)~DK_BLOCK_ISOLATED;
     }
     zone->promised -= 2;
-    dk_buddy_sort(memory, zone, start, end);
+    sort(memory, start, end);
     dk_page_lists_open(memory);
 }

@@ -13,6 +13,21 @@ struct page *alloc_pages(gfp_t gfp, unsigned order)
     return memory ? dk_pages_allocate(memory, gfp, order) : NULL;
 }
 
+unsigned long alloc_pages_bulk(gfp_t gfp, unsigned long count, struct page **pages)
+{
+    struct dk_memory *memory = dk_current_for("alloc_pages_bulk");
+    unsigned long i;
+
+    dk_might_sleep_gfp(memory, gfp, "alloc_pages_bulk");
+    for (i = 0; memory && i < count; i++) {
+        if (!pages[i])
+            pages[i] = dk_pages_allocate(memory, gfp, 0);
+        if (!pages[i])
+            break;
+    }
+    return i;
+}
+
 void __free_pages(struct page *page, unsigned order)
 {
     struct dk_memory *memory;

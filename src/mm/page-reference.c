@@ -5,11 +5,7 @@
 #include "base/log.h"
 #include "mm/page-lists.h"
 
-/*
- * The first page of the allocation that holds the page of @pfn; NULL: it is not allocated. Pages inside a
- * block find it because blocks are aligned to their size. Under pages_lock.
- */
-static struct page *head_of(struct dk_memory *memory, u64 pfn, u64 *head_pfn)
+struct page *dk_page_head(struct dk_memory *memory, u64 pfn, u64 *head_pfn)
 {
     unsigned order;
 
@@ -31,7 +27,7 @@ static bool lower(struct page *page)
     return __atomic_sub_fetch(&page->count, 1, __ATOMIC_ACQ_REL);
 }
 
-/* One reference more, if there is one. */
+/* One reference more, if there is one already. */
 static bool raise(struct page *page)
 {
     u32 count = __atomic_load_n(&page->count, __ATOMIC_RELAXED);
@@ -56,8 +52,7 @@ static void free_block(struct dk_memory *memory, struct page *page, u64 pfn)
         pthread_cond_broadcast(&memory->freed);
 }
 
-/* Drops one reference, and with the last one the allocation. Under pages_lock. */
-static void drop(struct dk_memory *memory, struct page *page, u64 pfn)
+void dk_page_drop(struct dk_memory *memory, struct page *page, u64 pfn)
 {
     if (lower(page))
         return;
@@ -81,7 +76,7 @@ static bool give_fast(struct dk_memory *memory, struct page *page, u64 pfn, size
     u32 one = 1;
 
     if (memory->seed || dk_zone_tight(zone) || count >= 1u << DK_LIST_ORDERS || (count & (count - 1)) ||
-        dk_page_flags(page) != (DK_PAGE_USED | flags) || flags & DK_PAGE_CMA ||
+        (dk_page_flags(page) & ~DK_PAGE_COMPOUND) != (DK_PAGE_USED | flags) || flags & DK_PAGE_CMA ||
         !dk_page_lists_here(memory->lists) || __atomic_load_n(&page->run, __ATOMIC_RELAXED) != count)
         return false;
     if (!__atomic_compare_exchange_n(&page->count, &one, 0, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
@@ -119,7 +114,7 @@ bool dk_pages_give_marked(struct dk_memory *memory, struct page *page, size_t co
     else if (page->run != count)
         wrong = "was allocated with another number of pages";
     else
-        drop(memory, page, pfn);
+        dk_page_drop(memory, page, pfn);
     pthread_mutex_unlock(&memory->pages_lock);
     if (wrong)
         dk_log(DK_LOG_WARNING, "%s: the page at 0x%llx %s", call, (phys_addr_t)pfn << PAGE_SHIFT, wrong);
@@ -141,7 +136,7 @@ void get_page(struct page *page)
 
     if (dk_page_find(page, &memory, &pfn)) {
         pthread_mutex_lock(&memory->pages_lock);
-        head = head_of(memory, pfn, &pfn);
+        head = dk_page_head(memory, pfn, &pfn);
         if (head && !raise(head))
             head = NULL;
         pthread_mutex_unlock(&memory->pages_lock);
@@ -160,7 +155,7 @@ void put_page(struct page *page)
 
     if (dk_page_find(page, &memory, &pfn)) {
         pthread_mutex_lock(&memory->pages_lock);
-        head = head_of(memory, pfn, &pfn);
+        head = dk_page_head(memory, pfn, &pfn);
         count = head ? __atomic_load_n(&head->count, __ATOMIC_RELAXED) : 0;
         flags = head ? dk_page_flags(head) : 0;
         /* The owner's own reference is not the caller's to drop. */
@@ -168,10 +163,103 @@ void put_page(struct page *page)
         if (!count)
             head = NULL;
         else if (!owned)
-            drop(memory, head, pfn);
+            dk_page_drop(memory, head, pfn);
         pthread_mutex_unlock(&memory->pages_lock);
     }
     if (!head || owned)
         dk_log(DK_LOG_WARNING, "put_page: %p %s", (void *)page,
                owned ? "has no reference but its allocator's" : "is not an allocated page");
+}
+
+bool get_page_unless_zero(struct page *page)
+{
+    struct dk_memory *memory;
+    struct page *head;
+    bool raised;
+    u64 pfn;
+
+    if (!dk_page_find(page, &memory, &pfn))
+        return false;
+    pthread_mutex_lock(&memory->pages_lock);
+    head = dk_page_head(memory, pfn, &pfn);
+    raised = head && raise(head);
+    pthread_mutex_unlock(&memory->pages_lock);
+    return raised;
+}
+
+/* ---- Compound pages, and splitting ---- */
+
+void dk_page_single(struct page *page, u8 type)
+{
+    page->order = 0;
+    page->run = 1;
+    page->type = type;
+    page->private_data = 0;
+    __atomic_store_n(&page->count, 1, __ATOMIC_RELAXED);
+    dk_page_set_flags(page, DK_PAGE_USED);
+}
+
+/* The first page of the compound page that holds @page; @page itself when none does. */
+static const struct page *compound_of(const struct page *page)
+{
+    const struct page *head = NULL;
+    struct dk_memory *memory;
+    u64 pfn;
+
+    if (!dk_page_find(page, &memory, &pfn))
+        return page;
+    pthread_mutex_lock(&memory->pages_lock);
+    head = dk_page_head(memory, pfn, &pfn);
+    if (head && !(dk_page_flags(head) & DK_PAGE_COMPOUND))
+        head = NULL;
+    pthread_mutex_unlock(&memory->pages_lock);
+    return head ? head : page;
+}
+
+struct page *compound_head(const struct page *page)
+{
+    return (struct page *)(uintptr_t)compound_of(page);
+}
+
+static bool is_used(const struct page *page, u32 flags)
+{
+    struct dk_memory *memory;
+    u64 pfn;
+
+    return dk_page_find(page, &memory, &pfn) && (dk_page_flags(page) & flags) == flags;
+}
+
+unsigned compound_order(const struct page *page)
+{
+    return is_used(page, DK_PAGE_USED | DK_PAGE_COMPOUND) ? page->order : 0;
+}
+
+int page_count(const struct page *page)
+{
+    page = compound_of(page);
+    return is_used(page, DK_PAGE_USED) ? (int)__atomic_load_n(&page->count, __ATOMIC_ACQUIRE) : 0;
+}
+
+void split_page(struct page *page, unsigned order)
+{
+    const char *wrong = NULL;
+    struct dk_memory *memory;
+    u64 pfn, i;
+
+    if (!dk_page_find(page, &memory, &pfn)) {
+        dk_log(DK_LOG_WARNING, "split_page: %p is not a page", (void *)page);
+        return;
+    }
+    pthread_mutex_lock(&memory->pages_lock);
+    if (order > MAX_PAGE_ORDER || !(dk_page_flags(page) & DK_PAGE_USED) || page->run != (u32)1 << order)
+        wrong = "is not an allocation of this order";
+    else if (dk_page_flags(page) != DK_PAGE_USED)
+        wrong = "is compound, movable, or belongs to another allocator";
+    else if (__atomic_load_n(&page->count, __ATOMIC_RELAXED) != 1)
+        wrong = "has other references";
+    for (i = 0; !wrong && i < (u64)1 << order; i++)
+        dk_page_single(&page[i], page->type);
+    pthread_mutex_unlock(&memory->pages_lock);
+    if (wrong)
+        dk_log(DK_LOG_WARNING, "split_page: the page at 0x%llx %s", (phys_addr_t)pfn << PAGE_SHIFT, wrong);
 }

@@ -98,18 +98,22 @@ struct dk_zone {
 };
 
 /* struct page's flags, of the first page of a block. */
-#define DK_PAGE_FREE 0x1u      /* in a zone's list */
-#define DK_PAGE_USED 0x2u      /* allocated */
-#define DK_PAGE_LARGE 0x4u     /* a kmalloc() of its own pages */
-#define DK_PAGE_SLAB 0x8u      /* a slab's */
-#define DK_PAGE_VMALLOC 0x10u  /* a vmalloc() area's */
-#define DK_PAGE_CMA 0x20u      /* cma_alloc()'s */
-#define DK_PAGE_GIVEN 0x40u    /* cma_release() came, but references are left */
-#define DK_PAGE_LISTED 0x80u   /* free, in a thread's list (page-lists.h), and nothing else is set */
-#define DK_PAGE_MOVABLE 0x100u /* a movable mapping's, which private_data leads to */
-#define DK_PAGE_KEPT 0x200u    /* the first page of a run that a thread keeps for its next cma_alloc() */
+#define DK_PAGE_FREE 0x1u       /* in a zone's list */
+#define DK_PAGE_USED 0x2u       /* allocated */
+#define DK_PAGE_LARGE 0x4u      /* a kmalloc() of its own pages */
+#define DK_PAGE_SLAB 0x8u       /* a slab's */
+#define DK_PAGE_VMALLOC 0x10u   /* a vmalloc() area's */
+#define DK_PAGE_CMA 0x20u       /* cma_alloc()'s */
+#define DK_PAGE_GIVEN 0x40u     /* cma_release() came, but references are left */
+#define DK_PAGE_LISTED 0x80u    /* free, in a thread's list (page-lists.h), and nothing else is set */
+#define DK_PAGE_COMPOUND 0x100u /* allocated with __GFP_COMP, of several pages */
+#define DK_PAGE_MOVABLE 0x200u  /* its owner can move it, with page->movable */
+#define DK_PAGE_ISOLATED 0x400u /* about to be moved */
+#define DK_PAGE_LOCKED 0x800u   /* lock_page() */
+#define DK_PAGE_KEPT 0x1000u    /* the first page of a run that a thread keeps for its next cma_alloc() */
+#define DK_PAGE_SHOWN 0x2000u   /* movable memory's (movable.c), which private_data leads to */
 /* Somebody's, so that __free_pages() must not touch it. */
-#define DK_PAGE_OWNED (DK_PAGE_LARGE | DK_PAGE_SLAB | DK_PAGE_VMALLOC | DK_PAGE_CMA | DK_PAGE_MOVABLE)
+#define DK_PAGE_OWNED (DK_PAGE_LARGE | DK_PAGE_SLAB | DK_PAGE_VMALLOC | DK_PAGE_CMA | DK_PAGE_SHOWN)
 
 /*
  * Pages in threads' lists, and the first page of a contiguous area's run, change without pages_lock: flags,
@@ -196,6 +200,8 @@ void dk_buddy_sort(struct dk_memory *memory, struct dk_zone *zone, u64 start, u6
 enum migratetype dk_block_type(struct dk_memory *memory, u64 pfn);
 /* The same for a block that is wholly free. */
 enum migratetype dk_block_whole_type(struct dk_memory *memory, u64 pfn);
+/* The end of the block that holds @pfn, or of its section if that is not mapped; @end if that comes first. */
+u64 dk_block_end(struct dk_memory *memory, u64 pfn, u64 end);
 /* How far from @start, up to @end, whole free blocks are of one type, which is *type. */
 u64 dk_blocks_alike(struct dk_memory *memory, u64 start, u64 end, enum migratetype *type);
 /* The blocks of [start, end) are broken for @type, or with MIGRATE_MOVABLE whole again; those of contiguous
@@ -241,6 +247,21 @@ struct page *dk_pages_take_marked(struct dk_memory *memory, gfp_t gfp, size_t co
  * that. */
 bool dk_pages_give_marked(struct dk_memory *memory, struct page *page, size_t count, unsigned flags,
                           const char *call);
+/* The first page of the allocation that holds the page of @pfn, and its pfn; NULL: it is not allocated. Under
+ * pages_lock. */
+struct page *dk_page_head(struct dk_memory *memory, u64 pfn, u64 *head_pfn);
+/* Makes @page an allocation of one page. Under pages_lock. */
+void dk_page_single(struct page *page, u8 type);
+/* Drops a reference of the allocation that starts at @pfn, the last one with all of it. Under pages_lock. */
+void dk_page_drop(struct dk_memory *memory, struct page *page, u64 pfn);
+/*
+ * Moves the page of @pfn, which is movable and has one reference, elsewhere; not under pages_lock. 0;
+ * -EAGAIN: it is not as it was, or its owner cannot just now; -EBUSY: its owner gave up; -ENOMEM: there is no
+ * page for its contents.
+ */
+int dk_page_migrate(struct dk_memory *memory, u64 pfn, gfp_t gfp);
+/* alloc_contig_range() on a named memory. */
+int dk_contig_take(struct dk_memory *memory, u64 start, u64 end, enum migratetype type, gfp_t gfp);
 /* Clears the CPU's view of @count pages from @pfn. */
 void dk_pages_clear(struct dk_memory *memory, u64 pfn, u64 count);
 /* The last reference to pages of a contiguous area went after cma_release(): cma.c's. Under pages_lock, and

@@ -8,6 +8,8 @@
 
 #include "mm/private.h"
 
+#include <dmakit/migrate.h>
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -183,6 +185,25 @@ static u64 free_in_isolation(void)
     return pages;
 }
 
+/* A given range: had when the model says that all of it is free, in one zone, and nothing of its blocks is
+ * isolated or lent. */
+static void take_given(struct dk_memory *memory)
+{
+    u64 start = BASE_PFN + draw(SPAN), count = draw(6) ? draw(30) + 1 : draw(3000) + 1, i;
+    bool good = zone_of(start) == zone_of(start + count - 1) && start + count <= BASE_PFN + SPAN;
+    int error;
+
+    for (i = start; good && i < start + count; i++)
+        good = model[i - BASE_PFN] == FREE && open_to(i, false);
+    error = dk_contig_take(memory, start, start + count, MIGRATE_MOVABLE, GFP_KERNEL | __GFP_NOWARN);
+    if (!error != good)
+        fail_msg("0x%llx + 0x%llx: %d", start, count, error);
+    if (error)
+        return;
+    assert_int_equal(dk_memory_free_pages(memory), free_now - count - free_in_isolation());
+    free_contig_range((unsigned long)start, (unsigned long)count);
+}
+
 static void give(struct dk_memory *memory)
 {
     unsigned which = (unsigned)draw(live_count);
@@ -242,6 +263,8 @@ static void run(u64 seed, u64 fragmentation, unsigned operations)
             allocate_block(memory);
         else
             take_range(memory);
+        if (draw(50) == 0)
+            take_given(memory);
         if (draw(200) == 0)
             isolate(memory, draw(BLOCKS));
         if (i % 64 == 0)
