@@ -2,8 +2,8 @@
 /*
  * What the files of this room share about a machine's memory.
  *
- * Lock order: slab_lock or vmalloc_lock, then pages_lock, then an area's lock, then section_lock. Physical
- * addresses in the page allocator are page frame numbers; ends are exclusive.
+ * Lock order: regions_lock, slab_lock or vmalloc_lock, then pages_lock, then an area's lock, then
+ * section_lock. Physical addresses in the page allocator are page frame numbers; ends are exclusive.
  */
 #ifndef DK_MM_PRIVATE_H
 #define DK_MM_PRIVATE_H
@@ -201,6 +201,10 @@ struct dk_memory {
     struct dk_zone zones[DK_ZONE_COUNT];
     u64 allocations;        /* counts them, for the seed */
     struct list_head areas; /* contiguous ones; guarded by pages_lock */
+
+    pthread_mutex_t regions_lock; /* guards the next two, and is held in allocators' calls */
+    struct list_head regions;     /* cma-regions.c's */
+    struct list_head allocators;
 
     struct dk_slab_state *slab;
     struct dk_vmalloc_state *vmalloc;
