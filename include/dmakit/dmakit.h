@@ -8,6 +8,7 @@
 #include <dmakit/barrier.h>
 #include <dmakit/board.h>
 #include <dmakit/check.h>
+#include <dmakit/cma-regions.h>
 #include <dmakit/cma.h>
 #include <dmakit/coherent-remap.h>
 #include <dmakit/completion.h>

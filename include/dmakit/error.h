@@ -37,6 +37,11 @@ static inline bool IS_ERR(const void *pointer)
     return (uintptr_t)pointer >= (uintptr_t)-MAX_ERRNO;
 }
 
+/* Whether the integer @value, an address of any width, carries a negative errno. Evaluates it twice. */
+#define IS_ERR_VALUE(value)                                                  \
+    (sizeof(value) > sizeof(unsigned long) ? (u64)(value) >= (u64)-MAX_ERRNO \
+                                           : (unsigned long)(value) >= (unsigned long)-MAX_ERRNO)
+
 /* Whether @pointer is NULL or an error pointer. */
 static inline bool IS_ERR_OR_NULL(const void *pointer)
 {

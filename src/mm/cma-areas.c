@@ -16,6 +16,7 @@ struct cma_request {
     phys_addr_t base, limit;
     u64 size, alignment; /* bytes */
     bool fixed;
+    struct page *pages; /* of dk_pages_take(); NULL: the memory is reserved */
 };
 
 /* Fills in what was left to the callee. False: the request contradicts itself. */
@@ -54,34 +55,31 @@ static bool is_kept_away(const struct dk_memory *memory, phys_addr_t base, phys_
 /* 0 or -errno, and where the memory is. */
 static int take_memory(struct dk_memory *memory, struct cma_request *request)
 {
-    struct page *pages;
+    size_t count = (size_t)(request->size >> PAGE_SHIFT);
+    gfp_t gfp = GFP_KERNEL | __GFP_NOWARN;
 
     if (!request->fixed) {
-        pages = dk_pages_take(memory, GFP_KERNEL | __GFP_NOWARN, (size_t)(request->size >> PAGE_SHIFT),
-                              (size_t)(request->alignment >> PAGE_SHIFT), request->base, request->limit - 1);
-        if (pages)
-            request->base = page_to_phys(pages);
-        return pages ? 0 : -ENOMEM;
+        request->pages = dk_pages_take(memory, gfp, count, (size_t)(request->alignment >> PAGE_SHIFT),
+                                       request->base, request->limit - 1);
+        if (!request->pages)
+            return -ENOMEM;
+        request->base = page_to_phys(request->pages);
+        return 0;
     }
     if (!dk_memory_is_ram(memory, request->base, request->size))
         return -EINVAL;
     if (is_kept_away(memory, request->base, request->base + request->size))
         return -EBUSY;
-    return dk_memory_reserve(memory, request->base, request->size, true);
-}
-
-/* After an area could not be made of it. What was reserved stays so. */
-static void give_memory(struct dk_memory *memory, const struct cma_request *request)
-{
-    if (!request->fixed)
-        dk_pages_give(memory, dk_page_get(memory, request->base >> PAGE_SHIFT),
-                      (size_t)(request->size >> PAGE_SHIFT));
+    /* The page allocator has no runs over the ends of zones. */
+    request->pages =
+        dk_pages_take(memory, gfp | __GFP_HIGH, count, 1, request->base, request->base + (request->size - 1));
+    return request->pages ? 0 : dk_memory_reserve(memory, request->base, request->size, true);
 }
 
 struct cma *dk_cma_declare_in(struct dk_memory *memory, phys_addr_t base, phys_addr_t size, phys_addr_t limit,
                               phys_addr_t alignment, unsigned order_per_bit, bool fixed, const char *name)
 {
-    struct cma_request request = { base, limit, size, alignment, fixed };
+    struct cma_request request = { base, limit, size, alignment, fixed, NULL };
     size_t areas = dk_cma_list(memory, NULL, 0);
     char own_name[16];
     struct cma *cma;
@@ -100,7 +98,8 @@ struct cma *dk_cma_declare_in(struct dk_memory *memory, phys_addr_t base, phys_a
     if (!IS_ERR(cma))
         return cma;
     error = (int)PTR_ERR(cma);
-    give_memory(memory, &request);
+    if (request.pages)
+        dk_pages_give(memory, request.pages, (size_t)(request.size >> PAGE_SHIFT));
 
 refuse:
     dk_log(DK_LOG_ERROR, "contiguous area %s: 0x%llx bytes %s 0x%llx below 0x%llx: %s", name ? name : "",

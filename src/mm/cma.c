@@ -328,6 +328,30 @@ struct page *cma_alloc(struct cma *cma, unsigned long count, unsigned int align,
     return page;
 }
 
+bool dk_cma_take_at(struct cma *cma, u64 pfn, u64 count)
+{
+    u64 units = units_of(cma, count), first = pfn >> cma->order_per_bit, at;
+    struct page *page = NULL;
+
+    if (!count || pfn < cma->start || pfn >= cma->end || count > cma->end - pfn)
+        return false;
+    pthread_mutex_lock(&cma->lock);
+    if (dk_free_runs_find(cma->runs, units, 0, first, first + units, &at))
+        page = page_at(cma, pfn);
+    if (page) {
+        dk_free_runs_take(cma->runs, first, units);
+        mark_used(page, (unsigned long)count);
+    }
+    pthread_mutex_unlock(&cma->lock);
+    return page;
+}
+
+void dk_cma_keep_nothing(struct cma *cma)
+{
+    cma->cache.budget = 0;
+    dk_cma_cache_enter_phase(&cma->cache, DK_CMA_DRAINED);
+}
+
 /* ---- Release ---- */
 
 /* The last reference went. Under pages_lock. */
@@ -620,6 +644,17 @@ void dk_cma_destroy(struct cma *cma)
         pthread_mutex_unlock(&memory->pages_lock);
     }
     release(cma);
+}
+
+void dk_cma_undeclare(struct cma *cma)
+{
+    struct dk_memory *memory = cma->memory;
+    struct page *first = cma->whole_run ? dk_page_mapped(memory, cma->start) : NULL;
+    u32 count = cma->whole_run;
+
+    dk_cma_destroy(cma);
+    if (first)
+        dk_pages_give(memory, first, count);
 }
 
 void dk_cma_finish(struct dk_memory *memory)

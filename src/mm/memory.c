@@ -211,6 +211,7 @@ static void release(struct dk_memory *memory)
         map = previous;
     }
     pthread_cond_destroy(&memory->freed);
+    pthread_mutex_destroy(&memory->regions_lock);
     pthread_mutex_destroy(&memory->pages_lock);
     pthread_mutex_destroy(&memory->section_lock);
     dk_release(memory);
@@ -272,6 +273,9 @@ struct dk_memory *dk_memory_create(const struct dk_memory_config *config)
     memory->dram_fd = -1;
     INIT_LIST_HEAD(&memory->slots);
     INIT_LIST_HEAD(&memory->areas);
+    INIT_LIST_HEAD(&memory->regions);
+    INIT_LIST_HEAD(&memory->allocators);
+    pthread_mutex_init(&memory->regions_lock, NULL);
     pthread_mutex_init(&memory->pages_lock, NULL);
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);

@@ -2,8 +2,9 @@
 /*
  * What the files of this room share about a machine's memory.
  *
- * Lock order: the movable lock, the write stop's, slab_lock or vmalloc_lock, pages_lock, an area's lock,
- * section_lock. Physical addresses in the page allocator are page frame numbers; ends are exclusive.
+ * Lock order: regions_lock or the movable lock, the write stop's, slab_lock or vmalloc_lock, pages_lock, an
+ * area's lock, section_lock. Physical addresses in the page allocator are page frame numbers; ends are
+ * exclusive.
  */
 #ifndef DK_MM_PRIVATE_H
 #define DK_MM_PRIVATE_H
@@ -309,6 +310,10 @@ struct dk_memory {
     unsigned waiting;       /* threads that do; they keep the page lists closed */
     u64 allocations;        /* counts them, for the seed */
     struct list_head areas; /* contiguous ones; guarded by pages_lock */
+
+    pthread_mutex_t regions_lock; /* guards the next two, and is held in allocators' calls */
+    struct list_head regions;     /* cma-regions.c's */
+    struct list_head allocators;
 
     struct dk_slab_state *slab;
     struct dk_vmalloc_state *vmalloc;
