@@ -472,6 +472,20 @@ int dk_pasr_sections_online(struct pasr_die *die, unsigned first, unsigned count
     return set_offline("dk_pasr_sections_online", die, first, count, false);
 }
 
+void dk_memory_drop_controllers(struct dk_memory *memory)
+{
+    struct pasr_die *die;
+    struct dk_pasr *pasr;
+    int error;
+
+    pasr = memory ? dk_pasr_enter_memory(memory, "dk_machine_destroy", &error) : NULL;
+    if (!pasr)
+        return;
+    list_for_each_entry (die, &pasr->dies, link)
+        die->apply_mask = NULL;
+    dk_pasr_leave(pasr);
+}
+
 int dk_pasr_set_controller(struct pasr_die *die, dk_pasr_apply_mask *apply_mask, void *data)
 {
     struct dk_pasr *pasr;

@@ -206,6 +206,38 @@ static void test_late_device(void **state)
     }
 }
 
+/* What a driver maps after it was freed: @bad. Its twin frees what is around it. */
+static void test_maps_what_sleeps(void **state)
+{
+    unsigned bad;
+
+    (void)state;
+    for (bad = 0; bad < 2; bad++) {
+        struct dk_machine *machine = machine_with(COHERENT, NULL, 0, 1);
+        struct device *dev = device_below(machine, "bus", "card");
+        struct page *page = wake_section();
+        struct seen seen = { 0 };
+        dma_addr_t dma;
+
+        dk_check_set_sink(machine, note, &seen);
+        if (bad)
+            __free_pages(page, MAX_PAGE_ORDER);
+        dma = dma_map_page(dev, page, 64, 8192, DMA_TO_DEVICE);
+        assert_int_equal(dma_mapping_error(dev, dma), 0);
+        dma_unmap_page(dev, dma, 8192, DMA_TO_DEVICE);
+        assert_int_equal(seen.count, bad);
+        if (bad) {
+            assert_string_equal(seen.class_name, "access-to-masked-section");
+            assert_string_equal(seen.access, "call");
+            assert_int_equal(seen.length, 8192);
+            assert_true(seen.mapping);
+        } else {
+            __free_pages(page, MAX_PAGE_ORDER);
+        }
+        assert_int_equal(dk_machine_destroy(machine), bad);
+    }
+}
+
 /* An access that begins in memory that is awake and ends in some that sleeps: the first part arrives. */
 static void test_half(void **state)
 {
@@ -350,13 +382,10 @@ static void test_each_allocation_fails(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_start),
-        cmocka_unit_test(test_controller),
-        cmocka_unit_test(test_late_device),
-        cmocka_unit_test(test_half),
-        cmocka_unit_test(test_driver),
-        cmocka_unit_test(test_many),
-        cmocka_unit_test(test_each_allocation_fails),
+        cmocka_unit_test(test_start),       cmocka_unit_test(test_controller),
+        cmocka_unit_test(test_late_device), cmocka_unit_test(test_maps_what_sleeps),
+        cmocka_unit_test(test_half),        cmocka_unit_test(test_driver),
+        cmocka_unit_test(test_many),        cmocka_unit_test(test_each_allocation_fails),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
