@@ -307,6 +307,14 @@ static void test_pairs_of_other_modes(void **state)
     assert_int_equal(pasr_get(DIE + 5 * SECTION, PAGE_SIZE), 0);
     assert_int_equal(first.mask, 0);
     assert_int_equal(second.mask, 0xc0);
+    /* A die that goes is not told of its partners' ends. */
+    assert_int_equal(pasr_put(DIE + 9 * SECTION, 5 * SECTION), 0);
+    assert_int_equal(second.mask, 0xfe);
+    second.calls = 0;
+    assert_int_equal(dk_pasr_die_remove(two), 0);
+    assert_int_equal(second.calls, 0);
+    assert_int_equal(pasr_put(DIE + 5 * SECTION, PAGE_SIZE), 0);
+    assert_int_equal(first.mask, 0xfe);
     unmake(memory, 64 * MIB / PAGE_SIZE);
 }
 
@@ -443,6 +451,9 @@ static void test_controller(void **state)
     die = add(&a);
     assert_ptr_equal(dk_pasr_die_find("die"), die);
     assert_null(dk_pasr_die_find("dye"));
+    assert_null(dk_pasr_die_find(NULL));
+    assert_int_equal(PTR_ERR_OR_ZERO(dk_pasr_die_add(NULL)), -EINVAL);
+    assert_true(logged("no layout"));
     assert_int_equal(pasr_put(DIE, SECTION), 0);
     assert_int_equal(controller.calls, 1);
     assert_int_equal(controller.inside, -EDEADLK);
