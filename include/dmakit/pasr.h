@@ -42,7 +42,8 @@ enum pasr_mode {
  * The memory controller's side: writes the die's mask register. Called with the new mask each time it
  * changes, and never twice in a row with the same one; the register starts as 0. Atomic context, with the
  * allocator's locks held: it must not sleep, and no call of this header or of an allocator works inside
- * (-EDEADLK from those here that return an error; an allocation does not return).
+ * (-EDEADLK from those here that return an error; an allocation does not return). Not called any more once
+ * dk_machine_destroy() has removed the devices.
  */
 typedef void dk_pasr_apply_mask(struct pasr_die *die, u32 mask, void *data);
 

@@ -34,6 +34,33 @@ static void enter_lines(struct dk_checker *checker, const struct device *dev, st
     dk_lock_give(&checker->shadow.lock);
 }
 
+/* Memory that is handed to a device though nobody uses it, and whose refresh is off: freed, or not yet got.
+ */
+static void check_asleep(struct dk_checker *checker, struct device *dev, const char *call,
+                         const struct dk_mapping *mapping, u32 stack)
+{
+    const u64 size = mapping->contiguous ? mapping->contiguous : mapping->size;
+    struct dk_memory *memory = dk_device_machine(dev)->memory;
+    struct dk_report_draft draft;
+    u64 at, run = 0;
+
+    if (mapping->kind > DK_MAPPING_SG)
+        return;
+    for (at = 0; at < size; at += run) {
+        run = size - at;
+        if (dk_pasr_run(memory, mapping->phys + at, &run))
+            break;
+    }
+    if (at >= size)
+        return;
+    dk_draft_begin(&draft, checker, DK_CLASS_ACCESS_TO_MASKED_SECTION, dev, call);
+    dk_draft_what(&draft,
+                  "%llu bytes at 0x%llx were mapped, in memory that nobody uses and whose refresh is off",
+                  run, mapping->phys + at);
+    dk_draft_mapping(&draft, mapping, stack, at, run);
+    dk_report_make(checker, &draft);
+}
+
 void dk_check_mapped(struct device *dev, const char *call, struct dk_mapping *mapping)
 {
     struct dk_checker *checker = dk_checker_of(dev);
@@ -70,6 +97,7 @@ void dk_check_mapped(struct device *dev, const char *call, struct dk_mapping *ma
     dk_lock_give(&mappings->lock);
     if (!record)
         dk_checker_exhausted(checker, "a mapping is not checked");
+    check_asleep(checker, dev, call, mapping, stack);
     if (overlap.found || overlap.overflow)
         dk_overlap_report(checker, dev, call, mapping, &overlap);
 }

@@ -204,6 +204,9 @@ struct pasr_die *dk_memory_add_die(struct dk_memory *memory, const struct dk_pas
 int dk_memory_pair_dies(struct dk_memory *memory, struct pasr_die *die, unsigned section,
                         struct pasr_die *partner, unsigned partner_section);
 
+/* Nobody writes the dies' mask registers from now on: what follows is the memory's end. NULL is fine. */
+void dk_memory_drop_controllers(struct dk_memory *memory);
+
 /*
  * Whether @phys is in a section that sleeps, so that no bus master finds what was stored there. *run, bytes
  * from there on, is cut where that changes. Any context; takes the PASR lock where there are sleeping

@@ -260,14 +260,14 @@ static bool in_callback(struct dk_memory *memory)
 
 struct pasr_die *dk_memory_add_die(struct dk_memory *memory, const struct dk_pasr_layout *layout)
 {
-    const char *wrong = check_layout(layout);
+    const char *wrong = layout ? check_layout(layout) : "there is no layout";
     struct pasr_die *die;
     int error;
 
     if (dk_memory_forked(memory))
         return ERR_PTR(-ENODEV);
     if (wrong) {
-        dk_log(DK_LOG_ERROR, "PASR die %s: %s", layout->name ? layout->name : "", wrong);
+        dk_log(DK_LOG_ERROR, "PASR die %s: %s", layout && layout->name ? layout->name : "", wrong);
         return ERR_PTR(-EINVAL);
     }
     if (in_callback(memory))
@@ -295,30 +295,6 @@ struct pasr_die *dk_pasr_die_add(const struct dk_pasr_layout *layout)
 }
 
 /* ---- One of them ---- */
-
-/* @memory's state with its lock taken, for @die and sections @first to @first + @count - 1 of it. NULL with
- * *error set. */
-static struct dk_pasr *enter_for(struct dk_memory *memory, const char *call, const struct pasr_die *die,
-                                 unsigned first, unsigned count, int *error)
-{
-    struct dk_pasr *pasr = dk_pasr_enter_memory(memory, call, error);
-
-    if (!pasr) {
-        *error = *error ? *error : -EINVAL;
-        return NULL;
-    }
-    if (dk_pasr_has_die(pasr, die) && count && first < die->count && count <= die->count - first)
-        return pasr;
-    dk_pasr_leave(pasr);
-    dk_log(DK_LOG_WARNING, "%s: the current machine has no such die, or the die no such section", call);
-    *error = -EINVAL;
-    return NULL;
-}
-
-static bool is_used(const struct pasr_section *section)
-{
-    return !section->offline && section->unused != section->end - section->base;
-}
 
 static void part(struct dk_pasr *pasr, struct pasr_section *section)
 {
@@ -355,11 +331,11 @@ int dk_pasr_die_remove(struct pasr_die *die)
     unsigned i;
     int error;
 
-    pasr = enter_for(dk_current_for("dk_pasr_die_remove"), "dk_pasr_die_remove", die, 0, 1, &error);
+    pasr = dk_pasr_enter_die(dk_current_for("dk_pasr_die_remove"), "dk_pasr_die_remove", die, 0, 1, &error);
     if (!pasr)
         return error;
     for (i = 0; i < die->count && !error; i++)
-        error = is_used(&die->sections[i]) ? -EBUSY : 0;
+        error = dk_pasr_in_use(&die->sections[i]) ? -EBUSY : 0;
     if (!error) {
         forget_die(pasr, die);
         dk_pasr_settle(pasr);
@@ -381,97 +357,23 @@ struct pasr_die *dk_pasr_die_find(const char *name)
     pasr = dk_pasr_enter("dk_pasr_die_find", &error);
     if (!pasr)
         return NULL;
-    die = find_by_name(pasr, name);
+    die = name ? find_by_name(pasr, name) : NULL;
     dk_pasr_leave(pasr);
     return die;
 }
 
-int dk_memory_pair_dies(struct dk_memory *memory, struct pasr_die *die, unsigned section,
-                        struct pasr_die *partner, unsigned partner_section)
+void dk_memory_drop_controllers(struct dk_memory *memory)
 {
-    struct pasr_section *a, *b;
+    struct pasr_die *die;
     struct dk_pasr *pasr;
     int error;
 
-    pasr = enter_for(memory, "dk_pasr_pair", die, section, 1, &error);
+    pasr = memory ? dk_pasr_enter_memory(memory, "dk_machine_destroy", &error) : NULL;
     if (!pasr)
-        return error;
-    a = &die->sections[section];
-    b = dk_pasr_has_die(pasr, partner) && partner_section < partner->count
-            ? &partner->sections[partner_section]
-            : NULL;
-    if (!b || a == b || a->end - a->base != b->end - b->base) {
-        error = -EINVAL;
-    } else if (a->partner || b->partner) {
-        error = -EBUSY;
-    } else {
-        a->partner = b;
-        b->partner = a;
-        dk_pasr_note(pasr, a);
-        dk_pasr_settle(pasr);
-    }
+        return;
+    list_for_each_entry (die, &pasr->dies, link)
+        die->apply_mask = NULL;
     dk_pasr_leave(pasr);
-    if (error)
-        dk_log(DK_LOG_WARNING, "dk_pasr_pair: %s",
-               error == -EBUSY ? "a section has a partner already" : "no two sections of one size");
-    return error;
-}
-
-int dk_pasr_pair(struct pasr_die *die, unsigned section, struct pasr_die *partner, unsigned partner_section)
-{
-    return dk_memory_pair_dies(dk_current_for("dk_pasr_pair"), die, section, partner, partner_section);
-}
-
-/* Whether the page allocator gives out memory of @section, which it would go on doing. */
-static bool is_allocators(const struct dk_memory *memory, const struct pasr_section *section)
-{
-    const struct dk_ram_map *map = dk_ram_map(memory);
-    const struct dk_ram *range = dk_ram_at_or_above(map, section->base);
-
-    for (; range && range < map->ranges + map->count && range->base < section->end; range++) {
-        if (!(range->flags & DK_RAM_RESERVED))
-            return true;
-    }
-    return false;
-}
-
-static int set_offline(const char *call, struct pasr_die *die, unsigned first, unsigned count, bool offline)
-{
-    struct dk_pasr *pasr;
-    unsigned i;
-    int error;
-
-    pasr = enter_for(dk_current_for(call), call, die, first, count, &error);
-    if (!pasr)
-        return error;
-    for (i = first; i < first + count && !error; i++) {
-        if (die->sections[i].offline == offline)
-            error = -EALREADY;
-        else if (offline && (is_used(&die->sections[i]) || is_allocators(pasr->memory, &die->sections[i])))
-            error = -EBUSY;
-    }
-    for (i = first; i < first + count && !error; i++) {
-        die->sections[i].offline = offline;
-        die->sections[i].unused = 0;
-        dk_pasr_note(pasr, &die->sections[i]);
-    }
-    dk_pasr_settle(pasr);
-    for (i = first; i < first + count && !error && !offline; i++)
-        dk_pasr_fill(pasr, &die->sections[i], die->sections[i].base, die->sections[i].end);
-    dk_pasr_leave(pasr);
-    if (error)
-        dk_log(DK_LOG_WARNING, "%s: a section is %s", call, error == -EBUSY ? "in use" : "so already");
-    return error;
-}
-
-int dk_pasr_sections_offline(struct pasr_die *die, unsigned first, unsigned count)
-{
-    return set_offline("dk_pasr_sections_offline", die, first, count, true);
-}
-
-int dk_pasr_sections_online(struct pasr_die *die, unsigned first, unsigned count)
-{
-    return set_offline("dk_pasr_sections_online", die, first, count, false);
 }
 
 int dk_pasr_set_controller(struct pasr_die *die, dk_pasr_apply_mask *apply_mask, void *data)
@@ -479,7 +381,8 @@ int dk_pasr_set_controller(struct pasr_die *die, dk_pasr_apply_mask *apply_mask,
     struct dk_pasr *pasr;
     int error;
 
-    pasr = enter_for(dk_current_for("dk_pasr_set_controller"), "dk_pasr_set_controller", die, 0, 1, &error);
+    pasr = dk_pasr_enter_die(dk_current_for("dk_pasr_set_controller"), "dk_pasr_set_controller", die, 0, 1,
+                             &error);
     if (!pasr)
         return error;
     die->apply_mask = apply_mask;

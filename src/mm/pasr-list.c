@@ -9,33 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 
-int dk_pasr_section_read(struct pasr_die *die, unsigned section, struct dk_pasr_section *state)
-{
-    const struct pasr_section *slot;
-    struct dk_pasr *pasr;
-    int error;
-
-    pasr = dk_pasr_enter("dk_pasr_section_read", &error);
-    if (!pasr)
-        return error ? error : -EINVAL;
-    if (!dk_pasr_has_die(pasr, die) || section >= die->count) {
-        dk_pasr_leave(pasr);
-        return -EINVAL;
-    }
-    slot = &die->sections[section];
-    *state = (struct dk_pasr_section){
-        .base = slot->base,
-        .size = slot->end - slot->base,
-        .unused = slot->unused,
-        .asleep = slot->asleep,
-        .offline = slot->offline,
-        .partner = slot->partner ? slot->partner->die : NULL,
-        .partner_section = slot->partner ? (unsigned)(slot->partner - slot->partner->die->sections) : 0,
-    };
-    dk_pasr_leave(pasr);
-    return 0;
-}
-
 static void add_die(const struct dk_pasr *pasr, const struct pasr_die *die, struct dk_pasr_statistics *sum)
 {
     unsigned i;

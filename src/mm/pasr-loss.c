@@ -212,14 +212,14 @@ static phys_addr_t take_touched(struct dk_pasr *pasr)
     return touched;
 }
 
-void dk_pasr_report_touched(struct dk_pasr *pasr)
+void dk_pasr_report_touched(struct dk_pasr *pasr, const char *call)
 {
     while (__atomic_load_n(&pasr->touched, __ATOMIC_RELAXED)) {
         phys_addr_t phys = take_touched(pasr);
         char what[200];
         const struct dk_finding finding = {
             .class_name = "access-to-masked-section",
-            .call = "pasr_get",
+            .call = call,
             .cpu = phys == DK_PASR_UNTOUCHED ? NULL : dk_memory_cached(pasr->memory, phys),
             .dma = (dma_addr_t)-1,
             .length = PAGE_SIZE,

@@ -38,7 +38,7 @@ struct dk_pasr *dk_pasr_enter_memory(struct dk_memory *memory, const char *call,
 void dk_pasr_leave(struct dk_pasr *pasr)
 {
     pthread_mutex_unlock(&pasr->lock);
-    dk_pasr_report_touched(pasr);
+    dk_pasr_report_touched(pasr, "pasr_get");
 }
 
 size_t dk_pasr_at_or_above(const struct dk_pasr *pasr, phys_addr_t phys)
@@ -65,6 +65,23 @@ bool dk_pasr_has_die(const struct dk_pasr *pasr, const struct pasr_die *die)
             return true;
     }
     return false;
+}
+
+struct dk_pasr *dk_pasr_enter_die(struct dk_memory *memory, const char *call, const struct pasr_die *die,
+                                  unsigned first, unsigned count, int *error)
+{
+    struct dk_pasr *pasr = dk_pasr_enter_memory(memory, call, error);
+
+    if (!pasr) {
+        *error = *error ? *error : -EINVAL;
+        return NULL;
+    }
+    if (dk_pasr_has_die(pasr, die) && count && first < die->count && count <= die->count - first)
+        return pasr;
+    dk_pasr_leave(pasr);
+    dk_log(DK_LOG_WARNING, "%s: the current machine has no such die, or the die no such section", call);
+    *error = -EINVAL;
+    return NULL;
 }
 
 /* ---- A section's pages ---- */

@@ -72,6 +72,10 @@ void dk_pasr_finish(struct dk_pasr *pasr);
 struct dk_pasr *dk_pasr_enter(const char *call, int *error);
 /* The same for @memory; NULL is none. */
 struct dk_pasr *dk_pasr_enter_memory(struct dk_memory *memory, const char *call, int *error);
+/* The same for @die and sections @first to @first + @count - 1 of it: -EINVAL, logged, when there are none
+ * such. */
+struct dk_pasr *dk_pasr_enter_die(struct dk_memory *memory, const char *call, const struct pasr_die *die,
+                                  unsigned first, unsigned count, int *error);
 void dk_pasr_leave(struct dk_pasr *pasr);
 /* The index of the first section that ends above @phys; pasr->count when none does. */
 size_t dk_pasr_at_or_above(const struct dk_pasr *pasr, phys_addr_t phys);
@@ -94,5 +98,8 @@ u32 dk_pasr_choose_mask(enum pasr_mode mode, unsigned count, u32 may);
 void dk_pasr_forget(struct dk_pasr *pasr, struct pasr_section *section);
 void dk_pasr_wake(struct dk_pasr *pasr, struct pasr_section *section);
 void dk_pasr_fill(struct dk_pasr *pasr, struct pasr_section *section, phys_addr_t base, phys_addr_t end);
+
+/* pasr-section.c: whether a page of an online section is in use. */
+bool dk_pasr_in_use(const struct pasr_section *section);
 
 #endif

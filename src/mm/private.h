@@ -340,8 +340,8 @@ struct page *dk_vmalloc_page(struct dk_memory *memory, const void *address);
  */
 void dk_pasr_block_freed(struct dk_pasr *pasr, u64 start, u64 end);
 void dk_pasr_block_taken(struct dk_pasr *pasr, u64 start, u64 end);
-/* Reports memory that the CPU touched while it slept. With no lock of this room held. */
-void dk_pasr_report_touched(struct dk_pasr *pasr);
+/* Reports memory that the CPU touched while it slept, found by @call. With no lock of this room held. */
+void dk_pasr_report_touched(struct dk_pasr *pasr, const char *call);
 
 static inline void dk_block_freed(const struct dk_memory *memory, u64 start, u64 end)
 {
@@ -397,7 +397,7 @@ static inline void dk_memory_taken(const struct dk_memory *memory, phys_addr_t p
     struct dk_pasr *pasr = __atomic_load_n(&memory->pasr, __ATOMIC_ACQUIRE);
 
     if (pasr)
-        dk_pasr_report_touched(pasr);
+        dk_pasr_report_touched(pasr, "alloc_pages");
     if (memory->hooks && memory->hooks->memory_taken)
         memory->hooks->memory_taken(memory->hooks->data, phys, size);
 }

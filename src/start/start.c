@@ -288,6 +288,8 @@ static void finish(struct dk_machine *machine)
 {
     /* What devices left in pools is named while the devices have names. */
     dk_device_remove(machine->root);
+    /* What goes on below is the end of the machine, not news for it. */
+    dk_memory_drop_controllers(machine->memory);
     dk_mapping_finish(machine);
     dk_devices_finish(machine);
     dk_interrupts_finish(machine);

@@ -478,6 +478,7 @@ static const struct {
     { "hostile.dts", "bounce" },
     { "hostile.dts", "coherent", "swiotlb=force" },
     { "sa1111.dts", "narrow" },
+    { "lpddr2-interleaved.dts", "noncoherent" },
 };
 
 static void legal_on(unsigned bus, uint64_t seed, int depth)

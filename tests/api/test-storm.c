@@ -452,8 +452,10 @@ static void storms(const struct dk_board *board, u64 random, unsigned long count
 
 static void storms_on_every_own_board(void **state)
 {
-    static const char *const boards[] = { "hostile.dts", "coherent-pc.dts", "raspberry-pi-4.dts",
-                                          "sa1111.dts",  "mcu-no-mmu.dts",  "arm-soc-iommu.dts" };
+    static const char *const boards[] = { "hostile.dts",           "coherent-pc.dts",
+                                          "raspberry-pi-4.dts",    "sa1111.dts",
+                                          "mcu-no-mmu.dts",        "arm-soc-iommu.dts",
+                                          "lpddr2-interleaved.dts" };
     u64 seed = first_seed();
     unsigned i;
 

@@ -110,3 +110,11 @@ phys_addr_t page_to_phys(const struct page *page)
         return (phys_addr_t)-1;
     return (phys_addr_t)page->private_data;
 }
+
+bool dk_pasr_run(struct dk_memory *memory, phys_addr_t phys, u64 *run)
+{
+    (void)memory;
+    (void)phys;
+    (void)run;
+    return false;
+}

@@ -11,6 +11,8 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 /* RAM begins and ends inside blocks, a zone ends inside one, and a section of the second die is half no RAM.
  */
@@ -64,20 +66,10 @@ static void count_finding(void *data, const struct dk_finding *finding)
 
 static const struct dk_hooks hooks = { .finding = count_finding };
 
-static struct dk_memory *machine(bool two_views, u64 seed)
+static void add_dies(void)
 {
-    const struct dk_memory_range range = { RAM, RAM_PAGES * PAGE_SIZE };
-    struct dk_memory *memory = make(&(struct dk_memory_config){ .ranges = &range,
-                                                                .range_count = 1,
-                                                                .line = 64,
-                                                                .two_views = two_views,
-                                                                .zone_dma_end = DMA_END,
-                                                                .zone_dma32_end = DMA32_END,
-                                                                .seed = seed,
-                                                                .hooks = &hooks });
     unsigned i;
 
-    findings = 0;
     for (i = 0; i < 2; i++) {
         const struct dk_pasr_layout layout = {
             .name = i ? "second" : "first",
@@ -93,6 +85,30 @@ static struct dk_memory *machine(bool two_views, u64 seed)
         dies[i] = dk_pasr_die_add(&layout);
         assert_false(IS_ERR(dies[i]));
     }
+}
+
+/* Without dies yet. */
+static struct dk_memory *bare(bool two_views, u64 seed)
+{
+    const struct dk_memory_range range = { RAM, RAM_PAGES * PAGE_SIZE };
+    struct dk_memory *memory = make(&(struct dk_memory_config){ .ranges = &range,
+                                                                .range_count = 1,
+                                                                .line = 64,
+                                                                .two_views = two_views,
+                                                                .zone_dma_end = DMA_END,
+                                                                .zone_dma32_end = DMA32_END,
+                                                                .seed = seed,
+                                                                .hooks = &hooks });
+
+    findings = 0;
+    return memory;
+}
+
+static struct dk_memory *machine(bool two_views, u64 seed)
+{
+    struct dk_memory *memory = bare(two_views, seed);
+
+    add_dies();
     return memory;
 }
 
@@ -212,6 +228,15 @@ static void test_storm(void **state)
     storm(chosen_seed() + 1, 5, operations);
 }
 
+static unsigned count_bytes(const char *at, u64 size, char value)
+{
+    unsigned count = 0;
+
+    for (; size; size--)
+        count += *at++ == value;
+    return count;
+}
+
 /* Reserved memory is in use, whenever it was reserved. */
 static void test_reserved(void **state)
 {
@@ -227,10 +252,15 @@ static void test_reserved(void **state)
     assert_int_equal(section_of(base + SECTION).unused, 0);
     assert_int_equal(section_of(base + 2 * SECTION).unused, 0);
     check(memory);
-    /* Its owner may say otherwise, and the section goes offline. */
+    /* Its owner may say otherwise, and the section goes offline. It is another's when it comes back. */
+    memset(dk_memory_cached(memory, base + SECTION), 'x', PAGE_SIZE);
     assert_int_equal(pasr_put(base + SECTION, SECTION), 0);
     assert_true(section_of(base + SECTION).asleep);
     assert_int_equal(dk_pasr_sections_offline(dies[0], 6, 1), 0);
+    assert_int_equal(dk_pasr_sections_online(dies[0], 6, 1), 0);
+    assert_false(section_of(base + SECTION).asleep);
+    assert_in_range(count_bytes(dk_memory_cached(memory, base + SECTION), PAGE_SIZE, 'x'), 0, PAGE_SIZE / 16);
+    assert_in_range(count_bytes(dk_memory_cached(memory, base + SECTION), PAGE_SIZE, 0), 0, PAGE_SIZE / 16);
     assert_int_equal(dk_pasr_sections_offline(dies[0], 5, 1), -EBUSY);
     dk_memory_destroy(memory);
     dk_log_set_sink(NULL, NULL);
@@ -240,15 +270,6 @@ static void test_reserved(void **state)
 static struct page *take_section(struct dk_memory *memory, phys_addr_t base)
 {
     return dk_pages_take(memory, 0, SECTION / PAGE_SIZE, 1, base, base + SECTION - 1);
-}
-
-static unsigned count_bytes(const char *at, u64 size, char value)
-{
-    unsigned count = 0;
-
-    for (; size; size--)
-        count += *at++ == value;
-    return count;
 }
 
 static void lose(bool two_views, u64 seed, char *into)
@@ -262,6 +283,7 @@ static void lose(bool two_views, u64 seed, char *into)
     assert_non_null(page);
     memset(cached + 5 * PAGE_SIZE, 'c', PAGE_SIZE);
     memset(dram + 9 * PAGE_SIZE, 'd', PAGE_SIZE);
+    memset(cached + 3000 * PAGE_SIZE, 'e', PAGE_SIZE);
     dk_pages_give(memory, page, SECTION / PAGE_SIZE);
     assert_true(section_of(base).asleep);
     /* The host has its memory back. */
@@ -274,6 +296,8 @@ static void lose(bool two_views, u64 seed, char *into)
     assert_memory_equal(cached + 5 * PAGE_SIZE, dram + 5 * PAGE_SIZE, PAGE_SIZE);
     assert_memory_equal(cached + 9 * PAGE_SIZE, dram + 9 * PAGE_SIZE, PAGE_SIZE);
     assert_in_range(count_bytes(cached + 5 * PAGE_SIZE, PAGE_SIZE, 0), 0, PAGE_SIZE / 16);
+    assert_in_range(count_bytes(cached + 3000 * PAGE_SIZE, PAGE_SIZE, 'e'), 0, PAGE_SIZE / 16);
+    assert_in_range(count_bytes(cached + 3000 * PAGE_SIZE, PAGE_SIZE, 0), 0, PAGE_SIZE / 16);
     /* What a device would have read there is the same. */
     dk_pasr_garbage(memory, base + 5 * PAGE_SIZE + 3, garbage, sizeof(garbage));
     assert_memory_equal(garbage, cached + 5 * PAGE_SIZE + 3, sizeof(garbage));
@@ -333,6 +357,7 @@ static void test_cpu_touches(void **state)
         phys_addr_t base = DIE + 6 * SECTION;
         struct page *page = take_section(memory, base);
         char *late = dk_memory_cached(memory, base) + 7 * PAGE_SIZE, *early = late - PAGE_SIZE;
+        char *fresh = late + 3 * PAGE_SIZE;
 
         reenter = memory;
         *late = *early = 1;
@@ -340,12 +365,13 @@ static void test_cpu_touches(void **state)
             *late = 2;
         dk_pages_give(memory, page, SECTION / PAGE_SIZE);
         if (bad)
-            *late = 2;
+            *late = *fresh = 2;
         page = take_section(memory, base);
         assert_int_equal(findings, bad);
         if (bad)
             assert_non_null(strstr(found, "0x106007000 while its section slept"));
         assert_int_not_equal(*late, 2);
+        assert_int_not_equal(*fresh, 2);
         dk_pages_give(memory, page, SECTION / PAGE_SIZE);
         page = take_section(memory, base);
         assert_int_equal(findings, bad);
@@ -353,6 +379,57 @@ static void test_cpu_touches(void **state)
         reenter = NULL;
         unmake(memory, RAM_PAGES);
     }
+}
+
+/* What was not asleep in between is not lost. */
+static void test_kept_while_awake(void **state)
+{
+    struct dk_memory *memory = machine(false, 0);
+    phys_addr_t base = DIE + 6 * SECTION, block = DK_BLOCK_PAGES * PAGE_SIZE;
+    struct page *page = take_section(memory, base), *held;
+    char *bytes = dk_memory_cached(memory, base);
+
+    (void)state;
+    memset(bytes, 'x', SECTION);
+    dk_pages_give(memory, page, SECTION / PAGE_SIZE);
+    held = dk_pages_take(memory, 0, 1, 1, base + block, base + 2 * block - 1);
+    page = dk_pages_take(memory, 0, 2, 1, base, base + 2 * PAGE_SIZE - 1);
+    memset(bytes, 'w', 2 * PAGE_SIZE);
+    dk_pages_give(memory, page, 2);
+    page = dk_pages_take(memory, 0, 2, 1, base, base + 2 * PAGE_SIZE - 1);
+    assert_int_equal(count_bytes(bytes, 2 * PAGE_SIZE, 'w'), 2 * PAGE_SIZE);
+    dk_pages_give(memory, page, 2);
+    dk_pages_give(memory, held, 1);
+    unmake(memory, RAM_PAGES);
+}
+
+/* A child that fork() made shares the memory, and takes nothing from its parent. */
+static void test_fork(void **state)
+{
+    struct dk_memory *memory = machine(false, 0);
+    phys_addr_t base = DIE + 6 * SECTION;
+    struct page *page = take_section(memory, base);
+    char *bytes = dk_memory_cached(memory, base);
+    pid_t child;
+    int status;
+
+    (void)state;
+    memset(bytes, 'x', PAGE_SIZE);
+    child = fork();
+    assert_true(child >= 0);
+    if (!child) {
+        bool refused = pasr_put(base, SECTION) == -ENODEV &&
+                       IS_ERR(dk_pasr_die_add(
+                           &(struct dk_pasr_layout){ .name = "x", .section_size = SECTION, .sections = 8 }));
+
+        dk_pages_give(memory, page, SECTION / PAGE_SIZE);
+        _exit(refused ? 0 : 1);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    assert_int_equal(count_bytes(bytes, PAGE_SIZE, 'x'), PAGE_SIZE);
+    dk_pages_give(memory, page, SECTION / PAGE_SIZE);
+    unmake(memory, RAM_PAGES);
 }
 
 /* What somebody else said of the allocator's memory does not confuse it. */
@@ -398,16 +475,25 @@ static void test_run(void **state)
         { 12288, 9 * 4096, 8 * 4096, true },
         { 12 * 4096, 1 << 20, 1 << 20, false },
     };
+    u64 run;
     size_t i;
 
     (void)state;
     for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        u64 run = cases[i].size * PAGE_SIZE;
+        run = cases[i].size * PAGE_SIZE;
         bool asleep = dk_pasr_run(memory, DIE + 4 * SECTION + cases[i].from * PAGE_SIZE, &run);
 
         if (asleep != cases[i].asleep || run != cases[i].run * PAGE_SIZE)
             fail_msg("case %zu: %d, %llu pages", i, asleep, run / PAGE_SIZE);
     }
+    /* A die's last section, with nothing behind it. */
+    assert_int_equal(pasr_put(RAM + RAM_PAGES * PAGE_SIZE, 8 * MIB - 3 * PAGE_SIZE), 0);
+    run = 3 * SECTION;
+    assert_true(dk_pasr_run(memory, DIE + 15 * SECTION + PAGE_SIZE, &run));
+    assert_int_equal(run, SECTION - PAGE_SIZE);
+    run = 3 * SECTION;
+    assert_false(dk_pasr_run(memory, DIE + 16 * SECTION, &run));
+    assert_int_equal(run, 3 * SECTION);
     dk_pages_give(memory, page, 1);
     unmake(memory, RAM_PAGES);
 }
@@ -422,7 +508,7 @@ static void test_blocks_in_lists(void **state)
 
     (void)state;
     for (removed = 0; removed < 2; removed++) {
-        struct dk_memory *memory = machine(false, 0);
+        struct dk_memory *memory = removed ? bare(false, 0) : machine(false, 0);
         struct page *pages[2 * BLOCKS], *first = NULL;
         const struct page *page;
         phys_addr_t waiting;
@@ -443,6 +529,8 @@ static void test_blocks_in_lists(void **state)
         list_for_each_entry (page, &memory->zones[DK_ZONE_NORMAL].lists[MIGRATE_MOVABLE][MAX_PAGE_ORDER], lru)
             first = first ? first : (struct page *)(uintptr_t)page;
         assert_non_null(first);
+        if (removed)
+            add_dies();
         check(memory);
         waiting = page_to_phys(first);
         if (removed) {
@@ -581,6 +669,8 @@ int main(void)
         cmocka_unit_test(test_filled_when_got),
         cmocka_unit_test(test_cpu_touches),
         cmocka_unit_test(test_contradicted),
+        cmocka_unit_test(test_kept_while_awake),
+        cmocka_unit_test(test_fork),
         cmocka_unit_test(test_run),
         cmocka_unit_test(test_blocks_in_lists),
         cmocka_unit_test(test_contiguous),

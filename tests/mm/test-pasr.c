@@ -4,6 +4,8 @@
  */
 #include "fixture.h"
 
+#include "mm/pasr.h"
+#include "mm/private.h"
 #include <dmakit/fail.h>
 #include <dmakit/pasr.h>
 #include <stdio.h>
@@ -117,6 +119,7 @@ static void test_modes(void **state)
         assert_int_equal(pasr_get(DIE, 8 * SECTION), 0);
         assert_int_equal(controller.calls, 1);
         assert_int_equal(controller.mask, 0);
+        assert_int_equal(memory->pasr->asleep, 0);
         assert_true(silent());
         unmake(memory, 64 * MIB / PAGE_SIZE);
     }
@@ -281,6 +284,14 @@ static void test_pairs_of_other_modes(void **state)
     b.base = DIE + 8 * SECTION;
     b.name = "other";
     one = add(&a);
+    b.section_size = SECTION / 2;
+    two = add(&b);
+    assert_int_equal(dk_pasr_pair(one, 0, two, 0), -EINVAL);
+    assert_true(logged("of one size"));
+    assert_int_equal(pasr_put(b.base, 4 * SECTION), 0);
+    assert_int_equal(dk_pasr_die_remove(two), 0);
+    second = (struct controller){ 0 };
+    b.section_size = SECTION;
     two = add(&b);
     assert_int_equal(dk_pasr_pair(one, 5, two, 0), 0);
     assert_int_equal(dk_pasr_pair(two, 6, two, 7), 0);
@@ -296,6 +307,14 @@ static void test_pairs_of_other_modes(void **state)
     assert_int_equal(pasr_get(DIE + 5 * SECTION, PAGE_SIZE), 0);
     assert_int_equal(first.mask, 0);
     assert_int_equal(second.mask, 0xc0);
+    /* A die that goes is not told of its partners' ends. */
+    assert_int_equal(pasr_put(DIE + 9 * SECTION, 5 * SECTION), 0);
+    assert_int_equal(second.mask, 0xfe);
+    second.calls = 0;
+    assert_int_equal(dk_pasr_die_remove(two), 0);
+    assert_int_equal(second.calls, 0);
+    assert_int_equal(pasr_put(DIE + 5 * SECTION, PAGE_SIZE), 0);
+    assert_int_equal(first.mask, 0xfe);
     unmake(memory, 64 * MIB / PAGE_SIZE);
 }
 
@@ -305,6 +324,7 @@ static void test_hotplug(void **state)
     struct controller controller;
     struct dk_pasr_layout a = layout(PASR_BANK_SELECTIVE, &controller);
     struct pasr_die *die = add(&a), *on_ram;
+    unsigned calls;
 
     (void)state;
     assert_int_equal(dk_pasr_sections_offline(die, 2, 2), -EBUSY);
@@ -333,7 +353,11 @@ static void test_hotplug(void **state)
     assert_int_equal(pasr_put(DIE, 2 * SECTION), 0);
     assert_int_equal(pasr_put(DIE + 3 * SECTION, SECTION), 0);
     assert_int_equal(pasr_put(DIE + 5 * SECTION, 3 * SECTION), 0);
+    assert_int_equal(dk_pasr_pair(die, 6, die, 7), 0);
+    calls = controller.calls;
     assert_int_equal(dk_pasr_die_remove(die), 0);
+    assert_int_equal(controller.calls, calls);
+    assert_int_equal(memory->pasr->asleep, 0);
     assert_int_equal(dk_pasr_die_remove(die), -EINVAL);
     assert_true(logged("no such die"));
     assert_int_equal(pasr_put(DIE, SECTION), 0);
@@ -427,6 +451,9 @@ static void test_controller(void **state)
     die = add(&a);
     assert_ptr_equal(dk_pasr_die_find("die"), die);
     assert_null(dk_pasr_die_find("dye"));
+    assert_null(dk_pasr_die_find(NULL));
+    assert_int_equal(PTR_ERR_OR_ZERO(dk_pasr_die_add(NULL)), -EINVAL);
+    assert_true(logged("no layout"));
     assert_int_equal(pasr_put(DIE, SECTION), 0);
     assert_int_equal(controller.calls, 1);
     assert_int_equal(controller.inside, -EDEADLK);
