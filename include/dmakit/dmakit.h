@@ -26,6 +26,7 @@
 #include <dmakit/log.h>
 #include <dmakit/machine.h>
 #include <dmakit/master.h>
+#include <dmakit/memory-info.h>
 #include <dmakit/migrate.h>
 #include <dmakit/mutex.h>
 #include <dmakit/notifier.h>
