@@ -59,7 +59,8 @@ u64 dk_memory_free_pages(struct dk_memory *memory)
     return pages;
 }
 
-void dk_might_sleep_gfp(struct dk_memory *memory, gfp_t gfp, const char *call)
+/* @sleeps: in atomic context; else it must not fail (__GFP_NOFAIL), and may not sleep. */
+static void report_sleeping(struct dk_memory *memory, bool sleeps, const char *call)
 {
     struct dk_finding finding = {
         .class_name = "sleeps-in-atomic",
@@ -71,15 +72,22 @@ void dk_might_sleep_gfp(struct dk_memory *memory, gfp_t gfp, const char *call)
         .advice = "Use GFP_ATOMIC here, or allocate before entering atomic context.",
     };
 
-    if (gfpflags_allow_blocking(gfp) && dk_context()->atomic_depth && memory)
-        dk_hooks_finding(memory->hooks, &finding);
-    if (!gfpflags_allow_blocking(gfp) && gfp & __GFP_NOFAIL && memory) {
+    if (!sleeps) {
         finding.what =
             "An allocation that must not fail (__GFP_NOFAIL) may not wait for memory either, so it may fail.";
         finding.advice =
             "Use __GFP_NOFAIL only with GFP_KERNEL, GFP_NOFS or GFP_NOIO, where sleeping is allowed.";
-        dk_hooks_finding(memory->hooks, &finding);
     }
+    dk_hooks_finding(memory->hooks, &finding);
+}
+
+void dk_might_sleep_gfp(struct dk_memory *memory, gfp_t gfp, const char *call)
+{
+    bool sleeps = gfpflags_allow_blocking(gfp) && dk_context()->atomic_depth;
+
+    if (__builtin_expect(memory && (sleeps || (gfp & (__GFP_NOFAIL | __GFP_DIRECT_RECLAIM)) == __GFP_NOFAIL),
+                         0))
+        report_sleeping(memory, sleeps, call);
 }
 
 /* ---- Making it ---- */
