@@ -123,6 +123,28 @@ static void run_calloc(struct bench_state *state, unsigned long count)
     }
 }
 
+static void run_page(struct bench_state *state, unsigned long count)
+{
+    (void)state;
+    for (unsigned long i = 0; i < count; i++) {
+        struct page *page = alloc_page(GFP_KERNEL);
+
+        BENCH_WRITTEN(page);
+        __free_page(page);
+    }
+}
+
+static void run_malloc(struct bench_state *state, unsigned long count)
+{
+    (void)state;
+    for (unsigned long i = 0; i < count; i++) {
+        void *page = malloc(PAGE_SIZE);
+
+        BENCH_WRITTEN(page);
+        free(page);
+    }
+}
+
 static void run_ring(struct bench_state *state, unsigned long count)
 {
     dk_bench_ring_run(state->ring, count);
@@ -271,6 +293,11 @@ static const struct bench_row rows[] = {
         .subject = { "coherent", run_coherent },
         .peer = { "calloc and free", run_calloc },
         .summary = "dma_alloc_coherent and dma_free_coherent of a page, checker off",
+    },
+    {
+        .subject = { "page-pair", run_page },
+        .peer = { "malloc and free", run_malloc },
+        .summary = "alloc_page and __free_page in turns, checker off",
     },
     {
         .subject = { "iova", run_iova },

@@ -3,6 +3,7 @@
 #ifndef DMAKIT_LINUX_MM_H
 #define DMAKIT_LINUX_MM_H
 
+#include <dmakit/memory-info.h>
 #include <dmakit/migrate.h>
 #include <dmakit/page.h>
 #include <dmakit/vma.h>

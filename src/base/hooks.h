@@ -40,8 +40,8 @@ struct dk_hooks {
 
     /*
      * [phys, phys + size) of memory has a new user, who knows nothing of what a device may have written there
-     * and nobody read. Called before the memory is cleared, in any context, with no lock of src/mm held. May
-     * be NULL.
+     * and nobody read: on a machine with two views. Called before the memory is cleared, in any context, with
+     * no lock of src/mm held. May be NULL.
      */
     void (*memory_taken)(void *data, phys_addr_t phys, u64 size);
 

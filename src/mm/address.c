@@ -72,11 +72,14 @@ enum dk_address_kind dk_address_find(const void *address, struct dk_memory **mem
 
 bool dk_page_find(const struct page *page, struct dk_memory **memory, u64 *pfn)
 {
-    phys_addr_t phys = page_to_phys(page);
+    const struct dk_slot *slot = dk_slot_find(page);
+    phys_addr_t phys = slot && slot->kind == DK_SLOT_PAGES
+                           ? described(slot, (size_t)((const char *)page - slot->start))
+                           : NO_PHYS;
 
     if (phys == NO_PHYS)
         return false;
-    *memory = dk_slot_find(page)->memory;
+    *memory = slot->memory;
     *pfn = phys >> PAGE_SHIFT;
     return true;
 }

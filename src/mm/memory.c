@@ -63,34 +63,35 @@ u64 dk_memory_free_pages(struct dk_memory *memory)
     return pages;
 }
 
-static void report_atomic(struct dk_memory *memory, const char *call, const char *what, const char *advice)
+/* @sleeps: in atomic context; else it must not fail (__GFP_NOFAIL), and may not sleep. */
+static void report_sleeping(struct dk_memory *memory, bool sleeps, const char *call)
 {
     struct dk_finding finding = {
         .class_name = "sleeps-in-atomic",
         .call = call,
         .dma = (dma_addr_t)-1,
-        .what = what,
-        .advice = advice,
+        .what =
+            "An allocation that may sleep was made in atomic context: under a spinlock, with interrupts disabled, or in "
+            "an interrupt handler.",
+        .advice = "Use GFP_ATOMIC here, or allocate before entering atomic context.",
     };
 
+    if (!sleeps) {
+        finding.what =
+            "An allocation that must not fail (__GFP_NOFAIL) may not wait for memory either, so it may fail.";
+        finding.advice =
+            "Use __GFP_NOFAIL only with GFP_KERNEL, GFP_NOFS or GFP_NOIO, where sleeping is allowed.";
+    }
     dk_hooks_finding(memory->hooks, &finding);
 }
 
 void dk_might_sleep_gfp(struct dk_memory *memory, gfp_t gfp, const char *call)
 {
-    bool may_sleep = gfpflags_allow_blocking(gfp);
+    bool sleeps = gfpflags_allow_blocking(gfp) && dk_context()->atomic_depth;
 
-    if (may_sleep && dk_context()->atomic_depth && memory)
-        report_atomic(
-            memory, call,
-            "An allocation that may sleep was made in atomic context: under a spinlock, with interrupts disabled, "
-            "or in an interrupt handler.",
-            "Use GFP_ATOMIC here, or allocate before entering atomic context.");
-    if (!may_sleep && gfp & __GFP_NOFAIL && memory)
-        report_atomic(
-            memory, call,
-            "An allocation that must not fail (__GFP_NOFAIL) may not wait for memory either, so it may fail.",
-            "Use __GFP_NOFAIL only with GFP_KERNEL, GFP_NOFS or GFP_NOIO, where sleeping is allowed.");
+    if (__builtin_expect(memory && (sleeps || (gfp & (__GFP_NOFAIL | __GFP_DIRECT_RECLAIM)) == __GFP_NOFAIL),
+                         0))
+        report_sleeping(memory, sleeps, call);
 }
 
 /* ---- Making it ---- */

@@ -247,12 +247,8 @@ static struct page *take_slow(struct dk_memory *memory, struct want *want, struc
 
 static struct page *take(struct dk_memory *memory, struct want *want, struct dk_reclaim_tries *tries)
 {
-    struct page *page;
+    struct page *page = want->list >= 0 ? dk_page_lists_take(memory->lists, (unsigned)want->list) : NULL;
 
-    /* What must not fail does not fail on demand either. */
-    if (!(want->gfp & __GFP_NOFAIL) && dk_fault_point())
-        return NULL;
-    page = want->list >= 0 ? dk_page_lists_take(memory->lists, (unsigned)want->list) : NULL;
     if (!page)
         return take_slow(memory, want, tries);
     begin_use(page, want->flags);
@@ -273,8 +269,17 @@ static void log_failure(const struct want *want, phys_addr_t lowest, phys_addr_t
            want->request.count, want->request.align, lowest, highest, want->gfp, tried);
 }
 
+/* Tells of the new user, and clears what he wants cleared. */
+static void hand_over(struct dk_memory *memory, struct page *page, u64 count, gfp_t gfp)
+{
+    if (memory->two_views || __atomic_load_n(&memory->pasr, __ATOMIC_RELAXED))
+        dk_memory_taken(memory, page_to_phys(page), count << PAGE_SHIFT);
+    if (gfp & __GFP_ZERO)
+        dk_pages_clear(memory, page_to_phys(page) >> PAGE_SHIFT, count);
+}
+
 static struct page *take_marked(struct dk_memory *memory, gfp_t gfp, u64 count, u64 align, phys_addr_t lowest,
-                                phys_addr_t highest, unsigned flags, bool all_zones)
+                                phys_addr_t highest, unsigned flags, bool all_zones, bool fails)
 {
     struct dk_reclaim_tries tries = { 0 };
     struct want want = { .gfp = gfp, .flags = flags };
@@ -293,34 +298,66 @@ static struct page *take_marked(struct dk_memory *memory, gfp_t gfp, u64 count, 
     want.list = choose_list(memory, &want);
     if (gfp & __GFP_COMP && count > 1)
         want.flags |= DK_PAGE_COMPOUND;
-    page = take(memory, &want, &tries);
+    page = fails ? NULL : take(memory, &want, &tries);
     if (!page)
         log_failure(&want, lowest, highest, &tries);
-    if (page && memory->hooks)
-        dk_memory_taken(memory, page_to_phys(page), count << PAGE_SHIFT);
-    if (page && (gfp & __GFP_ZERO))
-        dk_pages_clear(memory, page_to_phys(page) >> PAGE_SHIFT, count);
+    else
+        hand_over(memory, page, count, gfp);
     return page;
+}
+
+/* What must not fail does not fail on demand either. */
+static bool fails_on_demand(gfp_t gfp)
+{
+    return !(gfp & __GFP_NOFAIL) && dk_fault_point();
 }
 
 struct page *dk_pages_take_marked(struct dk_memory *memory, gfp_t gfp, size_t count, size_t align,
                                   phys_addr_t lowest, phys_addr_t highest, unsigned flags)
 {
-    return take_marked(memory, gfp, count, align, lowest, highest, flags, false);
+    return take_marked(memory, gfp, count, align, lowest, highest, flags, false, fails_on_demand(gfp));
 }
 
 struct page *dk_pages_take(struct dk_memory *memory, gfp_t gfp, size_t count, size_t align,
                            phys_addr_t lowest, phys_addr_t highest)
 {
-    return take_marked(memory, gfp, count, align, lowest, highest, 0, true);
+    return take_marked(memory, gfp, count, align, lowest, highest, 0, true, fails_on_demand(gfp));
+}
+
+/*
+ * The short way: a block out of this thread's list of the zone that @gfp leads to first. NULL: go the long
+ * way, which knows all there is to know.
+ */
+static struct page *take_listed(struct dk_memory *memory, gfp_t gfp, unsigned order)
+{
+    unsigned kind = memory->first_zones[gfp & (__GFP_DMA | __GFP_HIGHMEM | __GFP_DMA32)];
+    enum migratetype type = gfp & __GFP_MOVABLE ? MIGRATE_MOVABLE : MIGRATE_UNMOVABLE;
+    struct page *page;
+
+    if (order >= DK_LIST_ORDERS || kind == DK_ZONE_COUNT || gfp & __GFP_COMP ||
+        dk_zone_tight(&memory->zones[kind]) || dk_memory_forked(memory))
+        return NULL;
+    page = dk_page_lists_take(memory->lists, dk_list_class(kind, type, order));
+    if (!page)
+        return NULL;
+    begin_use(page, 0);
+    hand_over(memory, page, (u64)1 << order, gfp);
+    return page;
 }
 
 struct page *dk_pages_allocate(struct dk_memory *memory, gfp_t gfp, unsigned order)
 {
+    struct page *page = NULL;
     size_t count;
+    bool fails;
 
     if (order > MAX_PAGE_ORDER)
         return NULL;
+    fails = fails_on_demand(gfp);
+    if (!fails)
+        page = take_listed(memory, gfp, order);
+    if (page)
+        return page;
     count = (size_t)1 << order;
-    return take_marked(memory, gfp, count, count, 0, (phys_addr_t)-1, 0, false);
+    return take_marked(memory, gfp, count, count, 0, (phys_addr_t)-1, 0, false, fails);
 }

@@ -41,7 +41,7 @@ void __free_pages(struct page *page, unsigned order)
         dk_log(DK_LOG_WARNING, "__free_pages: order %u of the page at 0x%llx is too high", order,
                (phys_addr_t)pfn << PAGE_SHIFT);
     else
-        dk_pages_give_marked(memory, page, (size_t)1 << order, 0, "__free_pages");
+        dk_pages_give_found(memory, page, pfn, (size_t)1 << order, 0, "__free_pages");
 }
 
 unsigned long __get_free_pages(gfp_t gfp, unsigned order)

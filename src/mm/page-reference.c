@@ -93,17 +93,11 @@ static bool give_fast(struct dk_memory *memory, struct page *page, u64 pfn, size
     return true;
 }
 
-bool dk_pages_give_marked(struct dk_memory *memory, struct page *page, size_t count, unsigned flags,
-                          const char *call)
+bool dk_pages_give_found(struct dk_memory *memory, struct page *page, u64 pfn, size_t count, unsigned flags,
+                         const char *call)
 {
     const char *wrong = NULL;
-    struct dk_memory *owner;
-    u64 pfn;
 
-    if (!dk_page_find(page, &owner, &pfn) || owner != memory) {
-        dk_log(DK_LOG_WARNING, "%s: %p is no page of this machine", call, (void *)page);
-        return false;
-    }
     if (give_fast(memory, page, pfn, count, flags))
         return true;
     pthread_mutex_lock(&memory->pages_lock);
@@ -119,6 +113,19 @@ bool dk_pages_give_marked(struct dk_memory *memory, struct page *page, size_t co
     if (wrong)
         dk_log(DK_LOG_WARNING, "%s: the page at 0x%llx %s", call, (phys_addr_t)pfn << PAGE_SHIFT, wrong);
     return !wrong;
+}
+
+bool dk_pages_give_marked(struct dk_memory *memory, struct page *page, size_t count, unsigned flags,
+                          const char *call)
+{
+    struct dk_memory *owner;
+    u64 pfn;
+
+    if (!dk_page_find(page, &owner, &pfn) || owner != memory) {
+        dk_log(DK_LOG_WARNING, "%s: %p is no page of this machine", call, (void *)page);
+        return false;
+    }
+    return dk_pages_give_found(memory, page, pfn, count, flags, call);
 }
 
 void dk_pages_give(struct dk_memory *memory, struct page *page, size_t count)

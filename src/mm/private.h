@@ -263,6 +263,9 @@ void dk_page_drop(struct dk_memory *memory, struct page *page, u64 pfn);
 int dk_page_migrate(struct dk_memory *memory, u64 pfn, gfp_t gfp);
 /* alloc_contig_range() on a named memory. */
 int dk_contig_take(struct dk_memory *memory, u64 start, u64 end, enum migratetype type, gfp_t gfp);
+/* The same for who knows already that @page is the one of @pfn. */
+bool dk_pages_give_found(struct dk_memory *memory, struct page *page, u64 pfn, size_t count, unsigned flags,
+                         const char *call);
 /* Clears the CPU's view of @count pages from @pfn. */
 void dk_pages_clear(struct dk_memory *memory, u64 pfn, u64 count);
 /* The last reference to pages of a contiguous area went after cma_release(): cma.c's. Under pages_lock, and
@@ -304,6 +307,7 @@ struct dk_memory {
 
     pthread_mutex_t pages_lock; /* guards the zones and all struct pages */
     struct dk_zone zones[DK_ZONE_COUNT];
+    u8 first_zones[8]; /* by a request's zone flags: whose lists serve it; DK_ZONE_COUNT: none's */
     struct dk_page_lists *lists;
     struct dk_reclaim *reclaim;
     pthread_cond_t freed;   /* waited for with pages_lock */
@@ -398,7 +402,7 @@ static inline void dk_memory_taken(const struct dk_memory *memory, phys_addr_t p
 
     if (pasr)
         dk_pasr_report_touched(pasr, "alloc_pages");
-    if (memory->hooks && memory->hooks->memory_taken)
+    if (memory->two_views && memory->hooks && memory->hooks->memory_taken)
         memory->hooks->memory_taken(memory->hooks->data, phys, size);
 }
 

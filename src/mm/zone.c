@@ -91,6 +91,21 @@ bool dk_zone_may_take(const struct dk_zone *zone, u64 count, enum migratetype ty
 
 /* ---- What there is ---- */
 
+/* With a seed no list serves, since the place is chosen then. */
+static void choose_first_zones(struct dk_memory *memory)
+{
+    enum dk_zone_kind kinds[DK_ZONE_COUNT];
+    gfp_t gfp;
+
+    for (gfp = 0; gfp < sizeof(memory->first_zones); gfp++) {
+        unsigned zones = memory->seed ? 0 : dk_zone_list(memory, gfp, kinds), i = 0;
+
+        while (i < zones && !memory->zones[kinds[i]].present)
+            i++;
+        memory->first_zones[gfp] = i < zones ? (u8)kinds[i] : DK_ZONE_COUNT;
+    }
+}
+
 int dk_zones_start(struct dk_memory *memory, const struct dk_memory_config *config, phys_addr_t highmem_start)
 {
     u64 highmem = highmem_start >> PAGE_SHIFT;
@@ -119,6 +134,7 @@ int dk_zones_start(struct dk_memory *memory, const struct dk_memory_config *conf
             return -ENOMEM;
         present += memory->zones[i].present;
     }
+    choose_first_zones(memory);
     for (i = 0; i < DK_ZONE_COUNT && config->reserve && present; i++) {
         set_marks(&memory->zones[i], config->reserve * memory->zones[i].present / present);
         set_lowmem_reserve(memory, i);

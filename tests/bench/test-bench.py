@@ -10,7 +10,7 @@ import unittest
 DMAKIT = sys.argv[1]
 # The goal is what the peer takes, and 5 ns and 5 % on top.
 OVER_PEER = "over the peer"
-ROWS = {"map-identity": ("ns", 4), "map-identity-inline": ("ns", 1.5), "sg-16": ("ns", 60), "coherent": ("ns", None),
+ROWS = {"map-identity": ("ns", 4), "map-identity-inline": ("ns", 1.5), "sg-16": ("ns", 60), "coherent": ("ns", None), "page-pair": ("ns", None),
         "iova": ("ns", 4.2), "iova-fragmented": ("ns", 40), "iommu-1": ("ns", 10), "iommu-16": ("ns", 50), "iommu-256": ("ns", 100),
         "check-depth-0": ("x", 1.05), "check-depth-1": ("x", 1.3),
         "bounce-64": ("ns", OVER_PEER), "bounce-4096": ("ns", OVER_PEER), "bounce-256k": ("ns", OVER_PEER),

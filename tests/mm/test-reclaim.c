@@ -6,6 +6,7 @@
 #include "base/hooks.h"
 #include "mm/private.h"
 
+#include <dmakit/fail.h>
 #include <dmakit/shrinker.h>
 #include <errno.h>
 #include <semaphore.h>
@@ -349,6 +350,34 @@ static void test_misuse(void **state)
     dk_log_set_sink(NULL, NULL);
 }
 
+/* Without memory for one there is no shrinker; a list of pages that cannot be made does not hinder. */
+static void test_scarcity(void **state)
+{
+    struct dk_memory *memory = make_short(10);
+    unsigned long n, hits = 1;
+
+    (void)state;
+    for (n = 1; hits; n++) {
+        struct shrinker *shrinker;
+
+        dk_fail_nth(n);
+        shrinker = shrinker_alloc(0, "scarce");
+        hits = dk_fail_hits();
+        dk_fail_nth(0);
+        assert_true(hits ? !shrinker : shrinker != NULL);
+        shrinker_free(shrinker);
+    }
+    assert_int_equal(n, 4);
+    /* What must not fail is not made to. */
+    dk_fail_nth(1);
+    __free_page(dk_pages_allocate(memory, GFP_KERNEL | __GFP_NOFAIL, 0));
+    dk_fail_nth(1);
+    assert_null(dk_pages_allocate(memory, GFP_KERNEL | __GFP_NOWARN, 0));
+    dk_fail_nth(0);
+    assert_true(silent());
+    unmake(memory, PAGES);
+}
+
 /* ---- Threads ---- */
 
 static sem_t inside, leave, done;
@@ -534,6 +563,7 @@ int main(void)
         cmocka_unit_test(test_fairness),
         cmocka_unit_test(test_notifiers),
         cmocka_unit_test(test_misuse),
+        cmocka_unit_test(test_scarcity),
         cmocka_unit_test(test_atomic_requests_never_wait),
         cmocka_unit_test(test_nofail),
         cmocka_unit_test(test_nofail_in_atomic_context),
