@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Movable memory: ordinary pointers to pages that the machine may move, contents and all, while threads use
- * them. It fills contiguous memory areas while no device needs them, as a page cache and programs' memory do
- * under Linux (Documentation/mm/page_migration.rst).
+ * them. It has the pages of contiguous memory areas while no device needs them, as a page cache and programs'
+ * memory do under Linux (Documentation/mm/page_migration.rst).
  *
  * Where the kernel has write protection by userfaultfd for shared memory, a store into a page that is being
  * moved waits. Elsewhere the page is read-only for that moment and a handler of SIGSEGV waits: then the
@@ -50,8 +50,8 @@ DK_PUBLIC void dk_movable_unpin(struct dk_movable *movable, size_t offset, size_
 /*
  * Moves the pages of @length bytes at @offset to others now, so that a test finds who kept a physical
  * address. Returns how many were moved, pinned ones being left; -EINVAL as dk_movable_pin(); -ENOMEM no other
- * page is free, or the host is out of memory or mappings; -EPERM the program took SIGSEGV's action: with some
- * moved or none. May sleep.
+ * page is free, or the host is out of memory or mappings, with some moved or none; -EBUSY none could be moved
+ * because the program took SIGSEGV's action. May sleep.
  */
 DK_PUBLIC long dk_movable_migrate(struct dk_movable *movable, size_t offset, size_t length);
 

@@ -15,9 +15,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
-#include "mm/cma-cache.h"
-#include "mm/free-runs.h"
-#include "mm/private.h"
+#include "mm/cma-private.h"
 
 #include <stdio.h>
 
@@ -27,39 +25,6 @@
  * over as many changes.
  */
 #define CHANGES_UNTIL_KEEPING 1024u
-
-#define CMA_USED (DK_PAGE_USED | DK_PAGE_CMA)
-
-struct cma {
-    struct dk_memory *memory;
-    struct list_head link; /* in the memory's list; guarded by pages_lock */
-    u64 start, end;        /* pfns */
-    unsigned order_per_bit;
-    struct page *pages; /* that of @start, when one section holds the whole area; else NULL */
-    char *name;
-    u32 whole_run; /* of the dk_pages_take() behind it, which its pages forget meanwhile; 0: it was reserved
-                    */
-    pthread_mutex_t drain_lock; /* of those that empty the stacks; taken before the next */
-    pthread_mutex_t lock;       /* guards the index, the phase and what follows */
-    struct dk_free_runs *runs;  /* in units, numbered like pfns */
-    unsigned changes;           /* since the last failure */
-    bool draining;              /* somebody needs the stacks empty: they stay so */
-    u64 draws;                  /* random places so far */
-    struct dk_cma_cache cache;
-};
-
-/* ---- Units and pages ---- */
-
-static u64 units_of(const struct cma *cma, u64 pages)
-{
-    return (pages + ((u64)1 << cma->order_per_bit) - 1) >> cma->order_per_bit;
-}
-
-/* The page of @pfn, its section mapped if need be. NULL: out of memory. */
-static struct page *page_at(const struct cma *cma, u64 pfn)
-{
-    return cma->pages ? cma->pages + (pfn - cma->start) : dk_page_get(cma->memory, pfn);
-}
 
 /* The same where the area lies in several sections. */
 static bool find_far_page(const struct cma *cma, const struct page *page, u64 *pfn)
@@ -91,25 +56,9 @@ static inline unsigned kept_order(const struct cma *cma, unsigned long count)
     return order >= cma->order_per_bit ? order : DK_CMA_CACHE_ORDERS;
 }
 
-static void mark_used(struct page *page, unsigned long count)
-{
-    page->order = 0;
-    page->private_data = 0;
-    __atomic_store_n(&page->run, (u32)count, __ATOMIC_RELAXED);
-    __atomic_store_n(&page->count, 1, __ATOMIC_RELAXED);
-    __atomic_store_n(&page->flags, CMA_USED, __ATOMIC_RELEASE);
-}
-
-static void mark_free(struct page *page)
-{
-    __atomic_store_n(&page->flags, 0, __ATOMIC_RELEASE);
-    __atomic_store_n(&page->run, 0, __ATOMIC_RELAXED);
-}
-
 /* ---- The index ---- */
 
-/* A change that was no failure. Under the area's lock. */
-static void note_change(struct cma *cma)
+void dk_cma_note_change(struct cma *cma)
 {
     if (cma->cache.budget && !cma->draining && (cma->cache.phase & DK_CMA_PHASE) == DK_CMA_DRAINED &&
         ++cma->changes >= CHANGES_UNTIL_KEEPING)
@@ -129,12 +78,11 @@ static struct page *take_indexed(struct cma *cma, unsigned long count, u64 units
         (from == first || !dk_free_runs_find(cma->runs, units, order, first, first + all, &at)))
         return NULL;
     *pfn = at << cma->order_per_bit;
-    page = page_at(cma, *pfn);
+    page = dk_cma_page_at(cma, *pfn);
     if (!page)
         return NULL;
-    dk_free_runs_take(cma->runs, at, units);
-    dk_block_taken(cma->memory, *pfn, *pfn + (units << cma->order_per_bit));
-    mark_used(page, count);
+    dk_cma_take_units(cma, at, units);
+    dk_cma_mark_used(page, count, DK_CMA_USED);
     return page;
 }
 
@@ -142,9 +90,8 @@ static struct page *take_indexed(struct cma *cma, unsigned long count, u64 units
 static void give_indexed(struct cma *cma, u64 pfn, u64 count)
 {
     pthread_mutex_lock(&cma->lock);
-    dk_free_runs_give(cma->runs, pfn >> cma->order_per_bit, units_of(cma, count));
-    dk_block_freed(cma->memory, pfn, pfn + (units_of(cma, count) << cma->order_per_bit));
-    note_change(cma);
+    dk_cma_give_units(cma, pfn >> cma->order_per_bit, dk_cma_units(cma, count));
+    dk_cma_note_change(cma);
     pthread_mutex_unlock(&cma->lock);
 }
 
@@ -157,10 +104,10 @@ static void empty_stack(struct cma *cma, struct dk_cma_stack *stack)
     u64 pfn;
 
     while (dk_cma_stack_pop(stack, &order, &pfn)) {
-        struct page *page = page_at(cma, pfn);
+        struct page *page = dk_cma_page_at(cma, pfn);
 
         if (dk_page_flags(page) == DK_PAGE_KEPT && dk_page_run(page) == 1u << order) {
-            mark_free(page);
+            dk_cma_mark_free(page);
             give_indexed(cma, pfn, 1u << order);
         }
     }
@@ -174,9 +121,9 @@ static inline struct page *take_kept(struct cma *cma, unsigned order, u64 *pfn)
     if (!stack)
         return NULL;
     while (dk_cma_stack_take(stack, order, pfn)) {
-        page = page_at(cma, *pfn);
+        page = dk_cma_page_at(cma, *pfn);
         if (__builtin_expect(dk_page_flags(page) == DK_PAGE_KEPT, 1)) {
-            mark_used(page, 1ul << order);
+            dk_cma_mark_used(page, 1ul << order, DK_CMA_USED);
             break;
         }
         page = NULL;
@@ -285,7 +232,7 @@ static struct page *take_after_draining(struct cma *cma, unsigned long count, u6
 static struct page *take(struct cma *cma, unsigned long count, unsigned align, u64 *pfn)
 {
     unsigned order = align > cma->order_per_bit ? align - cma->order_per_bit : 0;
-    u64 units = units_of(cma, count);
+    u64 units = dk_cma_units(cma, count);
     struct page *page;
     bool drained;
 
@@ -295,7 +242,7 @@ static struct page *take(struct cma *cma, unsigned long count, unsigned align, u
     page = take_indexed(cma, count, units, order, pfn);
     drained = (cma->cache.phase & DK_CMA_PHASE) == DK_CMA_DRAINED;
     if (page)
-        note_change(cma);
+        dk_cma_note_change(cma);
     else if (drained)
         cma->changes = 0;
     pthread_mutex_unlock(&cma->lock);
@@ -319,6 +266,8 @@ struct page *cma_alloc(struct cma *cma, unsigned long count, unsigned int align,
             page = take_kept(cma, kept, &pfn);
         if (!page)
             page = take(cma, count, align, &pfn);
+        if (!page && dk_cma_has_lent(cma))
+            page = dk_cma_recall(cma, count, align, &pfn);
     }
     if (page)
         dk_memory_taken(cma->memory, (phys_addr_t)pfn << PAGE_SHIFT, (u64)count << PAGE_SHIFT);
@@ -330,17 +279,17 @@ struct page *cma_alloc(struct cma *cma, unsigned long count, unsigned int align,
 
 bool dk_cma_take_at(struct cma *cma, u64 pfn, u64 count)
 {
-    u64 units = units_of(cma, count), first = pfn >> cma->order_per_bit, at;
+    u64 units = dk_cma_units(cma, count), first = pfn >> cma->order_per_bit, at;
     struct page *page = NULL;
 
     if (!count || pfn < cma->start || pfn >= cma->end || count > cma->end - pfn)
         return false;
     pthread_mutex_lock(&cma->lock);
     if (dk_free_runs_find(cma->runs, units, 0, first, first + units, &at))
-        page = page_at(cma, pfn);
+        page = dk_cma_page_at(cma, pfn);
     if (page) {
-        dk_free_runs_take(cma->runs, first, units);
-        mark_used(page, (unsigned long)count);
+        dk_cma_take_units(cma, first, units);
+        dk_cma_mark_used(page, (unsigned long)count, DK_CMA_USED);
     }
     pthread_mutex_unlock(&cma->lock);
     return page;
@@ -359,7 +308,7 @@ static void idle(struct cma *cma, struct page *page, u64 pfn)
 {
     u32 count = dk_page_run(page);
 
-    mark_free(page);
+    dk_cma_mark_free(page);
     give_indexed(cma, pfn, count);
 }
 
@@ -373,14 +322,14 @@ void dk_cma_idle(struct dk_memory *memory, struct page *page, u64 pfn)
             return;
         }
     }
-    mark_free(page);
+    dk_cma_mark_free(page);
 }
 
 /* A release that fits no allocation of @cma. */
 static void refuse(const struct cma *cma, const struct page *page, u64 pfn, unsigned long count)
 {
     phys_addr_t phys = (phys_addr_t)pfn << PAGE_SHIFT;
-    bool used = dk_page_flags(page) == CMA_USED;
+    bool used = dk_page_flags(page) == DK_CMA_USED;
     char what[256];
     struct dk_finding finding = {
         .class_name = used ? "cma-release-mismatch" : "cma-release-not-allocated",
@@ -418,19 +367,19 @@ bool cma_release(struct cma *cma, const struct page *pages, unsigned long count)
         count > cma->end - pfn)
         return false;
     memory = cma->memory;
-    page = page_at(cma, pfn);
+    page = dk_cma_page_at(cma, pfn);
     if (!page)
         return false;
     order = kept_order(cma, count);
-    if (order < DK_CMA_CACHE_ORDERS && dk_page_flags(page) == CMA_USED && dk_page_run(page) == count &&
+    if (order < DK_CMA_CACHE_ORDERS && dk_page_flags(page) == DK_CMA_USED && dk_page_run(page) == count &&
         __atomic_load_n(&page->count, __ATOMIC_ACQUIRE) == 1 && !(pfn & (count - 1)) &&
         keep(cma, page, order, pfn))
         return true;
 
     pthread_mutex_lock(&memory->pages_lock);
-    good = dk_page_flags(page) == CMA_USED && dk_page_run(page) == count;
+    good = dk_page_flags(page) == DK_CMA_USED && dk_page_run(page) == count;
     if (good && __atomic_sub_fetch(&page->count, 1, __ATOMIC_ACQ_REL)) {
-        __atomic_store_n(&page->flags, CMA_USED | DK_PAGE_GIVEN, __ATOMIC_RELEASE);
+        __atomic_store_n(&page->flags, DK_CMA_USED | DK_PAGE_GIVEN, __ATOMIC_RELEASE);
     } else if (good) {
         idle(cma, page, pfn);
         given = true;
@@ -492,7 +441,7 @@ static void survey_used(const struct cma *cma, u64 pfn, u64 end, struct dk_cma_s
             survey->largest_allocation = run > survey->largest_allocation ? run : survey->largest_allocation;
         }
         /* A unit may be larger than what was asked of it. */
-        pfn += run ? units_of(cma, run) << cma->order_per_bit : (u64)1 << cma->order_per_bit;
+        pfn += run ? dk_cma_units(cma, run) << cma->order_per_bit : (u64)1 << cma->order_per_bit;
     }
 }
 
@@ -540,6 +489,7 @@ static void release(struct cma *cma)
 {
     if (!cma)
         return;
+    dk_cma_lending_finish(&cma->lending);
     dk_cma_cache_finish(&cma->cache);
     dk_free_runs_destroy(cma->runs);
     dk_release(cma->name);
@@ -568,6 +518,7 @@ struct cma *dk_cma_create(struct dk_memory *memory, phys_addr_t base, u64 size, 
         return ERR_PTR(-ENOMEM);
     pthread_mutex_init(&cma->drain_lock, NULL);
     pthread_mutex_init(&cma->lock, NULL);
+    dk_cma_lending_start(&cma->lending);
     cma->memory = memory;
     cma->start = base >> PAGE_SHIFT;
     cma->end = (base + size) >> PAGE_SHIFT;
@@ -586,7 +537,7 @@ struct cma *dk_cma_create(struct dk_memory *memory, phys_addr_t base, u64 size, 
     pthread_mutex_lock(&memory->pages_lock);
     if (dk_page_flags(first) == DK_PAGE_USED) {
         cma->whole_run = first->run;
-        mark_free(first);
+        dk_cma_mark_free(first);
     }
     list_add_tail(&cma->link, &memory->areas);
     dk_block_freed(memory, cma->start, cma->end);
@@ -600,8 +551,8 @@ static void disown(const struct cma *cma, u64 pfn, u64 end)
     while (pfn < end) {
         struct page *page = dk_page_mapped(cma->memory, pfn);
 
-        if (page && (dk_page_flags(page) & DK_PAGE_CMA))
-            mark_free(page);
+        if (page && (dk_page_flags(page) & (DK_PAGE_CMA | DK_PAGE_LENT)))
+            dk_cma_mark_free(page);
         pfn = page ? pfn + 1 : (pfn | (DK_SECTION_PAGES - 1)) + 1;
     }
 }

@@ -5,6 +5,7 @@
 #include <dmakit/migrate.h>
 
 #include "base/log.h"
+#include "mm/cma-lend.h"
 #include "mm/private.h"
 
 #include <sched.h>
@@ -73,7 +74,8 @@ void __SetPageMovable(struct page *page, const struct movable_operations *operat
     pthread_mutex_lock(&memory->pages_lock);
     if (!operations || !operations->isolate_page || !operations->migrate_page || !operations->putback_page)
         wrong = "has no isolate_page, migrate_page and putback_page to go with it";
-    else if ((dk_page_flags(page) & ~DK_PAGE_ISOLATED) != (DK_PAGE_USED | DK_PAGE_LOCKED) || page->run != 1)
+    else if ((dk_page_flags(page) & ~(DK_PAGE_ISOLATED | DK_PAGE_LENT)) != (DK_PAGE_USED | DK_PAGE_LOCKED) ||
+             page->run != 1)
         wrong = "is not a locked allocation of one page";
     if (!wrong) {
         page->movable = operations;
@@ -165,6 +167,9 @@ int dk_page_migrate(struct dk_memory *memory, u64 pfn, gfp_t gfp)
     }
     __atomic_fetch_or(&page->flags, DK_PAGE_ISOLATED, __ATOMIC_RELEASE);
     target = dk_pages_allocate(memory, replacement_gfp(memory, pfn, gfp), 0);
+    /* Where the zones are full an area has room, perhaps. */
+    if (!target)
+        target = dk_cma_lend(memory, replacement_gfp(memory, pfn, gfp));
     if (!target) {
         error = -ENOMEM;
         goto putback;

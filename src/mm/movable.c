@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-#include "mm/movable.h"
+#include <dmakit/movable.h>
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "mm/cma-lend.h"
 #include "mm/vmalloc.h"
 #include "mm/write-stop.h"
+#include <dmakit/migrate.h>
 #include <string.h>
 
 /* Where a page stands in a mapping: what its private_data leads to. */
@@ -60,12 +62,15 @@ void dk_movable_finish(struct dk_movable_state *state)
 
 /* ---- Pages ---- */
 
-/* Makes @page, which is ours, the one at @place. */
+static const struct movable_operations operations;
+
+/* Makes @page, which is ours and locked, the one at @place. */
 static void enter(struct dk_memory *memory, struct dk_place *place, struct page *page)
 {
+    __SetPageMovable(page, &operations);
     pthread_mutex_lock(&memory->pages_lock);
-    dk_page_set_flags(page, dk_page_flags(page) | DK_PAGE_SHOWN);
     page->private_data = (unsigned long)(uintptr_t)place;
+    __atomic_fetch_or(&page->flags, DK_PAGE_SHOWN, __ATOMIC_RELEASE);
     pthread_mutex_unlock(&memory->pages_lock);
     place->page = page;
 }
@@ -74,24 +79,22 @@ static void enter(struct dk_memory *memory, struct dk_place *place, struct page 
 static void leave(struct dk_memory *memory, struct page *page)
 {
     pthread_mutex_lock(&memory->pages_lock);
-    dk_page_set_flags(page, dk_page_flags(page) & ~DK_PAGE_SHOWN);
+    __atomic_fetch_and(&page->flags, ~DK_PAGE_SHOWN, __ATOMIC_RELEASE);
     page->private_data = 0;
     pthread_mutex_unlock(&memory->pages_lock);
+    __ClearPageMovable(page);
 }
 
-/* The place of @page in *place. 0; -EINVAL it has none; -EBUSY somebody has a reference to it. Under the
- * lock. */
-static int find_place(struct dk_memory *memory, const struct page *page, struct dk_place **place)
+/* Where @page stands; NULL: nowhere, or no more. Under the lock. */
+static struct dk_place *place_of(struct dk_memory *memory, const struct page *page)
 {
-    int error = -EINVAL;
+    struct dk_place *place = NULL;
 
     pthread_mutex_lock(&memory->pages_lock);
-    if (dk_page_flags(page) & DK_PAGE_SHOWN) {
-        *place = (struct dk_place *)(uintptr_t)page->private_data;
-        error = __atomic_load_n(&page->count, __ATOMIC_ACQUIRE) == 1 ? 0 : -EBUSY;
-    }
+    if (dk_page_flags(page) & DK_PAGE_SHOWN)
+        place = (struct dk_place *)(uintptr_t)page->private_data;
     pthread_mutex_unlock(&memory->pages_lock);
-    return error;
+    return place;
 }
 
 static int move(struct dk_memory *memory, struct page *from, struct page *to)
@@ -99,14 +102,13 @@ static int move(struct dk_memory *memory, struct page *from, struct page *to)
     struct dk_write_stop *stop = &memory->movable->stop;
     const char *contents = dk_memory_cached(memory, page_to_phys(from));
     char *copy = dk_memory_cached(memory, page_to_phys(to)), *address;
-    struct dk_place *place;
+    struct dk_place *place = place_of(memory, from);
     int error;
 
     if (!contents || !copy)
         return -ENOMEM;
-    error = find_place(memory, from, &place);
-    if (error)
-        return error;
+    if (!place)
+        return -EBUSY;
     address = place->movable->start + ((size_t)(place - place->movable->places) << PAGE_SHIFT);
     error = dk_writes_stop(stop, address);
     if (error)
@@ -116,29 +118,51 @@ static int move(struct dk_memory *memory, struct page *from, struct page *to)
     dk_writes_resume(stop, address, !error);
     if (error)
         return error;
+    get_page(to);
     enter(memory, place, to);
     leave(memory, from);
+    put_page(from);
     return 0;
 }
 
-int dk_movable_move(struct dk_memory *memory, struct page *from, struct page *to)
+static bool isolate_page(struct page *page, isolate_mode_t mode)
 {
+    (void)mode;
+    return dk_page_flags(page) & DK_PAGE_SHOWN;
+}
+
+static int migrate_page(struct page *to, struct page *from, enum migrate_mode mode)
+{
+    struct dk_memory *memory = dk_slot_find(from)->memory;
     int error;
 
+    (void)mode;
     pthread_mutex_lock(&memory->movable->lock);
     error = move(memory, from, to);
     pthread_mutex_unlock(&memory->movable->lock);
     return error;
 }
 
-static struct page *take_page(struct dk_memory *memory, gfp_t gfp)
+static void putback_page(struct page *page)
 {
-    return dk_pages_take_marked(memory, gfp, 1, 1, 0, (phys_addr_t)-1, 0);
+    (void)page;
 }
 
-static void give_page(struct dk_memory *memory, struct page *page)
+static const struct movable_operations operations = { isolate_page, migrate_page, putback_page };
+
+/* A page for @place: one that an idle area lends, or of the zones. False: there is none. */
+static bool fill_place(struct dk_memory *memory, struct dk_place *place, gfp_t gfp)
 {
-    dk_pages_give_marked(memory, page, 1, 0, "dk_movable_destroy");
+    struct page *page = dk_fault_point() ? NULL : dk_cma_lend(memory, gfp);
+
+    if (!page)
+        page = dk_pages_take_marked(memory, gfp, 1, 1, 0, (phys_addr_t)-1, 0);
+    if (!page)
+        return false;
+    lock_page(page);
+    enter(memory, place, page);
+    unlock_page(page);
+    return true;
 }
 
 /* ---- Mappings ---- */
@@ -148,7 +172,7 @@ static void give_pages(struct dk_movable *movable, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         leave(movable->memory, movable->places[i].page);
-        give_page(movable->memory, movable->places[i].page);
+        put_page(movable->places[i].page);
     }
 }
 
@@ -192,12 +216,9 @@ struct dk_movable *dk_movable_create(size_t size, gfp_t gfp)
     movable->gfp = gfp | __GFP_MOVABLE;
     movable->count = count;
     for (; done < count; done++) {
-        struct page *page = take_page(memory, movable->gfp);
-
-        if (!page)
-            goto release;
         movable->places[done].movable = movable;
-        enter(memory, &movable->places[done], page);
+        if (!fill_place(memory, &movable->places[done], movable->gfp))
+            goto release;
     }
     pthread_mutex_lock(&memory->movable->lock);
     if (show(movable)) {
@@ -297,19 +318,16 @@ long dk_movable_migrate(struct dk_movable *movable, size_t offset, size_t length
     dk_might_sleep_gfp(memory, GFP_KERNEL, "dk_movable_migrate");
     if (!count)
         return -EINVAL;
-    for (size_t i = 0; i < count && !error; i++) {
-        struct page *page = take_page(memory, movable->gfp & ~__GFP_ZERO), *from;
+    for (size_t i = 0; i < count && error != -ENOMEM; i++) {
+        struct page *page;
+        u64 pfn;
 
-        if (!page)
-            return -ENOMEM;
         pthread_mutex_lock(&memory->movable->lock);
-        from = movable->places[first + i].page;
-        error = move(memory, from, page);
+        page = movable->places[first + i].page;
         pthread_mutex_unlock(&memory->movable->lock);
-        give_page(memory, error ? page : from);
+        pfn = page_to_phys(page) >> PAGE_SHIFT;
+        error = dk_page_migrate(memory, pfn, GFP_KERNEL);
         moved += !error;
-        if (error == -EBUSY)
-            error = 0;
     }
-    return error ? error : moved;
+    return error == -ENOMEM || (error == -EBUSY && !moved) ? error : moved;
 }

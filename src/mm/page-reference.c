@@ -58,6 +58,8 @@ void dk_page_drop(struct dk_memory *memory, struct page *page, u64 pfn)
         return;
     if (dk_page_flags(page) & DK_PAGE_CMA)
         dk_cma_idle(memory, page, pfn);
+    else if (dk_page_flags(page) & DK_PAGE_LENT)
+        dk_cma_lent_idle(memory, page, pfn);
     else
         free_block(memory, page, pfn);
 }

@@ -113,6 +113,7 @@ struct dk_zone {
 #define DK_PAGE_LOCKED 0x800u   /* lock_page() */
 #define DK_PAGE_KEPT 0x1000u    /* the first page of a run that a thread keeps for its next cma_alloc() */
 #define DK_PAGE_SHOWN 0x2000u   /* movable memory's (movable.c), which private_data leads to */
+#define DK_PAGE_LENT 0x4000u    /* a contiguous area's, lent to movable memory */
 /* Somebody's, so that __free_pages() must not touch it. */
 #define DK_PAGE_OWNED (DK_PAGE_LARGE | DK_PAGE_SLAB | DK_PAGE_VMALLOC | DK_PAGE_CMA | DK_PAGE_SHOWN)
 
@@ -271,6 +272,8 @@ void dk_pages_clear(struct dk_memory *memory, u64 pfn, u64 count);
 /* The last reference to pages of a contiguous area went after cma_release(): cma.c's. Under pages_lock, and
  * takes the area's lock. */
 void dk_cma_idle(struct dk_memory *memory, struct page *page, u64 pfn);
+/* The last reference to a lent page went: cma-lend.c's. Under pages_lock. */
+void dk_cma_lent_idle(struct dk_memory *memory, struct page *page, u64 pfn);
 
 /* ---- The rest of a memory ---- */
 

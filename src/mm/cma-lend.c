@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: MIT */
+#include "mm/cma-lend.h"
+
+#include "base/log.h"
+#include "mm/cma-private.h"
+#include <sched.h>
+
+/* How often a page is tried that its owner, or who frees it just now, may soon leave. */
+#define ATTEMPTS 5
+
+void dk_cma_lending_start(struct dk_cma_lending *lending)
+{
+    pthread_mutex_init(&lending->lock, NULL);
+}
+
+void dk_cma_lending_finish(struct dk_cma_lending *lending)
+{
+    dk_free_runs_destroy(lending->reachable);
+    pthread_mutex_destroy(&lending->lock);
+}
+
+bool dk_cma_has_lent(const struct cma *cma)
+{
+    return __atomic_load_n(&cma->lending.lent, __ATOMIC_RELAXED);
+}
+
+/* ---- Lending ---- */
+
+/* Starts to tell what is reachable from what is free, which are the same so far. Under the area's lock. */
+static bool begin_lending(struct cma *cma)
+{
+    struct dk_free_runs *reachable;
+    u64 at = cma->start, start, count;
+
+    if (cma->lending.reachable)
+        return true;
+    reachable = dk_free_runs_create(cma->start, cma->end - cma->start);
+    if (!reachable)
+        return false;
+    for (; dk_free_runs_next(cma->runs, at, &start, &count); at = start + count)
+        dk_free_runs_give(reachable, start, count);
+    cma->lending.reachable = reachable;
+    return true;
+}
+
+static struct page *lend(struct cma *cma)
+{
+    struct page *page = NULL;
+    u64 pfn;
+
+    pthread_mutex_lock(&cma->lock);
+    if (begin_lending(cma) && dk_free_runs_find(cma->runs, 1, 0, cma->start, cma->end, &pfn))
+        page = dk_cma_page_at(cma, pfn);
+    if (page) {
+        dk_free_runs_take(cma->runs, pfn, 1);
+        dk_block_taken(cma->memory, pfn, pfn + 1);
+        dk_cma_mark_used(page, 1, DK_PAGE_USED | DK_PAGE_LENT);
+        __atomic_add_fetch(&cma->lending.lent, 1, __ATOMIC_RELAXED);
+    }
+    pthread_mutex_unlock(&cma->lock);
+    return page;
+}
+
+/* Whether all of @cma lies where a request with @gfp may have its page. */
+static bool is_allowed(const struct cma *cma, gfp_t gfp)
+{
+    enum dk_zone_kind kinds[DK_ZONE_COUNT];
+    unsigned count = dk_zone_list(cma->memory, gfp, kinds);
+
+    return count && dk_zone_of(cma->memory, cma->end - 1) <= &cma->memory->zones[kinds[0]];
+}
+
+/* The area to lend from: what is free in it may change before somebody has taken it. */
+static struct cma *choose_area(struct dk_memory *memory, gfp_t gfp)
+{
+    struct cma *cma, *best = NULL;
+    u64 most = 0;
+
+    pthread_mutex_lock(&memory->pages_lock);
+    list_for_each_entry (cma, &memory->areas, link) {
+        u64 free;
+
+        if (cma->order_per_bit || !is_allowed(cma, gfp))
+            continue;
+        pthread_mutex_lock(&cma->lock);
+        free = dk_free_runs_units(cma->runs);
+        pthread_mutex_unlock(&cma->lock);
+        if (free > most) {
+            most = free;
+            best = cma;
+        }
+    }
+    pthread_mutex_unlock(&memory->pages_lock);
+    return best;
+}
+
+struct page *dk_cma_lend(struct dk_memory *memory, gfp_t gfp)
+{
+    struct cma *cma = choose_area(memory, gfp);
+    struct page *page = cma ? lend(cma) : NULL;
+
+    if (!page)
+        return NULL;
+    dk_memory_taken(memory, page_to_phys(page), PAGE_SIZE);
+    if (gfp & __GFP_ZERO)
+        dk_pages_clear(memory, page_to_phys(page) >> PAGE_SHIFT, 1);
+    return page;
+}
+
+void dk_cma_lent_idle(struct dk_memory *memory, struct page *page, u64 pfn)
+{
+    struct cma *cma;
+
+    list_for_each_entry (cma, &memory->areas, link) {
+        if (pfn < cma->start || pfn >= cma->end)
+            continue;
+        pthread_mutex_lock(&cma->lock);
+        /* Under the lock, so that who closes the window knows whose page this is. */
+        dk_cma_mark_free(page);
+        __atomic_sub_fetch(&cma->lending.lent, 1, __ATOMIC_RELAXED);
+        /* In the window it is for who opened that. */
+        if (pfn < cma->lending.start || pfn >= cma->lending.end) {
+            dk_free_runs_give(cma->runs, pfn, 1);
+            dk_block_freed(memory, pfn, pfn + 1);
+            dk_cma_note_change(cma);
+        }
+        pthread_mutex_unlock(&cma->lock);
+        return;
+    }
+}
+
+/* ---- Moving lent pages out of a window ---- */
+
+/* Whether @pfn is lent. */
+static bool is_lent(const struct cma *cma, u64 pfn)
+{
+    const struct page *page = dk_page_mapped(cma->memory, pfn);
+
+    return page && dk_page_flags(page) & DK_PAGE_LENT;
+}
+
+/* Takes the free runs of [start, end) out of the index. Under the area's lock. */
+static void take_free(struct cma *cma, u64 start, u64 end)
+{
+    u64 at = start, run, count;
+
+    while (dk_free_runs_next(cma->runs, at, &run, &count) && run < end) {
+        u64 low = run > start ? run : start, high = run + count < end ? run + count : end;
+
+        dk_free_runs_take(cma->runs, low, high - low);
+        dk_block_taken(cma->memory, low, high);
+        at = high;
+    }
+}
+
+/* Opens a window of @count pages at the first place from @low on. False: there is none. */
+static bool open_window(struct cma *cma, u64 count, unsigned order, u64 low)
+{
+    struct dk_cma_lending *lending = &cma->lending;
+    bool found;
+
+    pthread_mutex_lock(&cma->lock);
+    found = lending->reachable &&
+            dk_free_runs_find(lending->reachable, count, order, low, cma->end, &lending->start);
+    if (found) {
+        lending->end = lending->start + count;
+        dk_free_runs_take(lending->reachable, lending->start, count);
+        take_free(cma, lending->start, lending->end);
+    }
+    pthread_mutex_unlock(&cma->lock);
+    return found;
+}
+
+/* Empties the window. 0, or -errno with *pfn the page that stays. */
+static int empty_window(struct cma *cma, u64 *pfn)
+{
+    unsigned attempts = 0;
+    int error = 0;
+
+    for (*pfn = cma->lending.start; *pfn < cma->lending.end; ++*pfn) {
+        for (attempts = 0; is_lent(cma, *pfn); attempts++) {
+            if (attempts == ATTEMPTS)
+                return error;
+            error = dk_page_migrate(cma->memory, *pfn, GFP_KERNEL);
+            if (error == -ENOMEM)
+                return error;
+            if (error)
+                sched_yield();
+        }
+    }
+    return 0;
+}
+
+/* Ends the window: @page's allocation is in it, or with NULL what is free there is free again. */
+static void close_window(struct cma *cma, struct page *page)
+{
+    struct dk_cma_lending *lending = &cma->lending;
+    u64 start = lending->start, end = lending->end;
+
+    pthread_mutex_lock(&cma->lock);
+    lending->start = lending->end = 0;
+    if (!page) {
+        dk_free_runs_give(lending->reachable, start, end - start);
+        for (u64 pfn = start; pfn < end; pfn++) {
+            if (is_lent(cma, pfn))
+                continue;
+            dk_free_runs_give(cma->runs, pfn, 1);
+            dk_block_freed(cma->memory, pfn, pfn + 1);
+        }
+    }
+    pthread_mutex_unlock(&cma->lock);
+}
+
+static void log_obstacle(const struct cma *cma, u64 pfn, unsigned long count)
+{
+    const struct page *page = dk_page_mapped(cma->memory, pfn);
+
+    dk_log(
+        DK_LOG_INFO,
+        "cma_alloc: %s: the page at 0x%llx stands in the way of %lu pages at 0x%llx: it has %u references; trying the "
+        "next place",
+        cma->name, (phys_addr_t)pfn << PAGE_SHIFT, count, (phys_addr_t)cma->lending.start << PAGE_SHIFT,
+        page ? __atomic_load_n(&page->count, __ATOMIC_RELAXED) : 0);
+}
+
+struct page *dk_cma_recall(struct cma *cma, unsigned long count, unsigned align, u64 *pfn)
+{
+    struct page *page = NULL;
+    u64 low = cma->start;
+    int error = 0;
+
+    pthread_mutex_lock(&cma->lending.lock);
+    while (!page && error != -ENOMEM && open_window(cma, count, align, low)) {
+        u64 obstacle;
+
+        error = empty_window(cma, &obstacle);
+        if (!error)
+            page = dk_cma_page_at(cma, cma->lending.start);
+        if (page) {
+            *pfn = cma->lending.start;
+            dk_cma_mark_used(page, count, DK_CMA_USED);
+        } else if (error == -ENOMEM) {
+            dk_log(DK_LOG_INFO, "cma_alloc: %s: there is no other place for the page at 0x%llx", cma->name,
+                   (phys_addr_t)obstacle << PAGE_SHIFT);
+        } else if (error) {
+            log_obstacle(cma, obstacle, count);
+            low = obstacle + 1;
+        } else {
+            error = -ENOMEM;
+        }
+        close_window(cma, page);
+    }
+    pthread_mutex_unlock(&cma->lending.lock);
+    return page;
+}

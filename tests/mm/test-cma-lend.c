@@ -1,0 +1,527 @@
+/* SPDX-License-Identifier: MIT */
+/* What contiguous areas lend, and get back when a device needs it: against a model of a byte a page, and
+ * under threads that write. */
+#include "fixture.h"
+
+#include "base/log.h"
+#include "mm/cma-lend.h"
+#include "mm/cma.h"
+#include "mm/private.h"
+#include <dmakit/fail.h>
+#include <dmakit/migrate.h>
+#include <dmakit/movable.h>
+#include <dmakit/vmalloc.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+static const struct dk_memory_range range = { GIB, 64 * MIB };
+
+/* A memory with an area of @pages at its start. */
+static struct dk_memory *make_area(u64 seed, u64 pages, struct cma **cma)
+{
+    struct dk_memory_config config = small_config(&range);
+    struct dk_memory *memory;
+
+    config.seed = seed;
+    memory = make(&config);
+    assert_int_equal(dk_memory_reserve(memory, GIB, pages << PAGE_SHIFT, true), 0);
+    *cma = dk_cma_create(memory, GIB, pages << PAGE_SHIFT, 0, "frames");
+    assert_false(IS_ERR_OR_NULL(*cma));
+    return memory;
+}
+
+/* ---- The model ---- */
+
+#define AREA 512
+#define LENT_MOST 400
+#define HELD_MOST 64
+
+enum state { FREE, DEVICE, LENT, PINNED };
+
+/* Lent pages have an owner of the test's own: what each holds is its number. */
+static struct {
+    struct dk_memory *memory;
+    struct cma *cma;
+    struct page *lent[LENT_MOST];
+    bool pinned[LENT_MOST];
+    struct page *held[HELD_MOST];
+    unsigned long counts[HELD_MOST];
+    u64 moves;
+} model;
+
+static u64 random_state;
+
+static unsigned pick(unsigned below)
+{
+    random_state = random_state * 6364136223846793005ull + 1442695040888963407ull;
+    return (unsigned)((random_state >> 33) % below);
+}
+
+static u64 *contents(const struct page *page)
+{
+    return (u64 *)(void *)dk_memory_cached(model.memory, page_to_phys(page));
+}
+
+static bool isolate_page(struct page *page, isolate_mode_t mode)
+{
+    (void)mode;
+    return page;
+}
+
+static const struct movable_operations operations;
+
+static int migrate_page(struct page *to, struct page *from, enum migrate_mode mode)
+{
+    u64 number = *contents(from);
+
+    (void)mode;
+    assert_true(number < LENT_MOST);
+    assert_ptr_equal(model.lent[number], from);
+    *contents(to) = number;
+    *contents(from) = ~0ull;
+    model.lent[number] = to;
+    model.moves++;
+    get_page(to);
+    __SetPageMovable(to, &operations);
+    __ClearPageMovable(from);
+    put_page(from);
+    return 0;
+}
+
+static void putback_page(struct page *page)
+{
+    (void)page;
+}
+
+static const struct movable_operations operations = { isolate_page, migrate_page, putback_page };
+
+/* A byte a page of the area. */
+static void survey(unsigned char *map)
+{
+    memset(map, FREE, AREA);
+    for (unsigned i = 0; i < HELD_MOST; i++) {
+        if (model.held[i])
+            memset(map + (page_to_pfn(model.held[i]) - (GIB >> PAGE_SHIFT)), DEVICE, model.counts[i]);
+    }
+    for (unsigned i = 0; i < LENT_MOST; i++) {
+        u64 at = model.lent[i] ? page_to_pfn(model.lent[i]) - (GIB >> PAGE_SHIFT) : AREA;
+
+        if (at < AREA) {
+            assert_int_equal(map[at], FREE);
+            map[at] = model.pinned[i] ? PINNED : LENT;
+        }
+    }
+}
+
+/* Whether @count aligned pages are free, or with @moving would be. */
+static bool has_place(const unsigned char *map, unsigned long count, unsigned align, bool moving)
+{
+    for (unsigned long at = 0; at + count <= AREA; at += 1ul << align) {
+        unsigned long n = 0;
+
+        while (n < count && (map[at + n] == FREE || (moving && map[at + n] == LENT)))
+            n++;
+        if (n == count)
+            return true;
+    }
+    return false;
+}
+
+static void borrow(unsigned i)
+{
+    unsigned char map[AREA];
+
+    model.lent[i] = dk_cma_lend(model.memory, GFP_HIGHUSER_MOVABLE);
+    if (!model.lent[i]) {
+        survey(map);
+        assert_false(has_place(map, 1, 0, false));
+        return;
+    }
+    *contents(model.lent[i]) = i;
+    lock_page(model.lent[i]);
+    __SetPageMovable(model.lent[i], &operations);
+    unlock_page(model.lent[i]);
+}
+
+static void give_back(unsigned i)
+{
+    assert_int_equal(*contents(model.lent[i]), i);
+    if (model.pinned[i])
+        put_page(model.lent[i]);
+    lock_page(model.lent[i]);
+    __ClearPageMovable(model.lent[i]);
+    unlock_page(model.lent[i]);
+    __free_page(model.lent[i]);
+    model.lent[i] = NULL;
+    model.pinned[i] = false;
+}
+
+static void change_lent(unsigned i)
+{
+    if (!model.lent[i])
+        borrow(i);
+    else if (pick(4))
+        give_back(i);
+    else if (model.pinned[i])
+        put_page(model.lent[i]), model.pinned[i] = false;
+    else
+        get_page(model.lent[i]), model.pinned[i] = true;
+}
+
+static void change_held(unsigned i)
+{
+    unsigned char map[AREA];
+    unsigned align;
+    bool expected;
+
+    if (model.held[i]) {
+        assert_true(cma_release(model.cma, model.held[i], model.counts[i]));
+        model.held[i] = NULL;
+        return;
+    }
+    model.counts[i] = 1 + pick(pick(8) ? 20 : 200);
+    align = pick(6);
+    survey(map);
+    expected = has_place(map, model.counts[i], align, true);
+    model.held[i] = cma_alloc(model.cma, model.counts[i], align, true);
+    if (!model.held[i] != !expected)
+        fail_msg("%lu pages aligned to 1 << %u: %p", model.counts[i], align, (void *)model.held[i]);
+    if (!model.held[i])
+        return;
+    assert_int_equal(page_to_pfn(model.held[i]) & ((1u << align) - 1), 0);
+    /* Nothing is in it that was not moved out, or moved. */
+    map[0] = 0;
+    survey(map);
+    for (unsigned long n = 0; n < model.counts[i]; n++)
+        assert_int_equal(map[page_to_pfn(model.held[i]) - (GIB >> PAGE_SHIFT) + n], DEVICE);
+}
+
+static void check_all(void)
+{
+    unsigned char map[AREA];
+    u64 free = 0;
+
+    survey(map);
+    for (unsigned i = 0; i < AREA; i++)
+        free += map[i] == FREE;
+    assert_int_equal(dk_cma_free_pages(model.cma), free);
+    for (unsigned i = 0; i < LENT_MOST; i++) {
+        if (model.lent[i])
+            assert_int_equal(*contents(model.lent[i]), i);
+    }
+}
+
+static void test_model(void **state)
+{
+    unsigned long operations_done, rounds = getenv("DMAKIT_TEST_FAST") ? 20000 : 1000000;
+    u64 before;
+
+    (void)state;
+    random_state = (u64)time(NULL);
+    printf("seed %llu, %lu operations\n", (unsigned long long)random_state, rounds);
+    memset(&model, 0, sizeof(model));
+    model.memory = make_area(0, AREA, &model.cma);
+    before = dk_memory_free_pages(model.memory);
+    for (operations_done = 0; operations_done < rounds; operations_done++) {
+        if (pick(5))
+            change_lent(pick(LENT_MOST));
+        else
+            change_held(pick(HELD_MOST));
+        if (operations_done % 1024 == 0)
+            check_all();
+    }
+    printf("%llu pages were moved\n", (unsigned long long)model.moves);
+    assert_true(model.moves > rounds / 100);
+    for (unsigned i = 0; i < LENT_MOST; i++) {
+        if (model.lent[i])
+            give_back(i);
+    }
+    for (unsigned i = 0; i < HELD_MOST; i++) {
+        if (model.held[i])
+            change_held(i);
+    }
+    assert_int_equal(dk_cma_free_pages(model.cma), AREA);
+    dk_cma_destroy(model.cma);
+    unmake(model.memory, before);
+}
+
+/* ---- Movable memory ---- */
+
+#define MOVABLE_PAGES 460 /* nine tenths of the area */
+
+static void fill_with_numbers(struct dk_movable *movable)
+{
+    for (size_t i = 0; i < dk_movable_size(movable) / sizeof(u64); i++)
+        ((u64 *)dk_movable_address(movable))[i] = i * 0x9e3779b97f4a7c15ull;
+}
+
+static void assert_numbers(const struct dk_movable *movable)
+{
+    for (size_t i = 0; i < dk_movable_size(movable) / sizeof(u64); i++)
+        assert_int_equal(((u64 *)dk_movable_address(movable))[i], i * 0x9e3779b97f4a7c15ull);
+}
+
+static u64 lent_pages(const struct dk_movable *movable, const struct cma *cma)
+{
+    u64 lent = 0;
+
+    for (size_t at = 0; at < dk_movable_size(movable); at += PAGE_SIZE) {
+        phys_addr_t phys = page_to_phys(vmalloc_to_page((char *)dk_movable_address(movable) + at));
+
+        lent += phys >= cma_get_base(cma) && phys - cma_get_base(cma) < cma_get_size(cma);
+    }
+    return lent;
+}
+
+/* The whole area, nine tenths of which are lent, is there for who needs it. */
+static void test_recall(void **state)
+{
+    struct dk_memory *memory;
+    struct dk_movable *movable;
+    struct page *page;
+    struct cma *cma;
+    u64 before;
+
+    (void)state;
+    memory = make_area(0, AREA, &cma);
+    before = dk_memory_free_pages(memory);
+    movable = dk_movable_create(MOVABLE_PAGES * PAGE_SIZE, GFP_KERNEL);
+    assert_false(IS_ERR(movable));
+    assert_int_equal(lent_pages(movable, cma), MOVABLE_PAGES);
+    assert_int_equal(dk_memory_free_pages(memory), before);
+    assert_int_equal(dk_cma_free_pages(cma), AREA - MOVABLE_PAGES);
+    fill_with_numbers(movable);
+
+    page = cma_alloc(cma, AREA, 0, false);
+    assert_non_null(page);
+    assert_int_equal(page_to_phys(page), GIB);
+    memset(dk_memory_cached(memory, GIB), 0xff, AREA * PAGE_SIZE);
+    assert_numbers(movable);
+    assert_int_equal(lent_pages(movable, cma), 0);
+    assert_int_equal(dk_memory_free_pages(memory), before - MOVABLE_PAGES);
+    assert_true(cma_release(cma, page, AREA));
+    assert_true(silent());
+
+    dk_movable_destroy(movable);
+    assert_int_equal(dk_cma_free_pages(cma), AREA);
+    dk_cma_destroy(cma);
+    unmake(memory, before);
+}
+
+/* A pinned page is named, and the next place behind it taken; when there is none, nothing has changed. */
+static void test_pinned(void **state)
+{
+    struct dk_memory *memory;
+    struct dk_movable *movable;
+    struct page *page, *pinned;
+    char text[32];
+    struct cma *cma;
+    u64 before;
+
+    (void)state;
+    memory = make_area(0, AREA, &cma);
+    before = dk_memory_free_pages(memory);
+    movable = dk_movable_create(AREA * PAGE_SIZE, GFP_KERNEL);
+    assert_false(IS_ERR(movable));
+    assert_int_equal(lent_pages(movable, cma), AREA);
+    fill_with_numbers(movable);
+    assert_int_equal(dk_movable_pin(movable, 100 * PAGE_SIZE, 1, &pinned), 0);
+    snprintf(text, sizeof(text), "0x%llx", page_to_phys(pinned));
+    dk_log_set_level(DK_LOG_INFO);
+
+    page = cma_alloc(cma, 200, 0, false);
+    assert_non_null(page);
+    assert_int_equal(page_to_phys(page), page_to_phys(pinned) + PAGE_SIZE);
+    assert_true(logged(text));
+    assert_numbers(movable);
+    assert_true(cma_release(cma, page, 200));
+
+    assert_null(cma_alloc(cma, AREA, 0, true));
+    assert_true(logged(text));
+    assert_numbers(movable);
+    assert_int_equal(dk_cma_free_pages(cma), AREA - lent_pages(movable, cma));
+
+    dk_movable_unpin(movable, 100 * PAGE_SIZE, 1);
+    page = cma_alloc(cma, AREA, 0, false);
+    assert_non_null(page);
+    assert_true(cma_release(cma, page, AREA));
+    assert_true(silent());
+    dk_log_set_level(DK_LOG_WARNING);
+    dk_movable_destroy(movable);
+    dk_cma_destroy(cma);
+    unmake(memory, before);
+}
+
+/* Without another place the pages stay, and with one again they go. */
+static void test_no_destination(void **state)
+{
+    struct page *page, *taken[16384];
+    struct dk_memory *memory;
+    struct dk_movable *movable;
+    struct cma *cma;
+    size_t count = 0;
+    u64 before;
+
+    (void)state;
+    memory = make_area(0, AREA, &cma);
+    before = dk_memory_free_pages(memory);
+    movable = dk_movable_create(AREA / 2 * PAGE_SIZE, GFP_KERNEL);
+    assert_false(IS_ERR(movable));
+    fill_with_numbers(movable);
+    while ((taken[count] = dk_pages_allocate(memory, GFP_ATOMIC | __GFP_NOWARN | __GFP_MEMALLOC, 0)))
+        count++;
+    assert_null(cma_alloc(cma, AREA, 0, true));
+    assert_numbers(movable);
+    /* Within the area there is room for what lies where the alignment wants to be. */
+    page = cma_alloc(cma, AREA / 2, 9, true);
+    assert_non_null(page);
+    assert_int_equal(page_to_phys(page), GIB);
+    assert_numbers(movable);
+    assert_int_equal(lent_pages(movable, cma), AREA / 2);
+    assert_true(cma_release(cma, page, AREA / 2));
+    while (count)
+        __free_page(taken[--count]);
+    page = cma_alloc(cma, AREA, 0, false);
+    assert_non_null(page);
+    assert_numbers(movable);
+    assert_true(cma_release(cma, page, AREA));
+    dk_movable_destroy(movable);
+    dk_cma_destroy(cma);
+    log_lines = 0;
+    unmake(memory, before);
+}
+
+/* ---- Threads ---- */
+
+#define WRITERS 2
+
+struct writer {
+    pthread_t thread;
+    char *start;
+    unsigned number;
+    bool *stop;
+    u64 rounds, lost;
+};
+
+static void *write_on(void *data)
+{
+    struct writer *writer = data;
+
+    while (!__atomic_load_n(writer->stop, __ATOMIC_RELAXED)) {
+        for (size_t page = 0; page < MOVABLE_PAGES; page++) {
+            volatile u64 *word = (volatile u64 *)(void *)(writer->start + page * PAGE_SIZE) + writer->number;
+
+            if (*word != writer->rounds)
+                writer->lost++;
+            *word = writer->rounds + 1;
+        }
+        writer->rounds++;
+    }
+    return NULL;
+}
+
+/* Two write all the time while the area is taken and given back, and other memory comes and goes. */
+static void test_threads(void **state)
+{
+    int rounds = getenv("DMAKIT_TEST_FAST") ? 5 : 60;
+    struct writer writers[WRITERS];
+    struct dk_movable *movable;
+    struct dk_memory *memory;
+    bool stop = false;
+    struct cma *cma;
+    u64 before;
+
+    (void)state;
+    memory = make_area(0, AREA, &cma);
+    before = dk_memory_free_pages(memory);
+    movable = dk_movable_create(MOVABLE_PAGES * PAGE_SIZE, GFP_KERNEL | __GFP_ZERO);
+    assert_false(IS_ERR(movable));
+    for (unsigned i = 0; i < WRITERS; i++) {
+        writers[i] = (struct writer){ .start = dk_movable_address(movable), .number = i, .stop = &stop };
+        assert_int_equal(pthread_create(&writers[i].thread, NULL, write_on, &writers[i]), 0);
+    }
+    for (int i = 0; i < rounds; i++) {
+        struct page *page = cma_alloc(cma, AREA, 0, false);
+        struct dk_movable *other;
+
+        assert_non_null(page);
+        memset(dk_memory_cached(memory, GIB), 0xff, AREA * PAGE_SIZE);
+        assert_true(cma_release(cma, page, AREA));
+        /* It fills the area again, so that the next round moves something. */
+        other = dk_movable_create(AREA / 2 * PAGE_SIZE, GFP_KERNEL);
+        assert_false(IS_ERR(other));
+        assert_int_equal(lent_pages(other, cma), AREA / 2);
+        page = cma_alloc(cma, AREA / 2 + 10, 0, false);
+        assert_non_null(page);
+        assert_true(cma_release(cma, page, AREA / 2 + 10));
+        dk_movable_destroy(other);
+    }
+    __atomic_store_n(&stop, true, __ATOMIC_RELAXED);
+    for (unsigned i = 0; i < WRITERS; i++) {
+        pthread_join(writers[i].thread, NULL);
+        assert_int_equal(writers[i].lost, 0);
+        assert_true(writers[i].rounds > 0);
+    }
+    dk_movable_destroy(movable);
+    assert_int_equal(dk_cma_free_pages(cma), AREA);
+    dk_cma_destroy(cma);
+    unmake(memory, before);
+}
+
+/* ---- Failures ---- */
+
+static void test_failures(void **state)
+{
+    unsigned long n = 0;
+    bool failed = true;
+
+    (void)state;
+    while (failed) {
+        struct dk_movable *movable;
+        struct dk_memory *memory;
+        struct page *page;
+        struct cma *cma;
+        u64 before;
+
+        memory = make_area(0, AREA, &cma);
+        before = dk_memory_free_pages(memory);
+        dk_fail_nth(++n);
+        movable = dk_movable_create(16 * PAGE_SIZE, GFP_KERNEL | __GFP_NOWARN);
+        if (!IS_ERR(movable))
+            fill_with_numbers(movable);
+        page = cma_alloc(cma, AREA, 0, true);
+        failed = dk_fail_hits();
+        dk_fail_nth(0);
+        if (!IS_ERR(movable))
+            assert_numbers(movable);
+        if (page)
+            assert_true(cma_release(cma, page, AREA));
+        else
+            assert_true(failed);
+        page = cma_alloc(cma, AREA, 0, false);
+        assert_non_null(page);
+        assert_true(cma_release(cma, page, AREA));
+        if (!IS_ERR(movable)) {
+            assert_numbers(movable);
+            dk_movable_destroy(movable);
+        }
+        assert_int_equal(dk_cma_free_pages(cma), AREA);
+        dk_cma_destroy(cma);
+        log_lines = 0;
+        unmake(memory, before);
+    }
+    assert_true(n > 10);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_model),          cmocka_unit_test(test_recall),
+        cmocka_unit_test(test_pinned),         cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_no_destination), cmocka_unit_test(test_failures),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
