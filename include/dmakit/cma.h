@@ -105,6 +105,34 @@ DK_PUBLIC int cma_info(struct cma_info *info, struct device *dev);
  */
 DK_PUBLIC int dk_cma_describe(struct cma *cma, char *buffer, size_t size);
 
+/* ---- Handles ---- */
+
+struct dk_cma_handle;
+
+/*
+ * @count contiguous pages of @cma, aligned to 1 << @align, that stay where they are while they are pinned
+ * only: between pins they may be moved, contents and all, out of the way of a request or by
+ * dk_cma_defragment(). (After the pinning interface that the allocator's first versions proposed.)
+ *
+ * Error pointers: -EINVAL @cma NULL or with units of several pages, @count 0; -ENOMEM no such run is free, or
+ * out of memory. May sleep.
+ */
+DK_PUBLIC struct dk_cma_handle *dk_cma_handle_alloc(struct cma *cma, unsigned long count, unsigned int align);
+/* Of a handle that is pinned it is refused with a log line. NULL is fine. May sleep. */
+DK_PUBLIC void dk_cma_handle_free(struct dk_cma_handle *handle);
+/* Holds the pages where they are, and returns the first. Counts. May sleep. */
+DK_PUBLIC struct page *cma_pin(struct dk_cma_handle *handle);
+/* One pin less; without the last the pages, and their addresses, are not the caller's. What is not pinned is
+ * refused with a log line. Any context. */
+DK_PUBLIC void cma_unpin(struct dk_cma_handle *handle);
+
+/*
+ * Moves the handles of @cma that are not pinned to lower places, each to the lowest there is for it, lowest
+ * first, so that what is free is in longer runs. Returns how many pages were moved; -EINVAL as above. May
+ * sleep.
+ */
+DK_PUBLIC long dk_cma_defragment(struct cma *cma);
+
 DK_END_DECLS
 
 #endif

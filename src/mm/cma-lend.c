@@ -11,6 +11,7 @@
 void dk_cma_lending_start(struct dk_cma_lending *lending)
 {
     pthread_mutex_init(&lending->lock, NULL);
+    INIT_LIST_HEAD(&lending->handles);
 }
 
 void dk_cma_lending_finish(struct dk_cma_lending *lending)
@@ -26,8 +27,7 @@ bool dk_cma_has_lent(const struct cma *cma)
 
 /* ---- Lending ---- */
 
-/* Starts to tell what is reachable from what is free, which are the same so far. Under the area's lock. */
-static bool begin_lending(struct cma *cma)
+bool dk_cma_begin_lending(struct cma *cma)
 {
     struct dk_free_runs *reachable;
     u64 at = cma->start, start, count;
@@ -49,7 +49,7 @@ static struct page *lend(struct cma *cma)
     u64 pfn;
 
     pthread_mutex_lock(&cma->lock);
-    if (begin_lending(cma) && dk_free_runs_find(cma->runs, 1, 0, cma->start, cma->end, &pfn))
+    if (dk_cma_begin_lending(cma) && dk_free_runs_find(cma->runs, 1, 0, cma->start, cma->end, &pfn))
         page = dk_cma_page_at(cma, pfn);
     if (page) {
         dk_free_runs_take(cma->runs, pfn, 1);
@@ -191,8 +191,7 @@ static int empty_window(struct cma *cma, u64 *pfn)
     return 0;
 }
 
-/* Ends the window: @page's allocation is in it, or with NULL what is free there is free again. */
-static void close_window(struct cma *cma, struct page *page)
+void dk_cma_close_window(struct cma *cma, struct page *page)
 {
     struct dk_cma_lending *lending = &cma->lending;
     u64 start = lending->start, end = lending->end;
@@ -201,11 +200,14 @@ static void close_window(struct cma *cma, struct page *page)
     lending->start = lending->end = 0;
     if (!page) {
         dk_free_runs_give(lending->reachable, start, end - start);
-        for (u64 pfn = start; pfn < end; pfn++) {
-            if (is_lent(cma, pfn))
-                continue;
-            dk_free_runs_give(cma->runs, pfn, 1);
-            dk_block_freed(cma->memory, pfn, pfn + 1);
+        while (start < end) {
+            u64 past = dk_cma_handle_end(cma, start);
+
+            if (past == start && !is_lent(cma, start)) {
+                dk_free_runs_give(cma->runs, start, 1);
+                dk_block_freed(cma->memory, start, start + 1);
+            }
+            start = past > start ? past : start + 1;
         }
     }
     pthread_mutex_unlock(&cma->lock);
@@ -234,6 +236,8 @@ struct page *dk_cma_recall(struct cma *cma, unsigned long count, unsigned align,
         u64 obstacle;
 
         error = empty_window(cma, &obstacle);
+        if (!error && !dk_cma_move_handles(cma, &obstacle))
+            error = -EBUSY;
         if (!error)
             page = dk_cma_page_at(cma, cma->lending.start);
         if (page) {
@@ -248,7 +252,7 @@ struct page *dk_cma_recall(struct cma *cma, unsigned long count, unsigned align,
         } else {
             error = -ENOMEM;
         }
-        close_window(cma, page);
+        dk_cma_close_window(cma, page);
     }
     pthread_mutex_unlock(&cma->lending.lock);
     return page;

@@ -8,6 +8,7 @@
 #define DK_MM_CMA_LEND_H
 
 #include <dmakit/gfp.h>
+#include <dmakit/list.h>
 #include <dmakit/types.h>
 #include <pthread.h>
 
@@ -19,9 +20,11 @@ struct page;
 struct dk_cma_lending {
     pthread_mutex_t lock; /* of those that move pages out, one at a time; taken before all others of mm */
     /* The rest is guarded by the area's lock. */
-    struct dk_free_runs *reachable; /* what is free or lent; NULL until the first page is lent */
-    u64 lent;                       /* pages; atomic, for those that only look */
-    u64 start, end; /* pfns that are being emptied: what becomes free there is not given out */
+    struct dk_free_runs
+        *reachable;           /* what is free, lent, or a handle's that is not pinned; NULL until needed */
+    u64 lent;                 /* pages of the latter two; atomic, for those that only look */
+    struct list_head handles; /* cma-handle.c's */
+    u64 start, end;           /* pfns that are being emptied: what becomes free there is not given out */
 };
 
 void dk_cma_lending_start(struct dk_cma_lending *lending);
@@ -32,6 +35,17 @@ void dk_cma_lending_finish(struct dk_cma_lending *lending);
  * for movable memory. Of the area that has the most free. NULL: none has any. Takes the page lock.
  */
 struct page *dk_cma_lend(struct dk_memory *memory, gfp_t gfp);
+
+/* Starts to tell what is reachable from what is free. False: out of memory. Under the area's lock. */
+bool dk_cma_begin_lending(struct cma *cma);
+/* Ends the window: @page's allocation is in it, or with NULL what is free there is free again. */
+void dk_cma_close_window(struct cma *cma, struct page *page);
+
+/* cma-handle.c: moves the handles out of the window. False: the one at *pfn, or that begins behind it, has no
+ * other place. */
+bool dk_cma_move_handles(struct cma *cma, u64 *pfn);
+/* The end of the handle's run that holds @pfn; @pfn: none does. Under the area's lock. */
+u64 dk_cma_handle_end(struct cma *cma, u64 pfn);
 
 /* Whether @cma has lent anything. Lock-free. */
 bool dk_cma_has_lent(const struct cma *cma);

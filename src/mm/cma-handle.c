@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Handles: runs of a contiguous area that stay where they are while they are pinned only. Between pins they
+ * are reachable for requests as lent pages are, and the defragmenter packs them.
+ *
+ * A handle that lies in a window is the mover's: pinning and freeing wait until the window is closed.
+ */
+#include "base/alloc.h"
+#include "base/log.h"
+#include "mm/cma-private.h"
+
+#include <string.h>
+
+struct dk_cma_handle {
+    struct cma *cma;
+    struct list_head link; /* in the area's list; what follows is guarded by the area's lock, as that is */
+    struct page *page;     /* the first one */
+    u64 start;             /* its pfn */
+    unsigned long count;
+    unsigned align, pins;
+};
+
+static bool overlaps(const struct dk_cma_handle *handle, u64 start, u64 end)
+{
+    return handle->start < end && handle->start + handle->count > start;
+}
+
+/* Takes the area's lock when @handle lies in no window. */
+static void lock_handle(struct dk_cma_handle *handle)
+{
+    struct cma *cma = handle->cma;
+
+    for (;;) {
+        pthread_mutex_lock(&cma->lock);
+        if (!overlaps(handle, cma->lending.start, cma->lending.end))
+            return;
+        pthread_mutex_unlock(&cma->lock);
+        /* Held for as long as there is a window. */
+        pthread_mutex_lock(&cma->lending.lock);
+        pthread_mutex_unlock(&cma->lending.lock);
+    }
+}
+
+struct dk_cma_handle *dk_cma_handle_alloc(struct cma *cma, unsigned long count, unsigned int align)
+{
+    struct dk_cma_handle *handle;
+
+    if (!cma || cma->order_per_bit || !count)
+        return ERR_PTR(-EINVAL);
+    handle = dk_allocate(1, sizeof(*handle));
+    if (!handle)
+        return ERR_PTR(-ENOMEM);
+    handle->cma = cma;
+    handle->count = count;
+    handle->align = align;
+    handle->page = cma_alloc(cma, count, align, true);
+    if (!handle->page)
+        goto release;
+    handle->start = page_to_phys(handle->page) >> PAGE_SHIFT;
+    pthread_mutex_lock(&cma->lock);
+    if (!dk_cma_begin_lending(cma)) {
+        pthread_mutex_unlock(&cma->lock);
+        cma_release(cma, handle->page, count);
+        goto release;
+    }
+    dk_free_runs_give(cma->lending.reachable, handle->start, count);
+    list_add(&handle->link, &cma->lending.handles);
+    __atomic_add_fetch(&cma->lending.lent, count, __ATOMIC_RELAXED);
+    pthread_mutex_unlock(&cma->lock);
+    return handle;
+
+release:
+    dk_release(handle);
+    return ERR_PTR(-ENOMEM);
+}
+
+void dk_cma_handle_free(struct dk_cma_handle *handle)
+{
+    struct cma *cma;
+    bool pinned;
+
+    if (IS_ERR_OR_NULL(handle))
+        return;
+    cma = handle->cma;
+    lock_handle(handle);
+    pinned = handle->pins;
+    if (!pinned) {
+        dk_free_runs_take(cma->lending.reachable, handle->start, handle->count);
+        list_del(&handle->link);
+        __atomic_sub_fetch(&cma->lending.lent, handle->count, __ATOMIC_RELAXED);
+    }
+    pthread_mutex_unlock(&cma->lock);
+    if (pinned) {
+        dk_log(DK_LOG_WARNING, "dk_cma_handle_free: %s: the %lu pages at 0x%llx are pinned", cma->name,
+               handle->count, (phys_addr_t)handle->start << PAGE_SHIFT);
+        return;
+    }
+    cma_release(cma, handle->page, handle->count);
+    dk_release(handle);
+}
+
+struct page *cma_pin(struct dk_cma_handle *handle)
+{
+    struct cma *cma = handle->cma;
+    struct page *page;
+
+    dk_might_sleep_gfp(cma->memory, GFP_KERNEL, "cma_pin");
+    lock_handle(handle);
+    if (!handle->pins++) {
+        dk_free_runs_take(cma->lending.reachable, handle->start, handle->count);
+        __atomic_sub_fetch(&cma->lending.lent, handle->count, __ATOMIC_RELAXED);
+    }
+    page = handle->page;
+    pthread_mutex_unlock(&cma->lock);
+    return page;
+}
+
+void cma_unpin(struct dk_cma_handle *handle)
+{
+    struct cma *cma = handle->cma;
+    bool pinned;
+
+    /* What is pinned lies in no window. */
+    pthread_mutex_lock(&cma->lock);
+    pinned = handle->pins;
+    if (pinned && !--handle->pins) {
+        dk_free_runs_give(cma->lending.reachable, handle->start, handle->count);
+        __atomic_add_fetch(&cma->lending.lent, handle->count, __ATOMIC_RELAXED);
+    }
+    pthread_mutex_unlock(&cma->lock);
+    if (!pinned)
+        dk_log(DK_LOG_WARNING, "cma_unpin: %s: the %lu pages at 0x%llx are not pinned", cma->name,
+               handle->count, (phys_addr_t)handle->start << PAGE_SHIFT);
+}
+
+/* ---- Moving ---- */
+
+/* Copies whole pages, of which no two lie in both runs. False: one of them cannot be mapped. */
+static bool copy(struct dk_memory *memory, u64 from, u64 to, u64 count)
+{
+    for (u64 i = 0; i < count; i++) {
+        const char *source = dk_memory_cached(memory, (phys_addr_t)(from + i) << PAGE_SHIFT);
+        char *target = dk_memory_cached(memory, (phys_addr_t)(to + i) << PAGE_SHIFT);
+
+        if (!source || !target)
+            return false;
+        memcpy(target, source, PAGE_SIZE);
+    }
+    return true;
+}
+
+/* Makes [start, end), a part of a run that a handle left, free where the window does not have it. */
+static void give_outside(struct cma *cma, u64 start, u64 end)
+{
+    u64 low = end < cma->lending.start ? end : cma->lending.start;
+    u64 high = start > cma->lending.end ? start : cma->lending.end;
+
+    if (start < low) {
+        dk_free_runs_give(cma->runs, start, low - start);
+        dk_block_freed(cma->memory, start, low);
+    }
+    if (high < end) {
+        dk_free_runs_give(cma->runs, high, end - high);
+        dk_block_freed(cma->memory, high, end);
+    }
+}
+
+/*
+ * Moves @handle, which lies in the window, to the lowest place that ends at or below @limit. False: there is
+ * none, or the host is out of memory. Whatever is free is reachable, and so is the handle: that index stays.
+ */
+static bool move_handle(struct cma *cma, struct dk_cma_handle *handle, u64 limit)
+{
+    struct page *page = NULL;
+    bool copied;
+    u64 to;
+
+    pthread_mutex_lock(&cma->lock);
+    if (dk_free_runs_find(cma->runs, handle->count, handle->align, cma->start, limit, &to))
+        page = dk_cma_page_at(cma, to);
+    if (page) {
+        dk_free_runs_take(cma->runs, to, handle->count);
+        dk_block_taken(cma->memory, to, to + handle->count);
+        dk_cma_mark_used(page, handle->count, DK_CMA_USED);
+    }
+    pthread_mutex_unlock(&cma->lock);
+    if (!page)
+        return false;
+    dk_memory_taken(cma->memory, (phys_addr_t)to << PAGE_SHIFT, (u64)handle->count << PAGE_SHIFT);
+    copied = copy(cma->memory, handle->start, to, handle->count);
+
+    pthread_mutex_lock(&cma->lock);
+    if (copied) {
+        dk_cma_mark_free(handle->page);
+        give_outside(cma, handle->start, handle->start + handle->count);
+        handle->page = page;
+        handle->start = to;
+    } else {
+        dk_cma_mark_free(page);
+        dk_free_runs_give(cma->runs, to, handle->count);
+        dk_block_freed(cma->memory, to, to + handle->count);
+    }
+    pthread_mutex_unlock(&cma->lock);
+    return copied;
+}
+
+/* The lowest handle that reaches above @pfn; NULL: none does. Under the area's lock. */
+static struct dk_cma_handle *handle_above(const struct cma *cma, u64 pfn)
+{
+    struct dk_cma_handle *handle, *lowest = NULL;
+
+    list_for_each_entry (handle, &cma->lending.handles, link) {
+        if (handle->start + handle->count > pfn && (!lowest || handle->start < lowest->start))
+            lowest = handle;
+    }
+    return lowest;
+}
+
+u64 dk_cma_handle_end(struct cma *cma, u64 pfn)
+{
+    const struct dk_cma_handle *handle = handle_above(cma, pfn);
+
+    return handle && handle->start <= pfn ? handle->start + handle->count : pfn;
+}
+
+bool dk_cma_move_handles(struct cma *cma, u64 *pfn)
+{
+    for (*pfn = cma->lending.start; *pfn < cma->lending.end;) {
+        struct dk_cma_handle *handle;
+
+        pthread_mutex_lock(&cma->lock);
+        handle = handle_above(cma, *pfn);
+        pthread_mutex_unlock(&cma->lock);
+        if (!handle || handle->start >= cma->lending.end)
+            return true;
+        if (handle->start > *pfn)
+            *pfn = handle->start;
+        if (!move_handle(cma, handle, cma->end))
+            return false;
+    }
+    return true;
+}
+
+long dk_cma_defragment(struct cma *cma)
+{
+    u64 pfn;
+    long moved = 0;
+
+    if (!cma || cma->order_per_bit)
+        return -EINVAL;
+    dk_might_sleep_gfp(cma->memory, GFP_KERNEL, "dk_cma_defragment");
+    pthread_mutex_lock(&cma->lending.lock);
+    for (pfn = cma->start;;) {
+        struct dk_cma_handle *handle;
+        u64 start;
+
+        pthread_mutex_lock(&cma->lock);
+        handle = handle_above(cma, pfn);
+        if (!handle) {
+            pthread_mutex_unlock(&cma->lock);
+            break;
+        }
+        start = handle->start;
+        pfn = start + handle->count;
+        if (!handle->pins) {
+            cma->lending.start = start;
+            cma->lending.end = pfn;
+            dk_free_runs_take(cma->lending.reachable, start, handle->count);
+        }
+        pthread_mutex_unlock(&cma->lock);
+        if (cma->lending.start == cma->lending.end)
+            continue;
+        if (move_handle(cma, handle, start))
+            moved += (long)handle->count;
+        dk_cma_close_window(cma, NULL);
+    }
+    pthread_mutex_unlock(&cma->lending.lock);
+    return moved;
+}
