@@ -168,6 +168,39 @@ static void test_shrinking(void **state)
     unmake(memory, PAGES);
 }
 
+/* A zone below its low mark is left alone while a lower one has more; then they are emptied down to min. */
+static void test_order_of_zones(void **state)
+{
+    static const gfp_t kinds[] = { GFP_KERNEL, GFP_NOWAIT, GFP_ATOMIC };
+    unsigned i;
+
+    (void)state;
+    for (i = 0; i < 3; i++) {
+        struct dk_memory *memory = make(&(struct dk_memory_config){ .ranges = &range,
+                                                                    .range_count = 1,
+                                                                    .line = 64,
+                                                                    .zone_dma32_end = PAGES / 2 * PAGE_SIZE,
+                                                                    .reserve = 400 });
+        const struct dk_zone *low = &memory->zones[DK_ZONE_DMA32], *high = &memory->zones[DK_ZONE_NORMAL];
+        u64 least = kinds[i] == GFP_ATOMIC ? 0 : 200;
+        LIST_HEAD(taken);
+        struct page *page;
+
+        assert_int_equal(high->marks[DK_MARK_MIN], 200);
+        assert_int_equal(high->marks[DK_MARK_LOW], 250);
+        do {
+            page = dk_pages_allocate(memory, kinds[i], 0);
+            list_add(&page->lru, &taken);
+        } while (page_to_pfn(page) >= PAGES / 2);
+        assert_int_equal(high->free, 250);
+        take_all(memory, kinds[i], &taken);
+        assert_int_equal(high->free, least);
+        assert_int_equal(low->free, least + PAGES / 2 / 256);
+        give_all(&taken);
+        unmake(memory, PAGES);
+    }
+}
+
 /* Without watermarks too: when there is none. */
 static void test_without_watermarks(void **state)
 {
@@ -558,6 +591,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_shrinking),
+        cmocka_unit_test(test_order_of_zones),
         cmocka_unit_test(test_without_watermarks),
         cmocka_unit_test(test_awkward_shrinkers),
         cmocka_unit_test(test_fairness),
