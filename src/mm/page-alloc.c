@@ -224,16 +224,20 @@ static struct page *take_in_the_end(struct dk_memory *memory, struct want *want,
 static struct page *take_slow(struct dk_memory *memory, struct want *want, struct dk_reclaim_tries *tries)
 {
     bool sleeps = may_sleep(want->gfp);
+    enum dk_mark least;
     struct page *page;
 
     choose_mark(want);
-    if (sleeps && want->mark == DK_MARK_MIN && dk_reclaim_wanted(memory)) {
+    least = want->mark;
+    /* While another zone has enough, none is emptied. */
+    if (memory->has_marks || (sleeps && dk_reclaim_wanted(memory))) {
         want->mark = DK_MARK_LOW;
         page = take_locked(memory, want);
         if (page)
             return page;
-        dk_reclaim(memory, want->gfp, want->request.count, tries);
-        want->mark = DK_MARK_MIN;
+        if (sleeps && least == DK_MARK_MIN && dk_reclaim_wanted(memory))
+            dk_reclaim(memory, want->gfp, want->request.count, tries);
+        want->mark = least;
     }
     do {
         page = take_locked(memory, want);

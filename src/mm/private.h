@@ -74,7 +74,7 @@ enum dk_zone_kind { DK_ZONE_DMA, DK_ZONE_DMA32, DK_ZONE_NORMAL, DK_ZONE_HIGHMEM,
 enum dk_mark {
     DK_MARK_NONE, /* 0: what must not wait for memory, __GFP_HIGH and __GFP_MEMALLOC */
     DK_MARK_MIN,  /* everybody else */
-    DK_MARK_LOW,  /* below it who may sleep calls the shrinkers */
+    DK_MARK_LOW,  /* below it everybody tries the next zone first, and who may sleep calls the shrinkers */
     DK_MARK_HIGH, /* below it the zone's page lists are not used, so that its count says what there is */
     DK_MARK_COUNT,
 };
@@ -310,6 +310,7 @@ struct dk_memory {
 
     pthread_mutex_t pages_lock; /* guards the zones and all struct pages */
     struct dk_zone zones[DK_ZONE_COUNT];
+    bool has_marks;    /* the zones have watermarks */
     u8 first_zones[8]; /* by a request's zone flags: whose lists serve it; DK_ZONE_COUNT: none's */
     struct dk_page_lists *lists;
     struct dk_reclaim *reclaim;

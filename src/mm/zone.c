@@ -135,6 +135,7 @@ int dk_zones_start(struct dk_memory *memory, const struct dk_memory_config *conf
         present += memory->zones[i].present;
     }
     choose_first_zones(memory);
+    memory->has_marks = config->reserve != 0;
     for (i = 0; i < DK_ZONE_COUNT && config->reserve && present; i++) {
         set_marks(&memory->zones[i], config->reserve * memory->zones[i].present / present);
         set_lowmem_reserve(memory, i);

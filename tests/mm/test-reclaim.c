@@ -41,6 +41,9 @@ static void note_finding(void *data, const struct dk_finding *finding)
 
 static const struct dk_hooks hooks = { .finding = note_finding };
 
+/* The cache that a pass began with, where this was NULL before. */
+static struct cache *called_first;
+
 static struct dk_memory *make_short(u64 reserve)
 {
     struct dk_memory_config config = small_config(&range);
@@ -55,6 +58,8 @@ static unsigned long count(struct shrinker *shrinker, struct shrink_control *con
 {
     struct cache *cache = shrinker->private_data;
 
+    if (!called_first)
+        called_first = cache;
     cache->counted++;
     cache->gfp = control->gfp_mask;
     return cache->held ? cache->held : SHRINK_EMPTY;
@@ -168,6 +173,39 @@ static void test_shrinking(void **state)
     unmake(memory, PAGES);
 }
 
+/* A zone below its low mark is left alone while a lower one has more; then they are emptied down to min. */
+static void test_order_of_zones(void **state)
+{
+    static const gfp_t kinds[] = { GFP_KERNEL, GFP_NOWAIT, GFP_ATOMIC };
+    unsigned i;
+
+    (void)state;
+    for (i = 0; i < 3; i++) {
+        struct dk_memory *memory = make(&(struct dk_memory_config){ .ranges = &range,
+                                                                    .range_count = 1,
+                                                                    .line = 64,
+                                                                    .zone_dma32_end = PAGES / 2 * PAGE_SIZE,
+                                                                    .reserve = 400 });
+        const struct dk_zone *low = &memory->zones[DK_ZONE_DMA32], *high = &memory->zones[DK_ZONE_NORMAL];
+        u64 least = kinds[i] == GFP_ATOMIC ? 0 : 200;
+        LIST_HEAD(taken);
+        struct page *page;
+
+        assert_int_equal(high->marks[DK_MARK_MIN], 200);
+        assert_int_equal(high->marks[DK_MARK_LOW], 250);
+        do {
+            page = dk_pages_allocate(memory, kinds[i], 0);
+            list_add(&page->lru, &taken);
+        } while (page_to_pfn(page) >= PAGES / 2);
+        assert_int_equal(high->free, 250);
+        take_all(memory, kinds[i], &taken);
+        assert_int_equal(high->free, least);
+        assert_int_equal(low->free, least + PAGES / 2 / 256);
+        give_all(&taken);
+        unmake(memory, PAGES);
+    }
+}
+
 /* Without watermarks too: when there is none. */
 static void test_without_watermarks(void **state)
 {
@@ -226,6 +264,7 @@ static void test_awkward_shrinkers(void **state)
 static void test_fairness(void **state)
 {
     struct dk_memory *memory = make_short(0);
+    unsigned firsts[3] = { 0 };
     struct cache caches[3];
     LIST_HEAD(taken);
     unsigned i;
@@ -244,6 +283,14 @@ static void test_fairness(void **state)
     assert_int_equal(caches[0].held, 263 - 263 / 8);
     assert_int_equal(caches[1].held, 263 - 263 / 16);
     assert_int_equal(caches[2].scanned, 1 + 4);
+    for (i = 0; i < 6; i++) {
+        take_all(memory, GFP_NOWAIT, &taken);
+        called_first = NULL;
+        list_add(&dk_pages_allocate(memory, GFP_KERNEL, 0)->lru, &taken);
+        firsts[called_first - caches]++;
+    }
+    for (i = 0; i < 3; i++)
+        assert_int_equal(firsts[i], 2);
     for (i = 0; i < 3; i++)
         empty(&caches[i]);
     give_all(&taken);
@@ -473,6 +520,54 @@ static void test_atomic_requests_never_wait(void **state)
     unmake(memory, PAGES);
 }
 
+/* Fills this thread's list, and asks for a page when others have taken the rest. */
+static void *fill_list_and_ask(void *memory)
+{
+    struct page *pages[16];
+    unsigned i;
+
+    for (i = 0; i < 16; i++)
+        pages[i] = dk_pages_allocate(memory, GFP_USER | __GFP_MOVABLE, 0);
+    for (i = 0; i < 16; i++)
+        __free_page(pages[i]);
+    sem_post(&inside);
+    wait_for(&leave);
+    return dk_pages_allocate(memory, GFP_USER | __GFP_MOVABLE | __GFP_NOWARN, 0);
+}
+
+/* What lies in a thread's list does not get around the watermarks, and what is freed below them is counted.
+ */
+static void test_lists_below_the_marks(void **state)
+{
+    struct dk_memory *memory = make_short(100);
+    const struct dk_zone *zone = &memory->zones[DK_ZONE_NORMAL];
+    struct page *page;
+    pthread_t thread;
+    LIST_HEAD(taken);
+    void *got;
+
+    (void)state;
+    sem_init(&inside, 0, 0);
+    sem_init(&leave, 0, 0);
+    assert_int_equal(pthread_create(&thread, NULL, fill_list_and_ask, memory), 0);
+    assert_true(wait_for(&inside));
+    while (zone->free > 5)
+        list_add(&dk_pages_allocate(memory, GFP_ATOMIC, 0)->lru, &taken);
+    assert_in_range(dk_memory_free_pages(memory), 5 + 16, 5 + 32);
+    sem_post(&leave);
+    pthread_join(thread, &got);
+    assert_null(got);
+    take_all(memory, GFP_ATOMIC, &taken);
+    page = list_first_entry(&taken, struct page, lru);
+    list_del(&page->lru);
+    __free_page(page);
+    assert_int_equal(zone->free, 1);
+    assert_null(dk_pages_allocate(memory, GFP_KERNEL | __GFP_NOWARN, 0));
+    list_add(&dk_pages_allocate(memory, GFP_ATOMIC, 0)->lru, &taken);
+    give_all(&taken);
+    unmake(memory, PAGES);
+}
+
 static void *take_without_fail(void *memory)
 {
     struct page *page = dk_pages_allocate(memory, GFP_KERNEL | __GFP_NOFAIL, 1);
@@ -558,6 +653,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_shrinking),
+        cmocka_unit_test(test_order_of_zones),
+        cmocka_unit_test(test_lists_below_the_marks),
         cmocka_unit_test(test_without_watermarks),
         cmocka_unit_test(test_awkward_shrinkers),
         cmocka_unit_test(test_fairness),
