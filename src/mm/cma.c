@@ -333,6 +333,8 @@ bool dk_cma_take_at(struct cma *cma, u64 pfn, u64 count)
 
     if (!count || pfn < cma->start || pfn >= cma->end || count > cma->end - pfn)
         return false;
+    pthread_mutex_lock(&cma->drain_lock);
+    drain(cma);
     pthread_mutex_lock(&cma->lock);
     if (dk_free_runs_find(cma->runs, units, 0, first, first + units, &at))
         page = page_at(cma, pfn);
@@ -340,14 +342,10 @@ bool dk_cma_take_at(struct cma *cma, u64 pfn, u64 count)
         dk_free_runs_take(cma->runs, first, units);
         mark_used(page, (unsigned long)count);
     }
+    end_draining(cma);
     pthread_mutex_unlock(&cma->lock);
+    pthread_mutex_unlock(&cma->drain_lock);
     return page;
-}
-
-void dk_cma_keep_nothing(struct cma *cma)
-{
-    cma->cache.budget = 0;
-    dk_cma_cache_enter_phase(&cma->cache, DK_CMA_DRAINED);
 }
 
 /* ---- Release ---- */
