@@ -181,7 +181,7 @@ static bool move_handle(struct cma *cma, struct dk_cma_handle *handle, u64 limit
     if (page) {
         dk_free_runs_take(cma->runs, to, handle->count);
         dk_block_taken(cma->memory, to, to + handle->count);
-        dk_cma_mark_used(page, handle->count, DK_CMA_USED);
+        dk_cma_mark_used(page, handle->count, CMA_USED);
     }
     pthread_mutex_unlock(&cma->lock);
     if (!page)

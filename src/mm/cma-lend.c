@@ -242,7 +242,7 @@ struct page *dk_cma_recall(struct cma *cma, unsigned long count, unsigned align,
             page = dk_cma_page_at(cma, cma->lending.start);
         if (page) {
             *pfn = cma->lending.start;
-            dk_cma_mark_used(page, count, DK_CMA_USED);
+            dk_cma_mark_used(page, count, CMA_USED);
         } else if (error == -ENOMEM) {
             dk_log(DK_LOG_INFO, "cma_alloc: %s: there is no other place for the page at 0x%llx", cma->name,
                    (phys_addr_t)obstacle << PAGE_SHIFT);

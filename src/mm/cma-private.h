@@ -1,6 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A contiguous area, for the files that work on it.
+ * What the files of a contiguous area share: an index of free runs, and before it the stacks of runs that
+ * threads gave back lately.
+ *
+ * A run's first page tells what the run is, by its flags: 0, free and in the index; DK_PAGE_KEPT, free and in
+ * a stack; DK_PAGE_USED and DK_PAGE_CMA, allocated; with DK_PAGE_GIVEN too, released, but references are
+ * left. A kept run is its stack's alone, and an allocated one is its owner's, so each changes it without a
+ * lock; whoever takes a run from a stack looks whether it is still kept, for two threads that release one run
+ * at the same moment may both have put it there.
+ *
+ * While the stacks are drained (and always where there are none) everything free is in the index, and a
+ * request that it has no place for fails without a lock, unless pages are lent (cma-lend.h).
  */
 #ifndef DK_MM_CMA_PRIVATE_H
 #define DK_MM_CMA_PRIVATE_H
@@ -11,7 +21,7 @@
 #include "mm/free-runs.h"
 #include "mm/private.h"
 
-#define DK_CMA_USED (DK_PAGE_USED | DK_PAGE_CMA)
+#define CMA_USED (DK_PAGE_USED | DK_PAGE_CMA)
 
 struct cma {
     struct dk_memory *memory;
@@ -49,6 +59,16 @@ static inline void dk_cma_mark_free(struct page *page)
     __atomic_store_n(&page->run, 0, __ATOMIC_RELAXED);
 }
 
+/* Sets up the first page of an allocated run. */
+static inline void dk_cma_mark_used(struct page *page, unsigned long count, u32 flags)
+{
+    page->order = 0;
+    page->private_data = 0;
+    __atomic_store_n(&page->run, (u32)count, __ATOMIC_RELAXED);
+    __atomic_store_n(&page->count, 1, __ATOMIC_RELAXED);
+    __atomic_store_n(&page->flags, flags, __ATOMIC_RELEASE);
+}
+
 /* The free units [at, at + units) leave the indexes, or come back. Under the area's lock. */
 static inline void dk_cma_take_units(struct cma *cma, u64 at, u64 units)
 {
@@ -66,17 +86,17 @@ static inline void dk_cma_give_units(struct cma *cma, u64 at, u64 units)
     dk_block_freed(cma->memory, at << cma->order_per_bit, (at + units) << cma->order_per_bit);
 }
 
-/* Sets up the first page of an allocated run. */
-static inline void dk_cma_mark_used(struct page *page, unsigned long count, u32 flags)
-{
-    page->order = 0;
-    page->private_data = 0;
-    __atomic_store_n(&page->run, (u32)count, __ATOMIC_RELAXED);
-    __atomic_store_n(&page->count, 1, __ATOMIC_RELAXED);
-    __atomic_store_n(&page->flags, flags, __ATOMIC_RELEASE);
-}
-
 /* A change of the index that was no failure. Under the area's lock. */
 void dk_cma_note_change(struct cma *cma);
+
+/*
+ * Empties all stacks; they stay so until dk_cma_end_draining(). Under drain_lock; takes the area's lock.
+ */
+void dk_cma_drain(struct cma *cma);
+/* Under both locks. */
+void dk_cma_end_draining(struct cma *cma);
+/* Empties @stack into the index. The caller is its thread and inside, or waited until nobody is. Takes the
+ * area's lock. */
+void dk_cma_empty_stack(struct cma *cma, struct dk_cma_stack *stack);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Named regions of contiguous memory, and the allocators that choose places in them. A region is an area in
- * which no thread keeps anything; whatever place an allocator chooses is looked up in the area's index.
+ * Named regions of contiguous memory, and the allocators that choose places in them. A region is an area;
+ * whatever place an allocator chooses is looked up in the area's index.
  */
 #include "base/log.h"
 #include "mm/cma.h"
@@ -140,7 +140,6 @@ int cma_region_register(struct cma_region *region)
     error = PTR_ERR_OR_ZERO(area);
     if (error)
         goto unlock;
-    dk_cma_keep_nothing(area);
     region->start = cma_get_base(area);
     region->area = area;
     region->allocator = NULL;

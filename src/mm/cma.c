@@ -1,18 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Contiguous areas: an index of free runs, and before it the stacks of runs that threads gave back lately.
- *
- * A run's first page tells what the run is, by its flags: 0, free and in the index; DK_PAGE_KEPT, free and in
- * a stack; DK_PAGE_USED and DK_PAGE_CMA, allocated; with DK_PAGE_GIVEN too, released, but references are
- * left. A kept run is its stack's alone, and an allocated one is its owner's, so each changes it without a
- * lock; whoever takes a run from a stack looks whether it is still kept, for two threads that release one run
- * at the same moment may both have put it there.
- *
- * While the stacks are drained (and always where there are none) everything free is in the index, and a
- * request that it has no place for fails without a lock.
+ * Taking runs out of an area and giving them back: from the stack of this thread, else from the index.
  */
-#include "mm/cma.h"
-
 #include "base/alloc.h"
 #include "base/log.h"
 #include "mm/cma-private.h"
@@ -26,7 +15,9 @@
  */
 #define CHANGES_UNTIL_KEEPING 1024u
 
-/* The same where the area lies in several sections. */
+/* ---- Pages ---- */
+
+/* find_page() where the area lies in several sections. */
 static bool find_far_page(const struct cma *cma, const struct page *page, u64 *pfn)
 {
     struct dk_memory *memory;
@@ -82,7 +73,7 @@ static struct page *take_indexed(struct cma *cma, unsigned long count, u64 units
     if (!page)
         return NULL;
     dk_cma_take_units(cma, at, units);
-    dk_cma_mark_used(page, count, DK_CMA_USED);
+    dk_cma_mark_used(page, count, CMA_USED);
     return page;
 }
 
@@ -97,8 +88,7 @@ static void give_indexed(struct cma *cma, u64 pfn, u64 count)
 
 /* ---- What threads keep ---- */
 
-/* Empties @stack into the index. The caller is its thread and inside, or waited until nobody is. */
-static void empty_stack(struct cma *cma, struct dk_cma_stack *stack)
+void dk_cma_empty_stack(struct cma *cma, struct dk_cma_stack *stack)
 {
     unsigned order;
     u64 pfn;
@@ -123,7 +113,7 @@ static inline struct page *take_kept(struct cma *cma, unsigned order, u64 *pfn)
     while (dk_cma_stack_take(stack, order, pfn)) {
         page = dk_cma_page_at(cma, *pfn);
         if (__builtin_expect(dk_page_flags(page) == DK_PAGE_KEPT, 1)) {
-            dk_cma_mark_used(page, 1ul << order, DK_CMA_USED);
+            dk_cma_mark_used(page, 1ul << order, CMA_USED);
             break;
         }
         page = NULL;
@@ -157,7 +147,7 @@ static void prepare_to_keep(struct cma *cma)
         return;
     stack = dk_cma_cache_enter(&cma->cache);
     if (stack) {
-        empty_stack(cma, stack);
+        dk_cma_empty_stack(cma, stack);
         dk_cma_cache_leave(stack);
     } else {
         dk_cma_cache_make(&cma->cache);
@@ -175,8 +165,7 @@ static bool is_known_to_fail(const struct cma *cma, u64 units, unsigned order)
            phase == dk_cma_cache_phase(&cma->cache);
 }
 
-/* Empties all stacks; they stay so until end_draining(). Under drain_lock. */
-static void drain(struct cma *cma)
+void dk_cma_drain(struct cma *cma)
 {
     bool drained;
 
@@ -194,7 +183,7 @@ static void drain(struct cma *cma)
         struct dk_cma_stack *stack = __atomic_load_n(&cma->cache.by_thread[i], __ATOMIC_ACQUIRE);
 
         if (stack)
-            empty_stack(cma, stack);
+            dk_cma_empty_stack(cma, stack);
     }
     if (!drained)
         dk_log(
@@ -206,7 +195,7 @@ static void drain(struct cma *cma)
     pthread_mutex_unlock(&cma->lock);
 }
 
-static void end_draining(struct cma *cma)
+void dk_cma_end_draining(struct cma *cma)
 {
     cma->draining = false;
     cma->changes = 0;
@@ -219,10 +208,10 @@ static struct page *take_after_draining(struct cma *cma, unsigned long count, u6
     struct page *page;
 
     pthread_mutex_lock(&cma->drain_lock);
-    drain(cma);
+    dk_cma_drain(cma);
     pthread_mutex_lock(&cma->lock);
     page = take_indexed(cma, count, units, order, pfn);
-    end_draining(cma);
+    dk_cma_end_draining(cma);
     pthread_mutex_unlock(&cma->lock);
     pthread_mutex_unlock(&cma->drain_lock);
     return page;
@@ -284,21 +273,19 @@ bool dk_cma_take_at(struct cma *cma, u64 pfn, u64 count)
 
     if (!count || pfn < cma->start || pfn >= cma->end || count > cma->end - pfn)
         return false;
+    pthread_mutex_lock(&cma->drain_lock);
+    dk_cma_drain(cma);
     pthread_mutex_lock(&cma->lock);
     if (dk_free_runs_find(cma->runs, units, 0, first, first + units, &at))
         page = dk_cma_page_at(cma, pfn);
     if (page) {
         dk_cma_take_units(cma, first, units);
-        dk_cma_mark_used(page, (unsigned long)count, DK_CMA_USED);
+        dk_cma_mark_used(page, (unsigned long)count, CMA_USED);
     }
+    dk_cma_end_draining(cma);
     pthread_mutex_unlock(&cma->lock);
+    pthread_mutex_unlock(&cma->drain_lock);
     return page;
-}
-
-void dk_cma_keep_nothing(struct cma *cma)
-{
-    cma->cache.budget = 0;
-    dk_cma_cache_enter_phase(&cma->cache, DK_CMA_DRAINED);
 }
 
 /* ---- Release ---- */
@@ -329,7 +316,7 @@ void dk_cma_idle(struct dk_memory *memory, struct page *page, u64 pfn)
 static void refuse(const struct cma *cma, const struct page *page, u64 pfn, unsigned long count)
 {
     phys_addr_t phys = (phys_addr_t)pfn << PAGE_SHIFT;
-    bool used = dk_page_flags(page) == DK_CMA_USED;
+    bool used = dk_page_flags(page) == CMA_USED;
     char what[256];
     struct dk_finding finding = {
         .class_name = used ? "cma-release-mismatch" : "cma-release-not-allocated",
@@ -371,15 +358,15 @@ bool cma_release(struct cma *cma, const struct page *pages, unsigned long count)
     if (!page)
         return false;
     order = kept_order(cma, count);
-    if (order < DK_CMA_CACHE_ORDERS && dk_page_flags(page) == DK_CMA_USED && dk_page_run(page) == count &&
+    if (order < DK_CMA_CACHE_ORDERS && dk_page_flags(page) == CMA_USED && dk_page_run(page) == count &&
         __atomic_load_n(&page->count, __ATOMIC_ACQUIRE) == 1 && !(pfn & (count - 1)) &&
         keep(cma, page, order, pfn))
         return true;
 
     pthread_mutex_lock(&memory->pages_lock);
-    good = dk_page_flags(page) == DK_CMA_USED && dk_page_run(page) == count;
+    good = dk_page_flags(page) == CMA_USED && dk_page_run(page) == count;
     if (good && __atomic_sub_fetch(&page->count, 1, __ATOMIC_ACQ_REL)) {
-        __atomic_store_n(&page->flags, DK_CMA_USED | DK_PAGE_GIVEN, __ATOMIC_RELEASE);
+        __atomic_store_n(&page->flags, CMA_USED | DK_PAGE_GIVEN, __ATOMIC_RELEASE);
     } else if (good) {
         idle(cma, page, pfn);
         given = true;
@@ -390,262 +377,4 @@ bool cma_release(struct cma *cma, const struct page *pages, unsigned long count)
     if (given && order < DK_CMA_CACHE_ORDERS)
         prepare_to_keep(cma);
     return true;
-}
-
-/* ---- What there is ---- */
-
-phys_addr_t cma_get_base(const struct cma *cma)
-{
-    return (phys_addr_t)cma->start << PAGE_SHIFT;
-}
-
-unsigned long cma_get_size(const struct cma *cma)
-{
-    return (unsigned long)((cma->end - cma->start) << PAGE_SHIFT);
-}
-
-const char *cma_get_name(const struct cma *cma)
-{
-    return cma->name;
-}
-
-struct dk_memory *dk_cma_memory(const struct cma *cma)
-{
-    return cma->memory;
-}
-
-unsigned dk_cma_order_per_bit(const struct cma *cma)
-{
-    return cma->order_per_bit;
-}
-
-u64 dk_cma_free_pages(struct cma *cma)
-{
-    u64 units;
-
-    pthread_mutex_lock(&cma->lock);
-    units = dk_free_runs_units(cma->runs);
-    pthread_mutex_unlock(&cma->lock);
-    return (units << cma->order_per_bit) + dk_cma_cache_pages(&cma->cache);
-}
-
-/* The allocations that start in [pfn, end), which is in no free run. */
-static void survey_used(const struct cma *cma, u64 pfn, u64 end, struct dk_cma_survey *survey)
-{
-    while (pfn < end) {
-        const struct page *page = dk_page_mapped(cma->memory, pfn);
-        u64 run = page && dk_page_flags(page) & DK_PAGE_CMA ? dk_page_run(page) : 0;
-
-        if (run) {
-            survey->allocations++;
-            survey->largest_allocation = run > survey->largest_allocation ? run : survey->largest_allocation;
-        }
-        /* A unit may be larger than what was asked of it. */
-        pfn += run ? dk_cma_units(cma, run) << cma->order_per_bit : (u64)1 << cma->order_per_bit;
-    }
-}
-
-/* Counts the pages [at, end) of the area, which are in use, in the pieces that they lie in. */
-static void paint_used(struct dk_cma_survey *survey, u64 at, u64 end)
-{
-    while (at < end) {
-        u64 piece = at * DK_CMA_PICTURE / survey->pages;
-        u64 past = ((piece + 1) * survey->pages + DK_CMA_PICTURE - 1) / DK_CMA_PICTURE;
-
-        past = past < end ? past : end;
-        survey->used_in[piece] += past - at;
-        at = past;
-    }
-}
-
-void dk_cma_survey(struct cma *cma, struct dk_cma_survey *survey)
-{
-    u64 at = cma->start, end, start, count;
-
-    *survey = (struct dk_cma_survey){ .pages = cma->end - cma->start };
-    pthread_mutex_lock(&cma->drain_lock);
-    survey->kept = dk_cma_cache_pages(&cma->cache);
-    drain(cma);
-    pthread_mutex_lock(&cma->lock);
-    survey->free = dk_free_runs_units(cma->runs) << cma->order_per_bit;
-    survey->free_runs = dk_free_runs_count(cma->runs);
-    survey->largest_free = dk_free_runs_largest(cma->runs, 0) << cma->order_per_bit;
-    while (at < cma->end) {
-        bool more = dk_free_runs_next(cma->runs, at >> cma->order_per_bit, &start, &count);
-
-        end = more ? start << cma->order_per_bit : cma->end;
-        survey_used(cma, at, end, survey);
-        paint_used(survey, at - cma->start, end - cma->start);
-        at = more ? (start + count) << cma->order_per_bit : cma->end;
-    }
-    end_draining(cma);
-    pthread_mutex_unlock(&cma->lock);
-    pthread_mutex_unlock(&cma->drain_lock);
-}
-
-/* ---- Making an area, and its end ---- */
-
-static void release(struct cma *cma)
-{
-    if (!cma)
-        return;
-    dk_cma_lending_finish(&cma->lending);
-    dk_cma_cache_finish(&cma->cache);
-    dk_free_runs_destroy(cma->runs);
-    dk_release(cma->name);
-    pthread_mutex_destroy(&cma->lock);
-    pthread_mutex_destroy(&cma->drain_lock);
-    dk_release(cma);
-}
-
-struct cma *dk_cma_create(struct dk_memory *memory, phys_addr_t base, u64 size, unsigned order_per_bit,
-                          const char *name)
-{
-    struct page *first;
-    struct cma *cma;
-    u64 unit, units;
-
-    if (order_per_bit > MAX_PAGE_ORDER)
-        return ERR_PTR(-EINVAL);
-    unit = (u64)PAGE_SIZE << order_per_bit;
-    units = size / unit;
-    if (!size || ((base | size) & (unit - 1)) || units > DK_FREE_RUNS_MOST ||
-        !dk_memory_is_ram(memory, base, size))
-        return ERR_PTR(-EINVAL);
-    first = dk_page_get(memory, base >> PAGE_SHIFT);
-    cma = first ? dk_allocate(1, sizeof(*cma)) : NULL;
-    if (!cma)
-        return ERR_PTR(-ENOMEM);
-    pthread_mutex_init(&cma->drain_lock, NULL);
-    pthread_mutex_init(&cma->lock, NULL);
-    dk_cma_lending_start(&cma->lending);
-    cma->memory = memory;
-    cma->start = base >> PAGE_SHIFT;
-    cma->end = (base + size) >> PAGE_SHIFT;
-    cma->order_per_bit = order_per_bit;
-    if (base >> DK_SLOT_SHIFT == (base + size - 1) >> DK_SLOT_SHIFT)
-        cma->pages = first;
-    cma->name = dk_copy_string(name ? name : "");
-    cma->runs = dk_free_runs_create(cma->start >> order_per_bit, units);
-    if (!cma->name || !cma->runs) {
-        release(cma);
-        return ERR_PTR(-ENOMEM);
-    }
-    dk_free_runs_give(cma->runs, cma->start >> order_per_bit, units);
-    /* With a seed each request goes to a place of its own. */
-    dk_cma_cache_start(&cma->cache, memory->seed ? 0 : cma->end - cma->start);
-    pthread_mutex_lock(&memory->pages_lock);
-    if (dk_page_flags(first) == DK_PAGE_USED) {
-        cma->whole_run = first->run;
-        dk_cma_mark_free(first);
-    }
-    list_add_tail(&cma->link, &memory->areas);
-    dk_block_freed(memory, cma->start, cma->end);
-    pthread_mutex_unlock(&memory->pages_lock);
-    return cma;
-}
-
-/* Marks what is allocated in [pfn, end) as nobody's, so that a late put_page() does not look for the area. */
-static void disown(const struct cma *cma, u64 pfn, u64 end)
-{
-    while (pfn < end) {
-        struct page *page = dk_page_mapped(cma->memory, pfn);
-
-        if (page && (dk_page_flags(page) & (DK_PAGE_CMA | DK_PAGE_LENT)))
-            dk_cma_mark_free(page);
-        pfn = page ? pfn + 1 : (pfn | (DK_SECTION_PAGES - 1)) + 1;
-    }
-}
-
-/* What is in no free run is allocated. */
-static void disown_all(struct cma *cma)
-{
-    u64 at = cma->start, start, count;
-
-    while (at < cma->end && dk_free_runs_next(cma->runs, at >> cma->order_per_bit, &start, &count)) {
-        disown(cma, at, start << cma->order_per_bit);
-        at = (start + count) << cma->order_per_bit;
-    }
-    disown(cma, at, cma->end);
-}
-
-void dk_cma_destroy(struct cma *cma)
-{
-    struct dk_memory *memory;
-    struct page *first;
-
-    if (!cma)
-        return;
-    memory = cma->memory;
-    if (!dk_memory_forked(memory)) {
-        for (unsigned i = 0; i < DK_THREAD_NUMBERS; i++) {
-            if (cma->cache.by_thread[i])
-                empty_stack(cma, cma->cache.by_thread[i]);
-        }
-        pthread_mutex_lock(&memory->pages_lock);
-        disown_all(cma);
-        list_del(&cma->link);
-        dk_block_taken(memory, cma->start, cma->end);
-        first = dk_page_mapped(memory, cma->start);
-        if (first && cma->whole_run) {
-            first->count = 1;
-            __atomic_store_n(&first->run, cma->whole_run, __ATOMIC_RELAXED);
-            __atomic_store_n(&first->flags, DK_PAGE_USED, __ATOMIC_RELEASE);
-        }
-        pthread_mutex_unlock(&memory->pages_lock);
-    }
-    release(cma);
-}
-
-void dk_cma_undeclare(struct cma *cma)
-{
-    struct dk_memory *memory = cma->memory;
-    struct page *first = cma->whole_run ? dk_page_mapped(memory, cma->start) : NULL;
-    u32 count = cma->whole_run;
-
-    dk_cma_destroy(cma);
-    if (first)
-        dk_pages_give(memory, first, count);
-}
-
-void dk_cma_finish(struct dk_memory *memory)
-{
-    struct cma *cma, *next;
-
-    list_for_each_entry_safe (cma, next, &memory->areas, link)
-        dk_cma_destroy(cma);
-}
-
-/* ---- Those of a memory ---- */
-
-size_t dk_cma_list(struct dk_memory *memory, struct cma **areas, size_t most)
-{
-    struct cma *cma;
-    size_t count = 0;
-
-    pthread_mutex_lock(&memory->pages_lock);
-    list_for_each_entry (cma, &memory->areas, link) {
-        if (count < most)
-            areas[count] = cma;
-        count++;
-    }
-    pthread_mutex_unlock(&memory->pages_lock);
-    return count;
-}
-
-struct cma *dk_cma_of(struct dk_memory *memory, const struct page *page)
-{
-    struct cma *cma, *found = NULL;
-    struct dk_memory *owner;
-    u64 pfn;
-
-    if (!dk_page_find(page, &owner, &pfn) || owner != memory || !(dk_page_flags(page) & DK_PAGE_CMA))
-        return NULL;
-    pthread_mutex_lock(&memory->pages_lock);
-    list_for_each_entry (cma, &memory->areas, link) {
-        if (pfn >= cma->start && pfn < cma->end)
-            found = cma;
-    }
-    pthread_mutex_unlock(&memory->pages_lock);
-    return found;
 }

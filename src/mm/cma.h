@@ -21,10 +21,8 @@ void dk_cma_destroy(struct cma *cma);
 /* Pages of @cma that are free, those that threads keep too. Takes the area's lock. */
 u64 dk_cma_free_pages(struct cma *cma);
 
-/* Threads keep nothing of @cma, of which nothing was allocated yet. */
-void dk_cma_keep_nothing(struct cma *cma);
-/* Takes the @count pages from @pfn on, whole units, as cma_alloc() does. False: they are not free, or not all
- * in @cma, or out of memory. Only where threads keep nothing. */
+/* Takes the @count pages from @pfn on, a unit's first, as cma_alloc() does, after what threads keep was given
+ * back. False: they are not free, or not all in @cma, or out of memory. */
 bool dk_cma_take_at(struct cma *cma, u64 pfn, u64 count);
 /* dk_cma_destroy() of an area that dk_cma_declare_in() made, and its memory goes back to the page allocator,
  * if that can have it again. */

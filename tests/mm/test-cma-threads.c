@@ -6,6 +6,7 @@
 #include "fixture.h"
 
 #include "mm/cma.h"
+#include "mm/private.h"
 #include <pthread.h>
 #include <stdlib.h>
 #include <time.h>
@@ -122,6 +123,80 @@ static void test_kept_runs_are_free(void **state)
     unmake_area(memory, cma);
 }
 
+static u64 kept_pages(struct cma *cma)
+{
+    struct dk_cma_survey survey;
+
+    dk_cma_survey(cma, &survey);
+    return survey.kept;
+}
+
+/* After a request that failed threads keep nothing, and begin again when so much went well. */
+static void test_keeping_begins_again(void **state)
+{
+    struct dk_memory *memory;
+    struct cma *cma;
+    unsigned pairs;
+
+    (void)state;
+    memory = make_area(0, &cma);
+    for (unsigned i = 0; i < 2; i++)
+        cma_release(cma, cma_alloc(cma, 1, 0, false), 1);
+    assert_int_equal(kept_pages(cma), 1);
+    assert_null(cma_alloc(cma, AREA_PAGES, 13, true));
+    for (pairs = 0; pairs < 10000 && !kept_pages(cma); pairs++) {
+        /* Looking empties the stacks too, and starts the count again. */
+        for (unsigned i = 0; i < 400 + pairs * 50; i++)
+            cma_release(cma, cma_alloc(cma, 1, 0, false), 1);
+    }
+    /* A thousand changes are 500 pairs. */
+    assert_in_range(pairs, 1, 10);
+    unmake_area(memory, cma);
+}
+
+static void *release_again(void *data)
+{
+    struct worker {
+        struct cma *cma;
+        struct page *page, *own;
+    } *worker = data;
+
+    for (unsigned i = 0; i < 2; i++)
+        cma_release(worker->cma, cma_alloc(worker->cma, 4, 2, false), 4);
+    /* As if it had looked at the same moment as the one who released it before. */
+    worker->page->flags = DK_PAGE_USED | DK_PAGE_CMA;
+    cma_release(worker->cma, worker->page, 4);
+    worker->own = cma_alloc(worker->cma, 4, 2, false);
+    return NULL;
+}
+
+/* Two threads that release one run at the same moment both keep it: only one of them gets it back. */
+static void test_released_by_two_at_once(void **state)
+{
+    struct {
+        struct cma *cma;
+        struct page *page, *own;
+    } worker = { NULL };
+    struct dk_memory *memory;
+    pthread_t thread;
+    struct page *page;
+
+    (void)state;
+    memory = make_area(0, &worker.cma);
+    cma_release(worker.cma, cma_alloc(worker.cma, 4, 2, false), 4);
+    worker.page = cma_alloc(worker.cma, 4, 2, false);
+    assert_true(cma_release(worker.cma, worker.page, 4));
+    pthread_create(&thread, NULL, release_again, &worker);
+    pthread_join(thread, NULL);
+    assert_ptr_equal(worker.own, worker.page);
+    page = cma_alloc(worker.cma, 4, 2, false);
+    assert_non_null(page);
+    assert_ptr_not_equal(page, worker.page);
+    cma_release(worker.cma, page, 4);
+    cma_release(worker.cma, worker.own, 4);
+    unmake_area(memory, worker.cma);
+}
+
 /* Units of 8 pages: a run of fewer is not kept, for more was taken than its pages say. */
 static void test_units(void **state)
 {
@@ -141,6 +216,44 @@ static void test_units(void **state)
         assert_int_equal(dk_cma_free_pages(cma), AREA_PAGES);
     }
     unmake_area(memory, cma);
+}
+
+/* An area in two sections, whose struct pages are in two places. */
+static void test_two_sections(void **state)
+{
+    const struct dk_memory_range wide = { GIB, 2 * GIB };
+    const struct dk_memory_config config = small_config(&wide);
+    struct dk_memory *memory = make(&config);
+    struct page *low, *high, *across;
+    struct cma *cma;
+
+    (void)state;
+    assert_int_equal(dk_memory_reserve(memory, 2 * GIB - 16 * MIB, 32 * MIB, true), 0);
+    cma = dk_cma_create(memory, 2 * GIB - 16 * MIB, 32 * MIB, 0, "frames");
+    for (unsigned i = 0; i < 3; i++) {
+        low = cma_alloc(cma, 4096 - 64, 0, false);
+        across = cma_alloc(cma, 128, 6, false);
+        high = cma_alloc(cma, 16, 4, false);
+        assert_int_equal(page_to_phys(low), 2 * GIB - 16 * MIB);
+        assert_int_equal(page_to_phys(across), 2 * GIB - 64 * PAGE_SIZE);
+        assert_int_equal(page_to_phys(high), 2 * GIB + 64 * PAGE_SIZE);
+        assert_false(cma_release(cma, low - 1, 1));
+        assert_false(cma_release(cma, (struct page *)((char *)high + 1), 16));
+        assert_true(cma_release(cma, high, 16));
+        assert_true(silent());
+        assert_true(cma_release(cma, high, 16));
+        assert_true(logged("frames"));
+        assert_true(cma_release(cma, across, 128));
+        assert_true(cma_release(cma, low, 4096 - 64));
+        assert_int_equal(dk_cma_free_pages(cma), AREA_PAGES);
+    }
+    across = cma_alloc(cma, AREA_PAGES, 12, false);
+    assert_non_null(across);
+    dk_cma_destroy(cma);
+    /* Nobody's now. */
+    put_page(across);
+    assert_true(logged("put_page"));
+    unmake(memory, 2 * GIB / PAGE_SIZE - AREA_PAGES);
 }
 
 /* ---- One thread, beside a model ---- */
@@ -422,7 +535,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_kept_runs_come_first),
         cmocka_unit_test(test_kept_runs_are_free),
+        cmocka_unit_test(test_keeping_begins_again),
+        cmocka_unit_test(test_released_by_two_at_once),
         cmocka_unit_test(test_units),
+        cmocka_unit_test(test_two_sections),
         cmocka_unit_test(test_model),
         cmocka_unit_test(test_threads),
         cmocka_unit_test(test_idle_threads_give_back),
