@@ -26,6 +26,7 @@
 #include <dmakit/log.h>
 #include <dmakit/machine.h>
 #include <dmakit/master.h>
+#include <dmakit/mempool.h>
 #include <dmakit/mutex.h>
 #include <dmakit/of.h>
 #include <dmakit/page.h>
