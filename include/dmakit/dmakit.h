@@ -13,6 +13,7 @@
 #include <dmakit/completion.h>
 #include <dmakit/delay.h>
 #include <dmakit/device.h>
+#include <dmakit/dma-alloc.h>
 #include <dmakit/dma-map-ops.h>
 #include <dmakit/dma-mapping.h>
 #include <dmakit/dmabounce.h>

@@ -338,9 +338,10 @@ static const char *refusal(const struct dk_slab *slab, const void *object, const
 {
     size_t index = index_of(slab, object);
 
-    if (cache && slab->cache != cache) {
+    if (slab->cache != cache && (cache || slab->cache->private_objects)) {
         *class_name = "slab-wrong-cache";
-        return "is an object of another cache";
+        return cache ? "is an object of another cache"
+                     : "belongs to an allocator with a free function of its own";
     }
     if (index == slab->objects) {
         *class_name = "slab-invalid-free";
@@ -429,23 +430,32 @@ size_t dk_object_size(const void *object)
     return size;
 }
 
-bool dk_cache_handle(const struct kmem_cache *cache, const void *object, u64 *handle)
+struct kmem_cache *dk_object_cache(struct dk_memory *memory, const void *object, u64 *handle)
 {
-    struct dk_slab_state *state = cache->state;
-    const struct place place = { .state = state };
+    const struct place place = { .state = memory->slab };
+    struct kmem_cache *cache = NULL;
     const struct dk_slab *slab;
     size_t index;
-    bool found;
 
-    pthread_mutex_lock(&state->lock);
+    pthread_mutex_lock(&place.state->lock);
     slab = slab_of(&place, object);
-    found = slab && slab->cache == cache;
-    index = found ? index_of(slab, object) : 0;
-    found = found && index < slab->objects && is_busy(slab, index);
-    if (found)
+    index = slab ? index_of(slab, object) : 0;
+    if (slab && index < slab->objects && is_busy(slab, index)) {
+        cache = slab->cache;
         *handle = slab->handle + (u64)((const char *)object - slab->memory);
-    pthread_mutex_unlock(&state->lock);
-    return found;
+    }
+    pthread_mutex_unlock(&place.state->lock);
+    return cache;
+}
+
+bool dk_cache_handle(const struct kmem_cache *cache, const void *object, u64 *handle)
+{
+    u64 found;
+
+    if (dk_object_cache(cache->state->memory, object, &found) != cache)
+        return false;
+    *handle = found;
+    return true;
 }
 
 /* ---- A cache's life ---- */
@@ -461,6 +471,7 @@ bool dk_cache_init(struct kmem_cache *cache, struct dk_slab_state *state, const 
     *cache = (struct kmem_cache){ .state = state, .name = shape->name, .size = shape->size, .align = align };
     cache->stride = align_up(shape->size + zone, align);
     cache->lead = align_up(zone, align);
+    cache->private_objects = shape->flags & DK_SLAB_PRIVATE;
     /* A constructor's state would be lost under the pattern. */
     cache->poison = (shape->flags & SLAB_POISON) && !shape->constructor;
     cache->zone = shape->flags & SLAB_CACHE_DMA     ? __GFP_DMA

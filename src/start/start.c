@@ -7,6 +7,7 @@
 #include "check/check.h"
 #include "mapping/mapping.h"
 #include "mapping/remap.h"
+#include "pool/dma-alloc.h"
 #include "start/arguments.h"
 #include "start/options.h"
 #include <dmakit/log.h>
@@ -116,6 +117,7 @@ static void hook_device_removed(void *data, struct device *dev)
 {
     (void)data;
     dk_check_device_removed(dev);
+    dk_dma_blocks_device_removed(dev);
     dk_mapping_device_removed(dev);
 }
 

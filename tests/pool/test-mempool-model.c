@@ -3,7 +3,7 @@
  * A million random operations on a memory pool beside a plain model: a number of elements in the reserve, and
  * a byte for each element that says whose it is.
  */
-#include "pool.h"
+#include "mempool.h"
 
 enum owner { NOBODY, USER };
 

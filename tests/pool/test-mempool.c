@@ -3,7 +3,7 @@
  * Memory pools with a reserve: who is asked first, who waits and in which order, what changes while the pool
  * is in use, and what is reported.
  */
-#include "pool.h"
+#include "mempool.h"
 
 #include <dmakit/fail.h>
 
