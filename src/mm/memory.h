@@ -25,13 +25,14 @@ struct dk_memory_range {
 struct dk_memory_config {
     const struct dk_memory_range *ranges; /* RAM: sorted, disjoint, page-aligned inwards by the callee */
     unsigned range_count;
-    bool two_views;               /* not coherent: DRAM and the CPU's cached view differ */
-    unsigned line;                /* cache line in bytes: a power of two, 16 to 4096 */
-    u64 zone_dma_end;             /* first physical address above ZONE_DMA; 0: no such zone */
-    u64 zone_dma32_end;           /* first one above ZONE_DMA32; 0: no such zone */
-    u64 reserve;                  /* pages, over all zones, that requests without __GFP_HIGH leave free */
-    u64 highmem;                  /* bytes at the top of RAM without a kernel address; 0 on 64-bit boards */
-    u64 seed;                     /* 0: no fragmentation */
+    bool two_views;      /* not coherent: DRAM and the CPU's cached view differ */
+    unsigned line;       /* cache line in bytes: a power of two, 16 to 4096 */
+    u64 zone_dma_end;    /* first physical address above ZONE_DMA; 0: no such zone */
+    u64 zone_dma32_end;  /* first one above ZONE_DMA32; 0: no such zone */
+    u64 reserve;         /* pages, over all zones, that requests without __GFP_HIGH leave free */
+    u64 highmem;         /* bytes at the top of RAM without a kernel address; 0 on 64-bit boards */
+    u64 seed;            /* 0: no fragmentation */
+    unsigned slab_debug; /* SLAB_POISON, SLAB_RED_ZONE: for kmalloc() and every cache that can have them */
     const struct dk_hooks *hooks; /* kept, not copied; may be NULL */
     void *machine;                /* the owner, for dk_memory_machine() */
 };

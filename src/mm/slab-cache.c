@@ -34,8 +34,15 @@ static struct kmem_cache *create(const char *call, const char *name, const struc
     shape.name = dk_copy_string(name ? name : "");
     if (!shape.name)
         goto release;
-    if (!dk_cache_init(cache, memory->slab, &shape))
-        goto release;
+    /* What the memory asks for besides: not of a source's pages, which others may look at, and not where the
+     * largest block leaves no room. */
+    if (!shape.source)
+        shape.flags |= memory->slab_debug;
+    if (!dk_cache_init(cache, memory->slab, &shape)) {
+        shape.flags = asked->flags;
+        if (!dk_cache_init(cache, memory->slab, &shape))
+            goto release;
+    }
     pthread_mutex_lock(&memory->slab->lock);
     list_add_tail(&cache->link, &memory->slab->caches);
     pthread_mutex_unlock(&memory->slab->lock);

@@ -556,10 +556,18 @@ struct dk_slab_state *dk_slab_start(struct dk_memory *memory)
     pthread_mutex_init(&state->lock, NULL);
     INIT_LIST_HEAD(&state->caches);
     for (i = 0; i < DK_KMALLOC_CLASSES; i++) {
-        struct dk_cache_shape shape = { .name = "kmalloc", .size = sizes[i], .align = DK_SLAB_LEAST_ALIGN };
+        struct dk_cache_shape shape = {
+            .name = "kmalloc",
+            .size = sizes[i],
+            .align = DK_SLAB_LEAST_ALIGN,
+            .flags = memory->slab_debug,
+        };
 
+        /* With red zones in between, powers of two are not aligned to themselves by where they stand. */
+        if ((shape.flags & SLAB_RED_ZONE) && !(sizes[i] & (sizes[i] - 1)))
+            shape.align = sizes[i];
         dk_cache_init(&state->kmalloc[0][i], state, &shape);
-        shape.flags = SLAB_CACHE_DMA;
+        shape.flags |= SLAB_CACHE_DMA;
         dk_cache_init(&state->kmalloc[1][i], state, &shape);
     }
     return state;
