@@ -465,7 +465,7 @@ bool dk_cache_handle(const struct kmem_cache *cache, const void *object, u64 *ha
 {
     u64 found;
 
-    if (dk_object_cache(cache->state->memory, object, &found) != cache)
+    if (!cache || dk_object_cache(cache->state->memory, object, &found) != cache)
         return false;
     *handle = found;
     return true;

@@ -210,7 +210,8 @@ static bool leave(mempool_t *pool, const char *call)
 
 void mempool_exit(mempool_t *pool)
 {
-    leave(pool, "mempool_exit");
+    if (pool)
+        leave(pool, "mempool_exit");
 }
 
 mempool_t *mempool_create_node(int min_nr, mempool_alloc_t *alloc_fn, mempool_free_t *free_fn,
@@ -283,7 +284,7 @@ int mempool_resize(mempool_t *pool, int new_min_nr, gfp_t gfp)
     struct dk_mempool_element got;
 
     dk_might_sleep_gfp(dk_memory_current(), gfp, "mempool_resize");
-    if (new_min_nr < 1 || !mempool_initialized(pool)) {
+    if (new_min_nr < 1 || !pool || !mempool_initialized(pool)) {
         dk_log(DK_LOG_WARNING, "mempool_resize: the reserve cannot be made %d elements", new_min_nr);
         return -EINVAL;
     }
@@ -338,16 +339,26 @@ static struct dk_mempool_element take(mempool_t *pool, gfp_t gfp)
     return got;
 }
 
+/* Whether @pool is one, and of the kind that @call is for. Logs when not. */
+static bool usable(const mempool_t *pool, bool with_dma, const char *call)
+{
+    if (!pool || !mempool_initialized(pool))
+        dk_log(DK_LOG_ERROR, "%s: %s", call, pool ? "the pool is not initialised" : "no pool");
+    else if (with_dma == !pool->alloc)
+        return true;
+    else
+        dk_log(DK_LOG_ERROR, "%s: the pool's elements have %s DMA address", call, with_dma ? "no" : "a");
+    return false;
+}
+
 /* take() for @call of a program; @with_dma: it has a place for a DMA address. */
 static struct dk_mempool_element allocate(mempool_t *pool, gfp_t gfp, bool with_dma, const char *call)
 {
     struct dk_mempool_element got = { 0 };
 
     dk_might_sleep_gfp(dk_memory_current(), gfp, call);
-    if (with_dma != !pool->alloc) {
-        dk_log(DK_LOG_WARNING, "%s: the pool's elements have %s DMA address", call, with_dma ? "no" : "a");
+    if (!usable(pool, with_dma, call))
         return got;
-    }
     if (gfp & __GFP_ZERO)
         dk_log(DK_LOG_WARNING, "%s: __GFP_ZERO is not for memory pools", call);
     got = take(pool, gfp & ~__GFP_ZERO);
@@ -363,8 +374,14 @@ void *mempool_alloc(mempool_t *pool, gfp_t gfp)
 
 void *dk_mempool_alloc_dma(mempool_t *pool, gfp_t gfp, dma_addr_t *dma)
 {
-    struct dk_mempool_element got = allocate(pool, gfp, true, "dk_mempool_alloc_dma");
+    struct dk_mempool_element got;
 
+    /* What nobody knows the DMA address of could not be freed. */
+    if (!dma) {
+        dk_log(DK_LOG_ERROR, "dk_mempool_alloc_dma: no place for the DMA address");
+        return NULL;
+    }
+    got = allocate(pool, gfp, true, "dk_mempool_alloc_dma");
     if (got.element)
         *dma = got.dma;
     return got.element;
@@ -374,7 +391,7 @@ void *mempool_alloc_preallocated(mempool_t *pool)
 {
     struct dk_mempool_element got = { 0 };
 
-    if (pool->alloc && take_surplus(pool, 0, &got))
+    if (usable(pool, false, "mempool_alloc_preallocated") && take_surplus(pool, 0, &got))
         __atomic_fetch_add(&pool->out, 1, __ATOMIC_RELAXED);
     return got.element;
 }
@@ -386,12 +403,8 @@ static void give(mempool_t *pool, const struct dk_mempool_element *given, bool w
     bool twice, kept = false;
     unsigned long flags;
 
-    if (!given->element)
+    if (!given->element || !usable(pool, with_dma, call))
         return;
-    if (with_dma != !pool->alloc) {
-        dk_log(DK_LOG_WARNING, "%s: the pool's elements have %s DMA address", call, with_dma ? "no" : "a");
-        return;
-    }
     if (pool->checked || wanting(pool)) {
         spin_lock_irqsave(&pool->lock, flags);
         twice = is_reserved(pool, given->element);

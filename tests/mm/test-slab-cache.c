@@ -226,6 +226,15 @@ static void test_refusals(void **state)
     assert_true(reported("slab-double-free", "kfree"));
     kfree(&local);
     assert_true(reported("slab-invalid-free", "kfree"));
+    /* What a failed kmem_cache_create() leaves. */
+    assert_null(kmem_cache_alloc(NULL, GFP_KERNEL));
+    assert_true(logged("no cache"));
+    assert_int_equal(kmem_cache_alloc_bulk(NULL, GFP_KERNEL, 1, (void **)&object), 0);
+    assert_true(logged("no cache"));
+    kmem_cache_free(NULL, neighbour);
+    assert_true(logged("no cache"));
+    assert_int_equal(kmem_cache_shrink(NULL), 1);
+    assert_true(logged("no cache"));
     kfree(large + PAGE_SIZE);
     assert_true(reported("slab-invalid-free", "kfree"));
     assert_null(krealloc(object, 100, GFP_KERNEL));

@@ -91,6 +91,15 @@ static void test_bad_pools(void **state)
     lines = 0;
     assert_int_equal(mempool_resize(&pool, 0, GFP_KERNEL), -EINVAL);
     assert_true(logged("mempool_resize"));
+    assert_int_equal(mempool_resize(NULL, 5, GFP_KERNEL), -EINVAL);
+    assert_true(logged("mempool_resize"));
+    assert_null(mempool_alloc(NULL, GFP_KERNEL));
+    assert_true(logged("no pool"));
+    assert_null(mempool_alloc_preallocated(NULL));
+    assert_true(logged("no pool"));
+    mempool_free(&stock.elements[0], NULL);
+    assert_true(logged("no pool"));
+    mempool_exit(NULL);
     element = mempool_alloc(&pool, GFP_KERNEL | __GFP_ZERO);
     assert_true(logged("__GFP_ZERO"));
     assert_false(stock.gfp & __GFP_ZERO);
@@ -98,6 +107,8 @@ static void test_bad_pools(void **state)
     mempool_exit(&pool);
     assert_false(mempool_initialized(&pool));
     mempool_exit(&pool);
+    assert_null(mempool_alloc(&pool, GFP_KERNEL));
+    assert_true(logged("not initialised"));
     unmake_machine(machine);
 }
 
@@ -497,8 +508,11 @@ static void test_dma_addresses(void **state)
     assert_null(mempool_alloc(pool, GFP_KERNEL));
     assert_true(logged("mempool_alloc"));
     assert_null(mempool_alloc_preallocated(pool));
+    assert_true(logged("mempool_alloc_preallocated"));
     mempool_free(&stock.elements[0], pool);
     assert_true(logged("mempool_free"));
+    assert_null(dk_mempool_alloc_dma(pool, GFP_KERNEL, NULL));
+    assert_true(logged("no place"));
     mempool_destroy(pool);
     assert_int_equal(stock.out, 0);
     plain = mempool_create(1, stock_alloc, stock_free, &stock);
