@@ -165,6 +165,7 @@ struct waiter {
     struct waiting *waiting;
     void *element;
     unsigned place; /* counts those who were served */
+    int behind;     /* how many waited still when it was */
     pthread_t thread;
 };
 
@@ -173,6 +174,7 @@ static void *wait_for_one(void *data)
     struct waiter *waiter = data;
 
     waiter->element = mempool_alloc(&waiter->waiting->pool, GFP_KERNEL);
+    waiter->behind = __atomic_load_n(&waiter->waiting->pool.waiting, __ATOMIC_ACQUIRE);
     waiter->place = __atomic_fetch_add(&waiter->waiting->served, 1, __ATOMIC_ACQ_REL);
     return NULL;
 }
@@ -256,6 +258,7 @@ static void test_newcomers_do_not_overtake(void **state)
         mempool_free(waiters[i].element, &waiting.pool);
     }
     assert_non_null(late.element);
+    assert_int_equal(late.behind, 0);
     mempool_free(late.element, &waiting.pool);
     mempool_free(held, &waiting.pool);
     assert_int_equal(waiting.stock.out, 1);
@@ -290,6 +293,54 @@ static void test_memory_from_elsewhere(void **state)
     mempool_free(held, &waiting.pool);
     assert_int_equal(waiting.stock.out, 2);
     mempool_exit(&waiting.pool);
+    unmake_machine(machine);
+}
+
+/* Frees an element while the waiter that it goes to asks for one itself. */
+struct crossing {
+    struct waiting waiting;
+    void *held;
+    bool armed; /* atomic */
+};
+
+static void *alloc_crossing(gfp_t gfp, void *data)
+{
+    struct crossing *crossing = data;
+
+    if (__atomic_exchange_n(&crossing->armed, false, __ATOMIC_ACQ_REL)) {
+        mempool_free(crossing->held, &crossing->waiting.pool);
+        stock_limit(&crossing->waiting.stock, 2);
+    }
+    return stock_alloc(gfp, &crossing->waiting.stock);
+}
+
+static void free_crossing(void *element, void *data)
+{
+    stock_free(element, &((struct crossing *)data)->waiting.stock);
+}
+
+/* Who is served and finds an element too keeps one; the other is the reserve's. */
+static void test_served_while_asking(void **state)
+{
+    struct dk_machine *machine = make_machine();
+    struct crossing crossing = { .armed = false };
+    mempool_t *pool = &crossing.waiting.pool;
+    struct waiter waiter;
+
+    (void)state;
+    stock_init(&crossing.waiting.stock, 1);
+    assert_int_equal(mempool_init(pool, 1, alloc_crossing, free_crossing, &crossing), 0);
+    crossing.held = mempool_alloc(pool, GFP_KERNEL);
+    queue_up(&crossing.waiting, &waiter, 1);
+    __atomic_store_n(&crossing.armed, true, __ATOMIC_RELEASE);
+    pthread_join(waiter.thread, NULL);
+    assert_ptr_equal(waiter.element, crossing.held);
+    assert_true(mempool_is_saturated(pool));
+    assert_int_equal(crossing.waiting.stock.out, 2);
+    mempool_free(waiter.element, pool);
+    assert_int_equal(crossing.waiting.stock.out, 1);
+    mempool_exit(pool);
+    assert_int_equal(crossing.waiting.stock.out, 0);
     unmake_machine(machine);
 }
 
@@ -572,6 +623,7 @@ int main(void)
         cmocka_unit_test(test_first_come_first_served),
         cmocka_unit_test(test_newcomers_do_not_overtake),
         cmocka_unit_test(test_memory_from_elsewhere),
+        cmocka_unit_test(test_served_while_asking),
         cmocka_unit_test(test_exit_while_waited_for),
         cmocka_unit_test(test_threads),
         cmocka_unit_test(test_reports),
