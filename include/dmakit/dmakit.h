@@ -14,6 +14,7 @@
 #include <dmakit/completion.h>
 #include <dmakit/delay.h>
 #include <dmakit/device.h>
+#include <dmakit/dma-alloc.h>
 #include <dmakit/dma-map-ops.h>
 #include <dmakit/dma-mapping.h>
 #include <dmakit/dmabounce.h>
@@ -27,6 +28,7 @@
 #include <dmakit/log.h>
 #include <dmakit/machine.h>
 #include <dmakit/master.h>
+#include <dmakit/mempool.h>
 #include <dmakit/memory-info.h>
 #include <dmakit/migrate.h>
 #include <dmakit/movable.h>

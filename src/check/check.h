@@ -21,6 +21,7 @@ enum dk_mapping_kind {
     DK_MAPPING_PAGES,         /* dma_alloc_pages() */
     DK_MAPPING_NONCONTIGUOUS, /* dma_alloc_noncontiguous() */
     DK_MAPPING_IOVA,          /* dma_iova_try_alloc(): addresses, with or without memory behind them */
+    DK_MAPPING_BLOCK,         /* dma_alloc(): coherent, and its size is not the driver's to say at the end */
     DK_MAPPING_REMAP,         /* dk_coherent_remap(): another device's coherent memory */
 };
 

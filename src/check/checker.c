@@ -170,6 +170,7 @@ const char *dk_mapping_kind_name(enum dk_mapping_kind kind)
         [DK_MAPPING_PAGES] = "pages",
         [DK_MAPPING_NONCONTIGUOUS] = "noncontiguous",
         [DK_MAPPING_IOVA] = "addresses",
+        [DK_MAPPING_BLOCK] = "block",
         [DK_MAPPING_REMAP] = "remap",
     };
 

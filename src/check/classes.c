@@ -43,6 +43,8 @@ static const char *const names[DK_CLASS_COUNT + 1] = {
     [DK_CLASS_SLAB_OVERRUN] = "slab-overrun",
     [DK_CLASS_SLAB_USE_AFTER_FREE] = "slab-use-after-free",
     [DK_CLASS_SLAB_LEAK] = "slab-leak",
+    [DK_CLASS_MEMPOOL_LEAK] = "mempool-leak",
+    [DK_CLASS_MEMPOOL_DOUBLE_FREE] = "mempool-double-free",
     [DK_CLASS_COUNT] = NULL,
 };
 
@@ -237,6 +239,16 @@ static const struct dk_class_facts facts[DK_CLASS_COUNT] = {
     [DK_CLASS_SLAB_LEAK] = {
         "a cache was destroyed while objects of it were still allocated",
         "free every object before kmem_cache_destroy()",
+        "error",
+    },
+    [DK_CLASS_MEMPOOL_LEAK] = {
+        "a memory pool with a reserve went while elements of it were out",
+        "give every element back with mempool_free() before mempool_destroy() or mempool_exit()",
+        "error",
+    },
+    [DK_CLASS_MEMPOOL_DOUBLE_FREE] = {
+        "an element of a memory pool was freed that lies in the pool's reserve",
+        "free each element once, and forget the pointer then",
         "error",
     },
 };

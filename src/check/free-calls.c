@@ -5,6 +5,7 @@
 #include "check/check.h"
 
 #include "check/checker.h"
+#include <stdio.h>
 
 static const char *undone(enum dk_mapping_kind kind)
 {
@@ -29,6 +30,7 @@ static const char *right_function(enum dk_mapping_kind kind)
         [DK_MAPPING_PAGES] = "dma_free_pages()",
         [DK_MAPPING_NONCONTIGUOUS] = "dma_free_noncontiguous()",
         [DK_MAPPING_IOVA] = "dma_iova_destroy() or dma_iova_free()",
+        [DK_MAPPING_BLOCK] = "dma_free()",
         [DK_MAPPING_REMAP] = "dk_coherent_unmap()",
     };
 
@@ -108,36 +110,38 @@ static void report_not_allocated(struct dk_checker *checker, struct dk_mappings 
 {
     struct dk_report_draft draft;
     struct whereabouts where;
+    char bytes[40] = "";
 
     dk_draft_begin(&draft, checker, DK_CLASS_FREE_NOT_ALLOCATED, dev, call);
     look_around(checker, mappings, asked, &where);
     draft.dma = asked->dma;
     draft.length = asked->size;
+    /* dma_free() gives no size. */
+    if (asked->kind != DK_MAPPING_BLOCK)
+        snprintf(bytes, sizeof(bytes), "of %llu bytes ", asked->size);
     switch (where.place) {
     case PAST:
         dk_draft_mapping(&draft, &where.mapping, where.stack, 0, where.mapping.size);
-        dk_draft_what(&draft, "%s() of %llu bytes at 0x%llx, which were %s before already", call, asked->size,
-                      asked->dma, undone(where.mapping.kind));
+        dk_draft_what(&draft, "%s() %sat 0x%llx, which were %s before already", call, bytes, asked->dma,
+                      undone(where.mapping.kind));
         break;
     case INSIDE:
         dk_draft_mapping(&draft, &where.mapping, where.stack, asked->dma - where.mapping.dma,
                          where.mapping.size - (asked->dma - where.mapping.dma));
-        dk_draft_what(
-            &draft,
-            "%s() of %llu bytes at 0x%llx, where none starts: the address lies %llu bytes inside a live one "
-            "of %llu bytes at 0x%llx",
-            call, asked->size, asked->dma, asked->dma - where.mapping.dma, where.mapping.size,
-            where.mapping.dma);
+        dk_draft_what(&draft,
+                      "%s() %sat 0x%llx, where none starts: the address lies %llu bytes inside a live one "
+                      "of %llu bytes at 0x%llx",
+                      call, bytes, asked->dma, asked->dma - where.mapping.dma, where.mapping.size,
+                      where.mapping.dma);
         break;
     case ELSEWHERE:
         dk_draft_mapping(&draft, &where.mapping, where.stack, 0, where.mapping.size);
-        dk_draft_what(&draft,
-                      "%s() of %llu bytes at 0x%llx, which are not this device's: they were %s for %s", call,
-                      asked->size, asked->dma, made(where.mapping.kind), where.device);
+        dk_draft_what(&draft, "%s() %sat 0x%llx, which are not this device's: they were %s for %s", call,
+                      bytes, asked->dma, made(where.mapping.kind), where.device);
         break;
     case NOWHERE:
-        dk_draft_what(&draft, "%s() of %llu bytes at 0x%llx, where nothing is %s for the device", call,
-                      asked->size, asked->dma, made(asked->kind));
+        dk_draft_what(&draft, "%s() %sat 0x%llx, where nothing is %s for the device", call, bytes, asked->dma,
+                      made(asked->kind));
         break;
     }
     dk_report_make(checker, &draft);
@@ -195,7 +199,7 @@ static void compare_size(const struct comparison *comparison)
     u64 asked = comparison->asked->size;
     struct dk_report_draft draft;
 
-    if (mapping->size == asked)
+    if (mapping->size == asked || comparison->asked->kind == DK_MAPPING_BLOCK)
         return;
     begin(comparison, &draft, DK_CLASS_FREE_WRONG_SIZE);
     /* The bytes that only one of the two sizes covers. */

@@ -28,6 +28,7 @@ struct dk_iommu_domain;
 struct dk_mapping_state;
 struct dk_iommu_space;
 struct dk_bounce_pool;
+struct dk_dma_blocks;
 struct cma;
 struct dk_contiguous_rule;
 
@@ -89,7 +90,8 @@ struct dk_device {
     struct list_head mapping_objects; /* src/mapping's, per device */
     unsigned long fault_count;        /* guarded by resources_lock, as the next */
     struct dk_master_fault last_fault;
-    void *check; /* src/check's */
+    struct dk_dma_blocks *blocks; /* atomic; src/pool's: dma_alloc()'s; NULL: it made none so far */
+    void *check;                  /* src/check's */
     struct device_dma_parameters parameters;
     u64 mask;
 };

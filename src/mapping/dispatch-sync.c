@@ -13,7 +13,7 @@ static void sync_single(struct device *dev, const char *call, dma_addr_t dma, si
         !dk_check_sync(dev, call, dma, size, direction, for_cpu, 0, &found))
         return;
     /* Its bytes are in no cache line: what the cached view holds of them is old. */
-    if (found.kind == DK_MAPPING_COHERENT)
+    if (found.kind == DK_MAPPING_COHERENT || found.kind == DK_MAPPING_BLOCK)
         return;
     if (dev->dma_ops == &dk_direct_ops)
         dk_direct_sync(dev, dma, size, direction, for_cpu);

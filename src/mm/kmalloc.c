@@ -61,7 +61,7 @@ static void *allocate(size_t size, gfp_t gfp, const char *call)
     if (!dk_cache_take(cache, gfp, &object, 1, call))
         return NULL;
     if (gfp & __GFP_ZERO)
-        memset(object, 0, cache->stride);
+        memset(object, 0, cache->size);
     return object;
 }
 
@@ -178,7 +178,7 @@ size_t kmalloc_size_roundup(size_t size)
     if (!size || size > KMALLOC_MAX_SIZE || !memory)
         return size;
     cache = class_of(memory, size, 0);
-    return cache ? cache->stride : PAGE_SIZE << get_order(size);
+    return cache ? cache->size : PAGE_SIZE << get_order(size);
 }
 
 /* krealloc() for @call. */

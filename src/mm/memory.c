@@ -268,6 +268,7 @@ struct dk_memory *dk_memory_create(const struct dk_memory_config *config)
     memory->two_views = config->two_views;
     memory->line = config->line;
     memory->seed = config->seed;
+    memory->slab_debug = config->slab_debug;
     memory->hooks = config->hooks;
     memory->machine = config->machine;
     memory->cached_fd = -1;

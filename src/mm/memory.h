@@ -32,9 +32,10 @@ struct dk_memory_config {
     /* Pages, over all zones, that requests without __GFP_HIGH leave free: the zones' watermarks follow from
      * it, and what lower zones keep from requests that could have had a higher one. 0: none of that. */
     u64 reserve;
-    u64 highmem;                  /* bytes at the top of RAM without a kernel address; 0 on 64-bit boards */
-    u64 seed;                     /* 0: no fragmentation */
-    bool stop_by_signal;          /* stores into pages that move: userfaultfd is not tried (write-stop.h) */
+    u64 highmem;         /* bytes at the top of RAM without a kernel address; 0 on 64-bit boards */
+    u64 seed;            /* 0: no fragmentation */
+    bool stop_by_signal; /* stores into pages that move: userfaultfd is not tried (write-stop.h) */
+    unsigned slab_debug; /* SLAB_POISON, SLAB_RED_ZONE: for kmalloc() and every cache that can have them */
     const struct dk_hooks *hooks; /* kept, not copied; may be NULL */
     void *machine;                /* the owner, for dk_memory_machine() */
 };

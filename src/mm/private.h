@@ -298,6 +298,7 @@ struct dk_memory {
     bool two_views;
     unsigned line;
     u64 seed;
+    unsigned slab_debug;
     phys_addr_t last;
     const struct dk_hooks *hooks;
     void *machine;

@@ -34,8 +34,15 @@ static struct kmem_cache *create(const char *call, const char *name, const struc
     shape.name = dk_copy_string(name ? name : "");
     if (!shape.name)
         goto release;
-    if (!dk_cache_init(cache, memory->slab, &shape))
-        goto release;
+    /* What the memory asks for besides: not of a source's pages, which others may look at, and not where the
+     * largest block leaves no room. */
+    if (!shape.source)
+        shape.flags |= memory->slab_debug;
+    if (!dk_cache_init(cache, memory->slab, &shape)) {
+        shape.flags = asked->flags;
+        if (!dk_cache_init(cache, memory->slab, &shape))
+            goto release;
+    }
     pthread_mutex_lock(&memory->slab->lock);
     list_add_tail(&cache->link, &memory->slab->caches);
     pthread_mutex_unlock(&memory->slab->lock);
@@ -146,13 +153,22 @@ void kmem_cache_destroy(struct kmem_cache *cache)
     dk_release(cache);
 }
 
+/* Whether there is a cache: a driver may have left a failed kmem_cache_create() unnoticed. Logs when not. */
+static bool usable(const struct kmem_cache *cache, const char *call)
+{
+    if (!cache)
+        dk_log(DK_LOG_ERROR, "%s: no cache", call);
+    return cache;
+}
+
 int kmem_cache_shrink(struct kmem_cache *cache)
 {
-    struct dk_slab_state *state = cache->state;
+    struct dk_slab_state *state;
     bool left;
 
-    if (dk_memory_forked(state->memory))
+    if (!usable(cache, "kmem_cache_shrink") || dk_memory_forked(cache->state->memory))
         return 1;
+    state = cache->state;
     dk_might_sleep_gfp(state->memory, GFP_KERNEL, "kmem_cache_shrink");
     dk_cache_shrink(cache, "kmem_cache_shrink");
     pthread_mutex_lock(&state->lock);
@@ -177,6 +193,8 @@ static void *allocate(struct kmem_cache *cache, gfp_t gfp, const char *call)
 {
     void *object;
 
+    if (!usable(cache, call))
+        return NULL;
     dk_might_sleep_gfp(cache->state->memory, gfp, call);
     if (dk_fault_point() || !dk_cache_take(cache, gfp, &object, 1, call))
         return NULL;
@@ -196,7 +214,7 @@ void *kmem_cache_zalloc(struct kmem_cache *cache, gfp_t gfp)
 
 static void release(struct kmem_cache *cache, void *object, const char *call)
 {
-    if (object && !dk_object_give(object, cache, call))
+    if (object && usable(cache, call) && !dk_object_give(object, cache, call))
         dk_slab_refuse(cache->state->memory, "slab-invalid-free", call, object, "is in no slab");
 }
 
@@ -205,6 +223,8 @@ int kmem_cache_alloc_bulk(struct kmem_cache *cache, gfp_t gfp, size_t count, voi
     const char *call = "kmem_cache_alloc_bulk";
     size_t taken, i;
 
+    if (!usable(cache, call))
+        return 0;
     dk_might_sleep_gfp(cache->state->memory, gfp, call);
     if (count > INT_MAX || dk_fault_point())
         return 0;
@@ -235,10 +255,10 @@ void kmem_cache_free_bulk(struct kmem_cache *cache, size_t count, void **objects
 
 unsigned int kmem_cache_size(struct kmem_cache *cache)
 {
-    return (unsigned int)cache->size;
+    return cache ? (unsigned int)cache->size : 0;
 }
 
 const char *kmem_cache_name(struct kmem_cache *cache)
 {
-    return cache->name;
+    return cache ? cache->name : NULL;
 }

@@ -33,7 +33,9 @@ static size_t find_free(const struct dk_slab *slab, u64 choice)
     size_t skip = choice ? (size_t)(choice % (slab->objects - slab->used)) : 0, word = 0;
     u64 free = ~slab->busy[0];
 
-    while (skip >= (size_t)__builtin_popcountll(free)) {
+    while (!choice && !free)
+        free = ~slab->busy[++word];
+    while (choice && skip >= (size_t)__builtin_popcountll(free)) {
         skip -= (size_t)__builtin_popcountll(free);
         free = ~slab->busy[++word];
     }
@@ -42,16 +44,15 @@ static size_t find_free(const struct dk_slab *slab, u64 choice)
     return word * 64 + (size_t)__builtin_ctzll(free);
 }
 
-/* The index of the object that starts at @object; slab->objects when none does. */
+/* The index of the object that starts at @object, which is in the slab's pages; slab->objects when none does.
+ */
 static size_t index_of(const struct dk_slab *slab, const void *object)
 {
-    size_t offset = (size_t)((uintptr_t)object - (uintptr_t)slab->start);
-    size_t index = offset / slab->cache->stride;
+    /* Slabs are small enough for 32 bits, whose division is quicker. Before the first object it wraps. */
+    u32 offset = (u32)((uintptr_t)object - (uintptr_t)slab->start), stride = (u32)slab->cache->stride;
+    u32 index = offset / stride;
 
-    return (uintptr_t)object < (uintptr_t)slab->start || offset % slab->cache->stride ||
-                   index >= slab->objects
-               ? slab->objects
-               : index;
+    return index >= slab->objects || offset - index * stride ? slab->objects : index;
 }
 
 /* ---- Slabs of a cache ---- */
@@ -267,13 +268,20 @@ static bool grow_unlocked(struct kmem_cache *cache, gfp_t gfp)
 /* An object has a new user: it is looked at, made known, and made fresh. Without the lock. */
 static void hand_out(struct kmem_cache *cache, char *object, const char *call)
 {
-    phys_addr_t phys = virt_to_phys(object);
-    struct dk_slab_damage damage = { 0 };
+    const struct dk_hooks *hooks = cache->state->memory->hooks;
+    struct dk_slab_damage damage;
+    phys_addr_t phys;
 
-    dk_object_check_poison(cache, object, &damage);
-    dk_slab_report(&damage, call);
-    if (phys != (phys_addr_t)-1)
-        dk_memory_taken(cache->state->memory, phys, cache->stride);
+    if (cache->poison) {
+        damage.memory = NULL;
+        dk_object_check_poison(cache, object, &damage);
+        dk_slab_report(&damage, call);
+    }
+    if (hooks && hooks->memory_taken) {
+        phys = virt_to_phys(object);
+        if (phys != (phys_addr_t)-1)
+            dk_memory_taken(cache->state->memory, phys, cache->stride);
+    }
     if (cache->poison)
         dk_object_poison_fresh(cache, object);
 }
@@ -332,15 +340,14 @@ static struct dk_slab *slab_of(const struct place *place, const void *object)
                                  (const void *)((uintptr_t)object & ~(uintptr_t)(PAGE_SIZE - 1)));
 }
 
-/* What is wrong with freeing @object as one of @cache; NULL: nothing. */
-static const char *refusal(const struct dk_slab *slab, const void *object, const struct kmem_cache *cache,
+/* What is wrong with freeing the object @index of @slab as one of @cache; NULL: nothing. */
+static const char *refusal(const struct dk_slab *slab, size_t index, const struct kmem_cache *cache,
                            const char **class_name)
 {
-    size_t index = index_of(slab, object);
-
-    if (cache && slab->cache != cache) {
+    if (slab->cache != cache && (cache || slab->cache->private_objects)) {
         *class_name = "slab-wrong-cache";
-        return "is an object of another cache";
+        return cache ? "is an object of another cache"
+                     : "belongs to an allocator with a free function of its own";
     }
     if (index == slab->objects) {
         *class_name = "slab-invalid-free";
@@ -358,7 +365,8 @@ static void give(struct dk_slab *slab, size_t index, struct list_head *doomed, s
 {
     struct kmem_cache *cache = slab->cache;
 
-    dk_slab_check_zones(slab, index, damage);
+    if (slab->damaged)
+        dk_slab_check_zones(slab, index, damage);
     if (cache->poison)
         dk_object_poison_free(cache, slab->start + index * cache->stride);
     if (slab->used == slab->objects) {
@@ -381,14 +389,16 @@ static void give(struct dk_slab *slab, size_t index, struct list_head *doomed, s
 bool dk_object_give(const void *object, const struct kmem_cache *cache, const char *call)
 {
     struct place place = find_place(object, cache);
-    struct dk_slab_damage damage = { 0 };
-    struct dk_page_source source = { 0 };
-    const char *wrong, *class_name;
+    struct dk_slab_damage damage;
+    const char *wrong, *class_name = NULL;
+    struct dk_page_source source;
     struct list_head doomed;
     struct dk_slab *slab;
+    size_t index;
 
     if (!place.state)
         return false;
+    damage.memory = NULL;
     INIT_LIST_HEAD(&doomed);
     pthread_mutex_lock(&place.state->lock);
     slab = slab_of(&place, object);
@@ -396,15 +406,19 @@ bool dk_object_give(const void *object, const struct kmem_cache *cache, const ch
         pthread_mutex_unlock(&place.state->lock);
         return false;
     }
-    wrong = refusal(slab, object, cache, &class_name);
+    index = index_of(slab, object);
+    wrong = refusal(slab, index, cache, &class_name);
     if (!wrong) {
         /* The cache may be destroyed as soon as its last object is free. */
-        source = slab->cache->source;
-        give(slab, index_of(slab, object), &doomed, &damage);
+        if (!slab->page)
+            source = slab->cache->source;
+        give(slab, index, &doomed, &damage);
     }
     pthread_mutex_unlock(&place.state->lock);
-    destroy_all(place.state->memory, &source, &doomed);
-    dk_slab_report(&damage, call);
+    if (!list_empty(&doomed))
+        destroy_all(place.state->memory, &source, &doomed);
+    if (damage.memory)
+        dk_slab_report(&damage, call);
     if (wrong)
         dk_slab_refuse(place.state->memory, class_name, call, object, wrong);
     return true;
@@ -429,23 +443,32 @@ size_t dk_object_size(const void *object)
     return size;
 }
 
-bool dk_cache_handle(const struct kmem_cache *cache, const void *object, u64 *handle)
+struct kmem_cache *dk_object_cache(struct dk_memory *memory, const void *object, u64 *handle)
 {
-    struct dk_slab_state *state = cache->state;
-    const struct place place = { .state = state };
+    const struct place place = { .state = memory->slab };
+    struct kmem_cache *cache = NULL;
     const struct dk_slab *slab;
     size_t index;
-    bool found;
 
-    pthread_mutex_lock(&state->lock);
+    pthread_mutex_lock(&place.state->lock);
     slab = slab_of(&place, object);
-    found = slab && slab->cache == cache;
-    index = found ? index_of(slab, object) : 0;
-    found = found && index < slab->objects && is_busy(slab, index);
-    if (found)
+    index = slab ? index_of(slab, object) : 0;
+    if (slab && index < slab->objects && is_busy(slab, index)) {
+        cache = slab->cache;
         *handle = slab->handle + (u64)((const char *)object - slab->memory);
-    pthread_mutex_unlock(&state->lock);
-    return found;
+    }
+    pthread_mutex_unlock(&place.state->lock);
+    return cache;
+}
+
+bool dk_cache_handle(const struct kmem_cache *cache, const void *object, u64 *handle)
+{
+    u64 found;
+
+    if (!cache || dk_object_cache(cache->state->memory, object, &found) != cache)
+        return false;
+    *handle = found;
+    return true;
 }
 
 /* ---- A cache's life ---- */
@@ -461,6 +484,7 @@ bool dk_cache_init(struct kmem_cache *cache, struct dk_slab_state *state, const 
     *cache = (struct kmem_cache){ .state = state, .name = shape->name, .size = shape->size, .align = align };
     cache->stride = align_up(shape->size + zone, align);
     cache->lead = align_up(zone, align);
+    cache->private_objects = shape->flags & DK_SLAB_PRIVATE;
     /* A constructor's state would be lost under the pattern. */
     cache->poison = (shape->flags & SLAB_POISON) && !shape->constructor;
     cache->zone = shape->flags & SLAB_CACHE_DMA     ? __GFP_DMA
@@ -483,9 +507,10 @@ bool dk_cache_init(struct kmem_cache *cache, struct dk_slab_state *state, const 
 
 void dk_cache_shrink(struct kmem_cache *cache, const char *call)
 {
-    struct dk_slab_damage damage = { 0 };
+    struct dk_slab_damage damage;
     struct list_head doomed;
 
+    damage.memory = NULL;
     INIT_LIST_HEAD(&doomed);
     pthread_mutex_lock(&cache->state->lock);
     doom(cache, 0, &doomed, &damage);
@@ -531,10 +556,18 @@ struct dk_slab_state *dk_slab_start(struct dk_memory *memory)
     pthread_mutex_init(&state->lock, NULL);
     INIT_LIST_HEAD(&state->caches);
     for (i = 0; i < DK_KMALLOC_CLASSES; i++) {
-        struct dk_cache_shape shape = { .name = "kmalloc", .size = sizes[i], .align = DK_SLAB_LEAST_ALIGN };
+        struct dk_cache_shape shape = {
+            .name = "kmalloc",
+            .size = sizes[i],
+            .align = DK_SLAB_LEAST_ALIGN,
+            .flags = memory->slab_debug,
+        };
 
+        /* With red zones in between, powers of two are not aligned to themselves by where they stand. */
+        if ((shape.flags & SLAB_RED_ZONE) && !(sizes[i] & (sizes[i] - 1)))
+            shape.align = sizes[i];
         dk_cache_init(&state->kmalloc[0][i], state, &shape);
-        shape.flags = SLAB_CACHE_DMA;
+        shape.flags |= SLAB_CACHE_DMA;
         dk_cache_init(&state->kmalloc[1][i], state, &shape);
     }
     return state;

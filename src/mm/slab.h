@@ -27,11 +27,12 @@ struct kmem_cache {
     size_t size;   /* as asked for */
     size_t stride; /* from one object to the next; a multiple of @align */
     size_t align;
-    size_t lead;    /* bytes before a slab's first object: its red zone */
-    bool poison;    /* free objects hold a pattern, which is checked */
-    unsigned least; /* the order that holds one object */
-    unsigned order; /* of its slabs, when memory allows */
-    gfp_t zone;     /* added to each allocation's flags */
+    size_t lead;          /* bytes before a slab's first object: its red zone */
+    bool private_objects; /* DK_SLAB_PRIVATE */
+    bool poison;          /* free objects hold a pattern, which is checked */
+    unsigned least;       /* the order that holds one object */
+    unsigned order;       /* of its slabs, when memory allows */
+    gfp_t zone;           /* added to each allocation's flags */
     void (*constructor)(void *object);
     struct dk_page_source source;          /* @take NULL: the page allocator */
     struct list_head partial, full, empty; /* slabs; only a source's stay empty, and few of them */
@@ -70,6 +71,9 @@ struct dk_slab_state {
     struct kmem_cache kmalloc[2][DK_KMALLOC_CLASSES]; /* the second ones from ZONE_DMA */
 };
 
+/* A flag of the library's own caches: kfree() and its kin are not for their objects. */
+#define DK_SLAB_PRIVATE ((slab_flags_t)0x80000000u)
+
 /* What dk_cache_init() makes a cache of. */
 struct dk_cache_shape {
     const char *name; /* kept, not copied */
@@ -98,6 +102,9 @@ size_t dk_cache_take(struct kmem_cache *cache, gfp_t gfp, void **objects, size_t
  * done. What is in a slab and cannot be freed is refused with a log line and a finding. Takes the lock.
  */
 bool dk_object_give(const void *object, const struct kmem_cache *cache, const char *call);
+/* The cache of the allocated object at @object of @memory's, and in *@handle what dk_cache_handle() says;
+ * NULL: there is none that came from a source. Takes the lock. */
+struct kmem_cache *dk_object_cache(struct dk_memory *memory, const void *object, u64 *handle);
 /* The bytes that the allocated object at @object may use; 0: there is none. Takes the lock. */
 size_t dk_object_size(const void *object);
 

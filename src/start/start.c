@@ -7,9 +7,11 @@
 #include "check/check.h"
 #include "mapping/mapping.h"
 #include "mapping/remap.h"
+#include "pool/dma-alloc.h"
 #include "start/arguments.h"
 #include "start/options.h"
 #include <dmakit/log.h>
+#include <dmakit/slab.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +22,7 @@
 /* What the arguments (as on a kernel command line) ask for. */
 struct start_arguments {
     u64 highmem;
+    slab_flags_t slab_debug;
     struct dk_mapping_config mapping;
 };
 
@@ -71,6 +74,36 @@ refuse:
     return -EINVAL;
 }
 
+/* slab_debug=LETTERS, as on a kernel command line (Documentation/mm/slub.rst); for all caches, since none has
+ * a name yet. */
+static int read_slab_debug(const char *text, slab_flags_t *flags)
+{
+    static const struct {
+        char letter;
+        slab_flags_t flag;
+    } letters[] = { { 'F', SLAB_CONSISTENCY_CHECKS },
+                    { 'Z', SLAB_RED_ZONE },
+                    { 'P', SLAB_POISON },
+                    { 'U', SLAB_STORE_USER },
+                    { '-', 0 } };
+    size_t length, i, j;
+    const char *value = dk_argument(text, "slab_debug", &length);
+
+    for (i = 0; value && i < length; i++) {
+        for (j = 0; j < sizeof(letters) / sizeof(letters[0]); j++) {
+            if (value[i] == letters[j].letter)
+                break;
+        }
+        if (j == sizeof(letters) / sizeof(letters[0])) {
+            dk_log(DK_LOG_ERROR, "argument slab_debug= cannot be \"%.*s\": letters are F, Z, P, U and -",
+                   (int)length, value);
+            return -EINVAL;
+        }
+        *flags |= letters[j].flag;
+    }
+    return 0;
+}
+
 static int read_arguments(const char *text, struct start_arguments *arguments)
 {
     bool strict = true;
@@ -90,6 +123,8 @@ static int read_arguments(const char *text, struct start_arguments *arguments)
         error = dk_argument_size(text, "coherent_pool", &arguments->mapping.atomic_size, NULL);
     if (!error)
         error = read_bounce(text, &arguments->mapping);
+    if (!error)
+        error = read_slab_debug(text, &arguments->slab_debug);
     return error;
 }
 
@@ -117,6 +152,7 @@ static void hook_device_removed(void *data, struct device *dev)
 {
     (void)data;
     dk_check_device_removed(dev);
+    dk_dma_blocks_device_removed(dev);
     dk_mapping_device_removed(dev);
 }
 
@@ -222,6 +258,7 @@ static struct dk_memory *make_memory(struct dk_machine *machine, const struct st
         .reserve = reserve_of(ranges, board->memory_count),
         .highmem = arguments->highmem,
         .seed = machine->seed,
+        .slab_debug = arguments->slab_debug,
         .hooks = &machine->hooks,
         .machine = machine,
     });

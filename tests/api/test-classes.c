@@ -507,6 +507,41 @@ static void object_good(struct scene *scene)
     kfree(krealloc(object, 400, GFP_KERNEL));
 }
 
+static void mempool_leak_bad(struct scene *scene)
+{
+    mempool_t *pool = mempool_create_kmalloc_pool(2, 100);
+    void *element = mempool_alloc(pool, GFP_KERNEL);
+
+    AT(scene, mempool_destroy(pool));
+    kfree(element);
+}
+
+static void mempool_double_free_bad(struct scene *scene)
+{
+    mempool_t *pool = mempool_create_kmalloc_pool(2, 100);
+    void *element = mempool_alloc_preallocated(pool);
+
+    mempool_free(element, pool);
+    AT(scene, mempool_free(element, pool));
+    mempool_destroy(pool);
+}
+
+/* Each element is given back once, whether it came from the reserve or not. */
+static void mempool_good(struct scene *scene)
+{
+    mempool_t *pool = mempool_create_kmalloc_pool(2, 100);
+    void *elements[3] = { mempool_alloc(pool, GFP_KERNEL), mempool_alloc_preallocated(pool),
+                          mempool_alloc(pool, GFP_ATOMIC) };
+
+    (void)scene;
+    mempool_free(elements[0], pool);
+    mempool_free(elements[1], pool);
+    elements[1] = mempool_alloc(pool, GFP_KERNEL);
+    mempool_free(elements[2], pool);
+    mempool_free(elements[1], pool);
+    mempool_destroy(pool);
+}
+
 /* ---- What an IOMMU sees ---- */
 
 static void unmapped_bad(struct scene *scene)
@@ -674,6 +709,8 @@ static const struct {
     { "slab-overrun", overrun_bad, object_good },
     { "slab-use-after-free", use_after_free_bad, object_good },
     { "slab-leak", cache_leak_bad, object_good },
+    { "mempool-leak", mempool_leak_bad, mempool_good },
+    { "mempool-double-free", mempool_double_free_bad, mempool_good },
     { "leak-at-remove", leak_bad, leak_good },
     { "free-invalid-address", invalid_free_bad, unmap_good },
     { "free-not-allocated", not_allocated_bad, unmap_good },
@@ -722,7 +759,7 @@ static const char *const without_mapping[] = {
 /* Classes that are about objects: no device has to do with them, and no mapping. */
 static bool is_of_objects(const char *class_name)
 {
-    return !strncmp(class_name, "slab-", 5);
+    return !strncmp(class_name, "slab-", 5) || !strncmp(class_name, "mempool-", 8);
 }
 
 static bool has_mapping(const char *class_name)

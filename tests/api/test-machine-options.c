@@ -252,6 +252,44 @@ static void running_out_of_memory_is_the_error(void **state)
     dk_board_free(board);
 }
 
+/* slab_debug= looks at every object; without it only caches that ask are looked at. */
+static void slab_debug_is_for_all_objects(void **state)
+{
+    static const struct {
+        const char *arguments;
+        unsigned long overruns, late_writes;
+    } cases[] = {
+        { "", 0, 0 },
+        { "slab_debug=-", 0, 0 },
+        { "slab_debug=FZ", 1, 0 },
+        { "slab_debug=PU", 0, 1 },
+        { "slab_debug=ZP", 1, 1 },
+    };
+    const struct dk_machine_options wrong = { .size = sizeof(wrong), .arguments = "slab_debug=P,kmalloc-64" };
+    struct dk_machine *machine;
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char *neighbour, *object;
+
+        machine = machine_with(COHERENT_BOARD, cases[i].arguments, 0, 1);
+        dk_check_set_sink(machine, ignore_report, NULL);
+        neighbour = kmalloc(64, GFP_KERNEL);
+        object = kmalloc(64, GFP_KERNEL);
+        object[64] = 1;
+        kfree(object);
+        object[3] = 1;
+        assert_ptr_equal(kmalloc(64, GFP_KERNEL), object);
+        assert_int_equal(dk_check_count(machine, "slab-overrun"), cases[i].overruns);
+        assert_int_equal(dk_check_count(machine, "slab-use-after-free"), cases[i].late_writes);
+        kfree(object);
+        kfree(neighbour);
+        dk_machine_destroy(machine);
+    }
+    assert_int_equal(create_machine(COHERENT_BOARD, &wrong, &machine), -EINVAL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -261,6 +299,7 @@ int main(void)
         cmocka_unit_test(options_leave_the_log_alone),
         cmocka_unit_test(the_environment_names_a_board),
         cmocka_unit_test(running_out_of_memory_is_the_error),
+        cmocka_unit_test(slab_debug_is_for_all_objects),
     };
 
     unsetenv("DMAKIT_BOARD");

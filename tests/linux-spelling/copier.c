@@ -20,6 +20,7 @@
 #include <linux/kernel.h>
 #include <linux/list.h>
 #include <linux/log2.h>
+#include <linux/mempool.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
@@ -56,6 +57,8 @@ struct copier {
     struct mutex lock; /* one copy at a time */
     spinlock_t queue_lock;
     struct list_head queue;
+    struct kmem_cache *request_cache;
+    mempool_t requests;
     struct completion done;
     unsigned long flags;
     atomic_t runs;
@@ -74,7 +77,7 @@ static void copier_kick(struct copier *copier)
         writeq(request->from, copier->regs + COPIER_FROM);
         writeq(request->to, copier->regs + COPIER_TO);
         writel(request->size, copier->regs + COPIER_START);
-        kfree(request);
+        mempool_free(request, &copier->requests);
     } else if (!request) {
         complete(&copier->done);
     }
@@ -99,7 +102,7 @@ static int copier_queue(struct copier *copier, struct sg_table *table, dma_addr_
     unsigned int i;
 
     for_each_sgtable_dma_sg (table, sg, i) {
-        request = kzalloc(sizeof(*request), GFP_KERNEL);
+        request = mempool_alloc(&copier->requests, GFP_NOWAIT);
         if (!request)
             goto drop;
         request->from = sg_dma_address(sg);
@@ -112,7 +115,7 @@ static int copier_queue(struct copier *copier, struct sg_table *table, dma_addr_
 drop:
     list_for_each_entry_safe (request, following, &copier->queue, node) {
         list_del(&request->node);
-        kfree(request);
+        mempool_free(request, &copier->requests);
     }
     return -ENOMEM;
 }
@@ -195,6 +198,14 @@ int copier_runs(struct device *dev)
     return atomic_read(&copier->runs);
 }
 
+static void copier_free_requests(void *data)
+{
+    struct copier *copier = data;
+
+    mempool_exit(&copier->requests);
+    kmem_cache_destroy(copier->request_cache);
+}
+
 static int copier_probe(struct platform_device *pdev)
 {
     struct device *dev = &pdev->dev;
@@ -213,6 +224,12 @@ static int copier_probe(struct platform_device *pdev)
     spin_lock_init(&copier->queue_lock);
     INIT_LIST_HEAD(&copier->queue);
     init_completion(&copier->done);
+    copier->request_cache = KMEM_CACHE(copier_request, SLAB_HWCACHE_ALIGN);
+    ret = devm_add_action_or_reset(dev, copier_free_requests, copier);
+    if (ret)
+        return ret;
+    if (!copier->request_cache || mempool_init_slab_pool(&copier->requests, 4, copier->request_cache))
+        return -ENOMEM;
     platform_set_drvdata(pdev, copier);
 
     ret = dma_set_mask_and_coherent(dev, DMA_BIT_MASK(40));

@@ -748,10 +748,14 @@ static void test_nothing_is_left(void **state)
         live_and_die(true);
         count_holdings();
     }
-    before = count_holdings();
-    live_and_die(false);
-    live_and_die(true);
+    /* A leak shows in each further round; chunks that malloc() splits another time do not. */
     after = count_holdings();
+    for (i = 0; i < 5 && (!i || after.heap != before.heap); i++) {
+        before = after;
+        live_and_die(false);
+        live_and_die(true);
+        after = count_holdings();
+    }
     assert_int_equal(after.descriptors, before.descriptors);
     for (slot = 0; slot < DK_SLOT_COUNT; slot++)
         assert_null(dk_slots[slot]);

@@ -226,6 +226,15 @@ static void test_refusals(void **state)
     assert_true(reported("slab-double-free", "kfree"));
     kfree(&local);
     assert_true(reported("slab-invalid-free", "kfree"));
+    /* What a failed kmem_cache_create() leaves. */
+    assert_null(kmem_cache_alloc(NULL, GFP_KERNEL));
+    assert_true(logged("no cache"));
+    assert_int_equal(kmem_cache_alloc_bulk(NULL, GFP_KERNEL, 1, (void **)&object), 0);
+    assert_true(logged("no cache"));
+    kmem_cache_free(NULL, neighbour);
+    assert_true(logged("no cache"));
+    assert_int_equal(kmem_cache_shrink(NULL), 1);
+    assert_true(logged("no cache"));
     kfree(large + PAGE_SIZE);
     assert_true(reported("slab-invalid-free", "kfree"));
     assert_null(krealloc(object, 100, GFP_KERNEL));
@@ -318,6 +327,70 @@ static void test_poison(void **state)
     unmake(memory, PAGES);
 }
 
+/* Patterns in all of a memory's objects, kmalloc()'s too. */
+static void test_all_objects(void **state)
+{
+    static const size_t sizes[] = { 1, 8, 60, 64, 96, 128, 192, 1000, 1024, 4096, 8192 };
+    static const unsigned lines[] = { 0, 64 };
+    unsigned i, j;
+
+    (void)state;
+    for (i = 0; i < 2; i++) {
+        struct dk_memory_config config = small_config(&range);
+        struct dk_memory *memory;
+        struct kmem_cache *cache;
+        char *object;
+
+        config.two_views = lines[i] > 0;
+        config.hooks = &hooks;
+        config.slab_debug = SLAB_POISON | SLAB_RED_ZONE;
+        found.count = 0;
+        memory = make(&config);
+        for (j = 0; j < sizeof(sizes) / sizeof(sizes[0]); j++) {
+            char *neighbour = kmalloc(sizes[j], GFP_KERNEL);
+            size_t got = ksize(neighbour);
+
+            object = kmalloc(sizes[j], GFP_KERNEL);
+            assert_int_equal(kmalloc_size_roundup(sizes[j]), got);
+            if (!(sizes[j] & (sizes[j] - 1)))
+                assert_int_equal(virt_to_phys(object) % sizes[j], 0);
+            assert_int_equal((unsigned char)object[got - 1], 0x5a);
+            memset(object, 1, got);
+            kfree(object);
+            assert_true(quiet());
+            /* What is alone in its slab goes with it. */
+            if (sizes[j] < 8192)
+                object[got / 2] = 1;
+            assert_ptr_equal(kmalloc(sizes[j], GFP_KERNEL), object);
+            if (sizes[j] < 8192)
+                assert_true(reported("slab-use-after-free", "kmalloc"));
+            object[got] = 1;
+            kfree(object);
+            assert_true(reported("slab-overrun", "kfree"));
+            object = kzalloc(sizes[j], GFP_KERNEL);
+            assert_true(!object[0] && !object[got - 1]);
+            kfree(object);
+            kfree(neighbour);
+            assert_true(quiet());
+        }
+        cache = kmem_cache_create("made", sizeof(struct sample), 0, 0, construct);
+        object = kmem_cache_alloc(cache, GFP_KERNEL);
+        assert_int_equal(object[5], 0x11);
+        object[sizeof(struct sample)] = 1;
+        kmem_cache_free(cache, object);
+        assert_true(reported("slab-overrun", "kmem_cache_free"));
+        kmem_cache_destroy(cache);
+        /* There is no room for patterns around this one. */
+        cache = kmem_cache_create("largest", KMALLOC_MAX_SIZE, 0, 0, NULL);
+        object = kmem_cache_alloc(cache, GFP_KERNEL);
+        memset(object, 1, KMALLOC_MAX_SIZE);
+        kmem_cache_free(cache, object);
+        kmem_cache_destroy(cache);
+        assert_true(quiet());
+        unmake(memory, PAGES);
+    }
+}
+
 /* Where an object stands: at its alignment, and with whole lines to itself where that was asked for. */
 static void test_alignment(void **state)
 {
@@ -368,7 +441,7 @@ int main(void)
         cmocka_unit_test(test_creation),       cmocka_unit_test(test_bulk),
         cmocka_unit_test(test_kmalloc_family), cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_red_zones),      cmocka_unit_test(test_poison),
-        cmocka_unit_test(test_alignment),
+        cmocka_unit_test(test_alignment),      cmocka_unit_test(test_all_objects),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

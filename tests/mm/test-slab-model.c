@@ -131,7 +131,7 @@ static void take_away(void)
     }
 }
 
-static void run(u64 seed, u64 fragmentation, unsigned line)
+static void run(u64 seed, u64 fragmentation, unsigned line, unsigned debug)
 {
     const struct dk_memory_range range = { BASE, PAGES * PAGE_SIZE };
     unsigned operations = getenv("DMAKIT_TEST_FAST") ? 10000 : 250000, i, bias = 2;
@@ -140,6 +140,7 @@ static void run(u64 seed, u64 fragmentation, unsigned line)
 
     print_message("seed 0x%llx, fragmentation %llu, line %u\n", seed, fragmentation, line);
     config.seed = fragmentation;
+    config.slab_debug = debug;
     config.two_views = line > 8;
     config.line = line > 8 ? line : 64;
     memory = make(&config);
@@ -171,26 +172,34 @@ static u64 chosen_seed(void)
 static void test_coherent(void **state)
 {
     (void)state;
-    run(chosen_seed(), 0, 8);
+    run(chosen_seed(), 0, 8, 0);
 }
 
 static void test_fragmented(void **state)
 {
     (void)state;
-    run(chosen_seed() + 1, 5, 8);
+    run(chosen_seed() + 1, 5, 8, 0);
 }
 
 static void test_two_views(void **state)
 {
     (void)state;
-    run(chosen_seed() + 2, 0, 64);
-    run(chosen_seed() + 3, 9, 128);
+    run(chosen_seed() + 2, 0, 64, 0);
+    run(chosen_seed() + 3, 9, 128, 0);
+}
+
+/* Patterns in and between objects change nothing for who keeps to them. */
+static void test_patterns(void **state)
+{
+    (void)state;
+    run(chosen_seed() + 4, 0, 8, SLAB_POISON | SLAB_RED_ZONE);
+    run(chosen_seed() + 5, 3, 64, SLAB_POISON | SLAB_RED_ZONE);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_coherent), cmocka_unit_test(test_fragmented),
-                                        cmocka_unit_test(test_two_views) };
+                                        cmocka_unit_test(test_two_views), cmocka_unit_test(test_patterns) };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
