@@ -36,6 +36,7 @@
 #include <dmakit/scatterlist.h>
 #include <dmakit/slab.h>
 #include <dmakit/spinlock.h>
+#include <dmakit/thread-number.h>
 #include <dmakit/types.h>
 #include <dmakit/usb.h>
 #include <dmakit/vma.h>
