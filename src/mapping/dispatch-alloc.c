@@ -112,9 +112,9 @@ static bool wants_pool(unsigned long attrs)
     return !(attrs & (DMA_ATTR_NON_CONSISTENT | DMA_ATTR_NO_KERNEL_MAPPING));
 }
 
-void *dk_alloc_attrs(struct device *dev, size_t size, dma_addr_t *dma, gfp_t gfp, unsigned long attrs)
+void *dk_take_coherent(struct device *dev, const char *call, size_t size, dma_addr_t *dma, gfp_t gfp,
+                       unsigned long attrs)
 {
-    const char *call = alloc_name(attrs);
     void *cpu = NULL;
 
     if (!dk_device_usable(dev, call) || !dk_size_usable(dev, call, size) || !handle_usable(dev, call, dma))
@@ -131,13 +131,19 @@ void *dk_alloc_attrs(struct device *dev, size_t size, dma_addr_t *dma, gfp_t gfp
         cpu = dk_coherent_pool_take(dev->dk->coherent_pool, dev, size, dma);
     else if (dev->dma_ops->alloc)
         cpu = dev->dma_ops->alloc(dev, size, dma, gfp, attrs);
-    if (!cpu) {
-        if (!(gfp & __GFP_NOWARN))
-            dk_device_log(dev, 1, "%s: no coherent memory for %zu bytes under mask 0x%llx", call, size,
-                          dev->coherent_dma_mask);
-        return NULL;
-    }
-    remember(dev, call, DK_MAPPING_COHERENT, cpu, phys_of(cpu), *dma, size, DMA_BIDIRECTIONAL, attrs);
+    if (!cpu && !(gfp & __GFP_NOWARN))
+        dk_device_log(dev, 1, "%s: no coherent memory for %zu bytes under mask 0x%llx", call, size,
+                      dev->coherent_dma_mask);
+    return cpu;
+}
+
+void *dk_alloc_attrs(struct device *dev, size_t size, dma_addr_t *dma, gfp_t gfp, unsigned long attrs)
+{
+    const char *call = alloc_name(attrs);
+    void *cpu = dk_take_coherent(dev, call, size, dma, gfp, attrs);
+
+    if (cpu)
+        remember(dev, call, DK_MAPPING_COHERENT, cpu, phys_of(cpu), *dma, size, DMA_BIDIRECTIONAL, attrs);
     return cpu;
 }
 

@@ -36,6 +36,12 @@ __attribute__((noinline)) void dk_unmap_single_long(struct device *dev, dma_addr
 
 /* Reports a call that may sleep where this thread must not, and names its device. */
 void dk_might_sleep_for(struct device *dev, gfp_t gfp, const char *call);
+/*
+ * What dma_alloc_attrs() does but for telling the checker, for allocators that stand on it: the same checks,
+ * log lines (as @call's) and memory. Freed with dk_release_coherent().
+ */
+void *dk_take_coherent(struct device *dev, const char *call, size_t size, dma_addr_t *dma, gfp_t gfp,
+                       unsigned long attrs);
 /* Whether @size rounds up to whole pages without wrapping; logs when not. */
 bool dk_size_usable(const struct device *dev, const char *call, size_t size);
 
