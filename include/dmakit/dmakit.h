@@ -16,6 +16,7 @@
 #include <dmakit/dma-map-ops.h>
 #include <dmakit/dma-mapping.h>
 #include <dmakit/dmabounce.h>
+#include <dmakit/dmapool.h>
 #include <dmakit/error.h>
 #include <dmakit/fail.h>
 #include <dmakit/gfp.h>

@@ -34,6 +34,10 @@ static const char *const names[DK_CLASS_COUNT + 1] = {
     [DK_CLASS_DEVICE_ACCESS_AFTER_UNMAP] = "device-access-after-unmap",
     [DK_CLASS_FREED_WHILE_REMAPPED] = "freed-while-remapped",
     [DK_CLASS_FREED_WHILE_MAPPED] = "freed-while-mapped",
+    [DK_CLASS_POOL_WRONG_POOL] = "pool-wrong-pool",
+    [DK_CLASS_POOL_USE_AFTER_FREE] = "pool-use-after-free",
+    [DK_CLASS_POOL_OVERRUN] = "pool-overrun",
+    [DK_CLASS_POOL_DESTROYED_BUSY] = "pool-destroyed-busy",
     [DK_CLASS_COUNT] = NULL,
 };
 
@@ -183,6 +187,26 @@ static const struct dk_class_facts facts[DK_CLASS_COUNT] = {
     [DK_CLASS_FREED_WHILE_MAPPED] = {
         "something was freed while something else was still mapped to it",
         "undo what was put on top of it before it is freed",
+        "error",
+    },
+    [DK_CLASS_POOL_WRONG_POOL] = {
+        "a pool's block was freed to another pool",
+        "free each block to the pool that it was allocated from",
+        "error",
+    },
+    [DK_CLASS_POOL_USE_AFTER_FREE] = {
+        "a pool's block was written after it was freed, or a pool used after it was destroyed",
+        "free a block when neither the driver nor the device uses it any more: stop the device, or wait for it, first",
+        "error",
+    },
+    [DK_CLASS_POOL_OVERRUN] = {
+        "bytes in front of a pool's block or behind it were written",
+        "write no more than the pool's block size; give the device a length that ends in the block",
+        "error",
+    },
+    [DK_CLASS_POOL_DESTROYED_BUSY] = {
+        "a pool was destroyed with a block still in use",
+        "free every block before dma_pool_destroy(), on every path",
         "error",
     },
 };

@@ -7,6 +7,7 @@
 #include "check/check.h"
 #include "mapping/mapping.h"
 #include "mapping/remap.h"
+#include "pool/pool-check.h"
 #include "start/arguments.h"
 #include "start/options.h"
 #include <dmakit/log.h>
@@ -109,6 +110,7 @@ static void hook_driver_unbound(void *data, struct device *dev)
 {
     (void)data;
     dk_check_device_removed(dev);
+    dk_pools_driver_unbound(dev);
     dk_remap_device_removed(dev);
 }
 
@@ -116,6 +118,7 @@ static void hook_device_removed(void *data, struct device *dev)
 {
     (void)data;
     dk_check_device_removed(dev);
+    dk_pools_device_removed(dev);
     dk_mapping_device_removed(dev);
 }
 
@@ -124,6 +127,12 @@ static void hook_memory_taken(void *data, phys_addr_t phys, u64 size)
     struct dk_machine *machine = data;
 
     dk_cache_renew(machine->cache, phys, size);
+}
+
+static void hook_master_access(void *data, struct device *dev, dma_addr_t dma, phys_addr_t phys, u64 length,
+                               bool write)
+{
+    dk_pools_master_access(data, dev, dma, phys, length, write);
 }
 
 static void hook_master_fault(void *data, struct device *dev, const struct dk_master_fault *fault)
@@ -251,6 +260,7 @@ static void finish(struct dk_machine *machine)
     /* What devices left in pools is named while the devices have names. */
     dk_device_remove(machine->root);
     dk_mapping_finish(machine);
+    dk_pools_finish(machine);
     dk_devices_finish(machine);
     dk_interrupts_finish(machine);
     dk_registers_finish(machine);
@@ -314,6 +324,8 @@ static int bring_up(struct dk_machine *machine, const struct dk_options *options
     if (!error)
         error = dk_mapping_start(machine, &arguments.mapping, zone_dma_end(machine->board) - 1);
     if (!error)
+        error = dk_pools_start(machine);
+    if (!error)
         error = dk_devices_start(machine);
     return error;
 }
@@ -363,6 +375,7 @@ static struct dk_machine *compose(const struct dk_board *board, const struct dk_
         .driver_unbound = hook_driver_unbound,
         .device_removed = hook_device_removed,
         .memory_taken = hook_memory_taken,
+        .master_access = machine->depth ? hook_master_access : NULL,
         .master_fault = hook_master_fault,
         .master_stale = hook_master_stale,
     };
