@@ -337,12 +337,16 @@ static const size_t count = sizeof(rows) / sizeof(rows[0]);
 
 size_t dk_bench_row_count(void)
 {
-    return count + dk_bench_bounce_row_count;
+    return count + dk_bench_bounce_row_count + dk_bench_pool_row_count;
 }
 
 const struct bench_row *dk_bench_row_at(size_t index)
 {
-    return index < count ? &rows[index] : &dk_bench_bounce_rows[index - count];
+    if (index < count)
+        return &rows[index];
+    index -= count;
+    return index < dk_bench_bounce_row_count ? &dk_bench_bounce_rows[index]
+                                             : &dk_bench_pool_rows[index - dk_bench_bounce_row_count];
 }
 
 const struct bench_row *dk_bench_row_find(const char *name)
