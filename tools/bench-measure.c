@@ -24,9 +24,11 @@ static double time_ns(const struct bench_subject *subject, struct bench_state *s
 }
 
 /* How many operations fill a round, with a quarter to spare for a clock that speeds up. */
-static unsigned long calibrate(const struct bench_subject *subject, struct bench_state *state)
+static unsigned long calibrate(const struct bench_row *row, const struct bench_subject *subject,
+                               struct bench_state *state)
 {
-    unsigned long count = 16;
+    /* Starting a thread may take as long as a round: so many operations are not to be that alone. */
+    unsigned long count = row->threads ? 1ul << 17 : 16;
 
     for (;;) {
         double took = time_ns(subject, state, count);
@@ -59,21 +61,39 @@ double dk_bench_goal(const struct bench_row *row, const struct bench_measure *me
     return row->goal;
 }
 
+/* Of the peers besides the first, those that there are: how many operations fill a round, else 0. */
+static void calibrate_others(const struct bench_row *row, struct bench_state *state, unsigned long *counts)
+{
+    for (int i = 0; i < BENCH_OTHERS && row->others[i].run; i++) {
+        if (!row->is_there || row->is_there(&row->others[i]))
+            counts[i] = calibrate(row, &row->others[i], state);
+    }
+}
+
 void dk_bench_measure(const struct bench_row *row, struct bench_state *state, struct bench_measure *measure)
 {
-    unsigned long count = calibrate(&row->subject, state);
-    unsigned long peer_count = calibrate(&row->peer, state);
+    unsigned long count = calibrate(row, &row->subject, state);
+    unsigned long peer_count = calibrate(row, &row->peer, state);
+    unsigned long other_counts[BENCH_OTHERS] = { 0 };
     double subject[BENCH_ROUNDS];
     double peer[BENCH_ROUNDS];
+    double others[BENCH_OTHERS][BENCH_ROUNDS];
     double ratio[BENCH_ROUNDS];
 
+    calibrate_others(row, state, other_counts);
     for (int i = 0; i < BENCH_ROUNDS; i++) {
         subject[i] = time_ns(&row->subject, state, count) / (double)count;
         peer[i] = time_ns(&row->peer, state, peer_count) / (double)peer_count;
         ratio[i] = subject[i] / peer[i];
+        for (int j = 0; j < BENCH_OTHERS; j++) {
+            if (other_counts[j])
+                others[j][i] = time_ns(&row->others[j], state, other_counts[j]) / (double)other_counts[j];
+        }
     }
     measure->subject = summarize(subject);
     measure->peer = summarize(peer);
+    for (int j = 0; j < BENCH_OTHERS; j++)
+        measure->others[j] = other_counts[j] ? summarize(others[j]) : (struct bench_figures){ 0, 0 };
     if (row->ratio) {
         /* The best of each, not the luckiest pair: a disturbed peer must not make the row look good. */
         measure->subject.min /= measure->peer.min;

@@ -364,7 +364,7 @@ static const size_t count = sizeof(rows) / sizeof(rows[0]);
 
 size_t dk_bench_row_count(void)
 {
-    return count + dk_bench_bounce_row_count + dk_bench_contig_row_count;
+    return count + dk_bench_bounce_row_count + dk_bench_contig_row_count + dk_bench_pool_row_count;
 }
 
 const struct bench_row *dk_bench_row_at(size_t index)
@@ -374,7 +374,10 @@ const struct bench_row *dk_bench_row_at(size_t index)
     index -= count;
     if (index < dk_bench_bounce_row_count)
         return &dk_bench_bounce_rows[index];
-    return &dk_bench_contig_rows[index - dk_bench_bounce_row_count];
+    index -= dk_bench_bounce_row_count;
+    if (index < dk_bench_contig_row_count)
+        return &dk_bench_contig_rows[index];
+    return &dk_bench_pool_rows[index - dk_bench_contig_row_count];
 }
 
 const struct bench_row *dk_bench_row_find(const char *name)

@@ -3,8 +3,9 @@
  * dmakit bench: rows of operations, each timed beside a floor or peer in the same process.
  *
  * bench.c reads the options and prints, bench-measure.c times, bench-rows.c has the rows but for those of
- * bouncing and contiguous memory, which bench-bounce.c and bench-contig.c have, bench-ring.c and bench-iova.c
- * the programs of the check-depth and iova rows.
+ * bouncing, contiguous memory and pools, which bench-bounce.c, bench-contig.c and bench-pool.c have;
+ * bench-ring.c and bench-iova.c have the programs of the check-depth and iova rows, bench-pool-peers.c and
+ * bench-pool-dpdk.c other allocators.
  */
 #ifndef DK_TOOLS_BENCH_H
 #define DK_TOOLS_BENCH_H
@@ -18,6 +19,7 @@ struct bench_iova;
 struct bench_ring;
 struct bench_bounce;
 struct bench_contig;
+struct bench_pool;
 
 /* What a row's functions work on. */
 struct bench_state {
@@ -33,6 +35,7 @@ struct bench_state {
     struct bench_ring *ring;
     struct bench_bounce *bounce;
     struct bench_contig *contig;
+    struct bench_pool *pool;
     /* The same at depth 0, for the peer of a row about the checker; else NULL. */
     struct dk_machine *plain_machine;
     struct bench_ring *plain_ring;
@@ -43,13 +46,19 @@ struct bench_subject {
     void (*run)(struct bench_state *state, unsigned long count); /* the operation, @count times */
 };
 
+/* Peers of a row besides its first. */
+#define BENCH_OTHERS 3
+
 struct bench_row {
-    struct bench_subject subject; /* its name is the row's */
-    struct bench_subject peer;    /* runs interleaved with it */
+    struct bench_subject subject;              /* its name is the row's */
+    struct bench_subject peer;                 /* runs interleaved with it */
+    struct bench_subject others[BENCH_OTHERS]; /* so do these; the first without a function ends them */
+    bool (*is_there)(const struct bench_subject *other); /* whether this computer has it; NULL: it has */
     const char *summary;
     double goal;                                 /* on the minimum; 0: none, or the next two say it */
     double goal_over_ns, goal_over_percent;      /* of the peer's minimum, both on top of it; 0 and 0: none */
     bool ratio;                                  /* unit x: times the peer; else ns an operation */
+    bool threads;                                /* of several threads: the goal is on the median */
     int depth;                                   /* of the machine */
     int (*setup)(struct bench_state *state);     /* after the machine is up; 0 or -errno */
     void (*teardown)(struct bench_state *state); /* also after a setup that failed */
@@ -61,6 +70,10 @@ extern const size_t dk_bench_bounce_row_count;
 /* Contiguous memory's. */
 extern const struct bench_row dk_bench_contig_rows[];
 extern const size_t dk_bench_contig_row_count;
+
+/* Pools', in a file of their own. */
+extern const struct bench_row dk_bench_pool_rows[];
+extern const size_t dk_bench_pool_row_count;
 
 /* How many rows there are, and the one at @index. */
 size_t dk_bench_row_count(void);
@@ -89,8 +102,9 @@ struct bench_figures {
 };
 
 struct bench_measure {
-    struct bench_figures subject; /* ns an operation, or times the peer */
-    struct bench_figures peer;    /* ns an operation */
+    struct bench_figures subject;              /* ns an operation, or times the peer */
+    struct bench_figures peer;                 /* ns an operation */
+    struct bench_figures others[BENCH_OTHERS]; /* those that are not there: 0 */
 };
 
 /*
@@ -100,8 +114,24 @@ struct bench_measure {
 #define BENCH_ROUND_NS 2e6
 void dk_bench_measure(const struct bench_row *row, struct bench_state *state, struct bench_measure *measure);
 
-/* The most that the subject's minimum may be, in the row's unit; 0: there is no goal. */
+/* The most that the subject's minimum, or median, may be, in the row's unit; 0: there is no goal. */
 double dk_bench_goal(const struct bench_row *row, const struct bench_measure *measure);
+
+/* ---- Other allocators, for the pool rows ------------------------------------------------------------------
+ */
+
+/* One block of @size bytes, from the library of that name if the computer has it. */
+struct bench_allocator {
+    void *(*alloc)(size_t size);
+    void (*free)(void *block);
+};
+extern const char dk_bench_mimalloc[], dk_bench_jemalloc[];
+/* NULL: it is not there. Loads it at the first call, for good. */
+const struct bench_allocator *dk_bench_allocator(const char *name);
+
+/* DPDK's rte_mempool of 64-byte blocks. False: not built with it, or it does not start. */
+bool dk_bench_dpdk_start(void);
+void dk_bench_dpdk_pairs(unsigned long count);
 
 /* ---- The program of the check-depth rows ------------------------------------------------------------------
  */

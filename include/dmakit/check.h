@@ -49,7 +49,7 @@ struct dk_report {
     /* The mapping or allocation concerned; kind NULL: none. */
     struct {
         const char *kind; /* "single", "page", "sg", "resource", "coherent", "noncoherent", "pages",
-                             "noncontiguous", "addresses", "remap" */
+                             "noncontiguous", "addresses", "remap", "pool", "pool-block" */
         dma_addr_t dma;
         u64 size;
         const char *direction;  /* "to-device", "from-device", "bidirectional", "none" */

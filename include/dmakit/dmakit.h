@@ -18,6 +18,7 @@
 #include <dmakit/dma-map-ops.h>
 #include <dmakit/dma-mapping.h>
 #include <dmakit/dmabounce.h>
+#include <dmakit/dmapool.h>
 #include <dmakit/error.h>
 #include <dmakit/fail.h>
 #include <dmakit/gfp.h>
@@ -45,6 +46,7 @@
 #include <dmakit/shrinker.h>
 #include <dmakit/slab.h>
 #include <dmakit/spinlock.h>
+#include <dmakit/thread-number.h>
 #include <dmakit/types.h>
 #include <dmakit/usb.h>
 #include <dmakit/vma.h>

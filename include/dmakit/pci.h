@@ -6,6 +6,7 @@
 #define DMAKIT_PCI_H
 
 #include <dmakit/dma-mapping.h>
+#include <dmakit/dmapool.h>
 
 DK_BEGIN_DECLS
 
@@ -97,6 +98,30 @@ static inline int pci_set_consistent_dma_mask(struct pci_dev *pdev, u64 mask)
 static inline int pci_dma_supported(struct pci_dev *pdev, u64 mask)
 {
     return dma_supported(&pdev->dev, mask);
+}
+
+/* Pools: dma_pool_create() and its kin. */
+#define pci_pool dma_pool
+static inline struct pci_pool *pci_pool_create(const char *name, struct pci_dev *pdev, size_t size,
+                                               size_t align, size_t boundary)
+{
+    return dma_pool_create(name, pdev ? &pdev->dev : NULL, size, align, boundary);
+}
+static inline void pci_pool_destroy(struct pci_pool *pool)
+{
+    dma_pool_destroy(pool);
+}
+static inline void *pci_pool_alloc(struct pci_pool *pool, gfp_t gfp, dma_addr_t *dma)
+{
+    return dma_pool_alloc(pool, gfp, dma);
+}
+static inline void *pci_pool_zalloc(struct pci_pool *pool, gfp_t gfp, dma_addr_t *dma)
+{
+    return dma_pool_zalloc(pool, gfp, dma);
+}
+static inline void pci_pool_free(struct pci_pool *pool, void *cpu, dma_addr_t dma)
+{
+    dma_pool_free(pool, cpu, dma);
 }
 
 DK_END_DECLS

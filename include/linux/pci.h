@@ -9,6 +9,7 @@
 
 #include <dmakit/pci.h>
 #include <linux/device.h>
+#include <linux/dmapool.h>
 #include <linux/interrupt.h>
 #include <linux/io.h>
 

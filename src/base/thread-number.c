@@ -5,7 +5,7 @@
 
 #define WORD_BITS 64u
 
-_Thread_local unsigned dk_thread_number_here = DK_THREAD_UNNUMBERED;
+__thread unsigned dk_thread_number_here = DK_THREAD_UNNUMBERED;
 
 /*
  * Static because threads are the process's: one thread works on many machines, and has one number. A bit is
@@ -13,6 +13,8 @@ _Thread_local unsigned dk_thread_number_here = DK_THREAD_UNNUMBERED;
  * next one with its number.
  */
 static u64 taken[DK_THREAD_NUMBERS / WORD_BITS];
+/* Set for good once a thread had it: what a child made by fork() is not to use. Guarded as @taken. */
+static u64 used[DK_THREAD_NUMBERS / WORD_BITS];
 static pthread_mutex_t taken_lock = PTHREAD_MUTEX_INITIALIZER;
 /* Has the number plus one, for its destructor alone: that is how a thread's end is noticed. Goes with the
  * library. */
@@ -29,6 +31,13 @@ static unsigned lowest_free(void)
     return DK_THREAD_NUMBERS;
 }
 
+/* Under the lock. */
+static void enter(unsigned number)
+{
+    taken[number / WORD_BITS] |= 1ull << number % WORD_BITS;
+    used[number / WORD_BITS] |= 1ull << number % WORD_BITS;
+}
+
 /* Destructors of other keys may run after this one and map; they do without a number, or it would be lost. */
 static void end(void *value)
 {
@@ -40,10 +49,34 @@ static void end(void *value)
     pthread_mutex_unlock(&taken_lock);
 }
 
+static void before_fork(void)
+{
+    pthread_mutex_lock(&taken_lock);
+}
+
+static void after_fork_parent(void)
+{
+    pthread_mutex_unlock(&taken_lock);
+}
+
+/* The numbers of the parent's threads go on with nobody; the only thread here asks for another one. */
+static void after_fork_child(void)
+{
+    for (unsigned i = 0; i < DK_THREAD_NUMBERS / WORD_BITS; i++)
+        taken[i] = used[i];
+    if (dk_thread_number_here < DK_THREAD_NUMBERS) {
+        pthread_setspecific(ending, NULL);
+        dk_thread_number_here = DK_THREAD_UNNUMBERED;
+    }
+    pthread_mutex_unlock(&taken_lock);
+}
+
 __attribute__((constructor)) static void make_key(void)
 {
     pthread_mutex_lock(&taken_lock);
-    ending_made = !pthread_key_create(&ending, end);
+    /* Without the handlers a child would not be kept from the parent's caches. */
+    ending_made = !pthread_atfork(before_fork, after_fork_parent, after_fork_child) &&
+                  !pthread_key_create(&ending, end);
     pthread_mutex_unlock(&taken_lock);
 }
 
@@ -65,7 +98,7 @@ unsigned dk_thread_number_find(void)
     if (ending_made) {
         number = lowest_free();
         if (number < DK_THREAD_NUMBERS && !pthread_setspecific(ending, (void *)((uintptr_t)number + 1)))
-            taken[number / WORD_BITS] |= 1ull << number % WORD_BITS;
+            enter(number);
         else
             number = DK_THREAD_NUMBERS;
         dk_thread_number_here = number;

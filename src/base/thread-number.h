@@ -5,19 +5,7 @@
 #ifndef DK_BASE_THREAD_NUMBER_H
 #define DK_BASE_THREAD_NUMBER_H
 
-#include <dmakit/types.h>
-
-/* Threads with a higher number go without a cache. */
-#define DK_THREAD_NUMBERS 256u
-
-/* Not a number: this thread has not asked for one. */
-#define DK_THREAD_UNNUMBERED (DK_THREAD_NUMBERS + 1)
-
-/*
- * What this thread has: a number, DK_THREAD_NUMBERS or DK_THREAD_UNNUMBERED. Below the thread pointer also in
- * the shared library, where the compiler would otherwise call a function for it.
- */
-extern _Thread_local unsigned dk_thread_number_here __attribute__((tls_model("initial-exec")));
+#include <dmakit/thread-number.h>
 
 /* Finds a number for this thread and enters it above. Takes the registry's lock. */
 unsigned dk_thread_number_find(void);
@@ -27,6 +15,9 @@ unsigned dk_thread_number_find(void);
  * taken, when the C library cannot tell us of the thread's end, and late in that end, once the number has
  * been given back. Everything that a dead thread did happens before anything that the next bearer of its
  * number does. One load after the first call.
+ *
+ * In a child made by fork() no thread has a number that one of the parent's ever had: the caches that the
+ * child finds are the parent's, and stay shut to it.
  *
  * Context: any thread. The first call takes a lock; none asks the fault point.
  */

@@ -23,6 +23,8 @@ enum dk_mapping_kind {
     DK_MAPPING_IOVA,          /* dma_iova_try_alloc(): addresses, with or without memory behind them */
     DK_MAPPING_BLOCK,         /* dma_alloc(): coherent, and its size is not the driver's to say at the end */
     DK_MAPPING_REMAP,         /* dk_coherent_remap(): another device's coherent memory */
+    DK_MAPPING_POOL,          /* dma_pool_create(): a pool, at its first chunk */
+    DK_MAPPING_POOL_BLOCK,    /* dma_pool_alloc() */
 };
 
 /* A mapping or allocation, as the driver described it. */
@@ -157,6 +159,31 @@ void dk_check_asleep(struct device *dev, dma_addr_t dma, phys_addr_t phys, u64 l
  * what that probably means.
  */
 void dk_check_fault(struct device *dev, const struct dk_master_fault *fault);
+
+/* ---- Pools: src/pool finds what is wrong, and has it reported ---- */
+
+/* The present stack, for a later report's @stack. 0: out of memory, or no checker. */
+u32 dk_check_stack(struct device *dev);
+/* Takes the record of exactly @mapping out, if there still is one. */
+void dk_check_forget(struct device *dev, const struct dk_mapping *mapping);
+
+/* What is wrong with a pool or a block. */
+struct dk_pool_bug {
+    const char *class_name;
+    const char *call;                /* the name of the function that was called */
+    const char *access_kind;         /* as in struct dk_report */
+    const struct dk_mapping *memory; /* the block or pool; NULL: none is known */
+    u32 stack;                       /* of the call that made it */
+    u32 freed;                       /* of the call that freed it, for the end of the sentence; 0: none */
+    const void *cpu;                 /* the bytes concerned; NULL: none */
+    dma_addr_t dma;                  /* DMA_MAPPING_ERROR: none */
+    u64 offset;                      /* of the first of them in @memory; 0 where it is in front of that */
+    u64 length;
+    const char *advice; /* NULL: the class's */
+    char what[256];     /* what happened, without a full stop */
+};
+/* Reports it. No lock of a pool is held. */
+void dk_check_pool(struct device *dev, const struct dk_pool_bug *bug);
 
 /* The names that reports use. */
 const char *dk_mapping_kind_name(enum dk_mapping_kind kind);

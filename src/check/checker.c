@@ -172,6 +172,8 @@ const char *dk_mapping_kind_name(enum dk_mapping_kind kind)
         [DK_MAPPING_IOVA] = "addresses",
         [DK_MAPPING_BLOCK] = "block",
         [DK_MAPPING_REMAP] = "remap",
+        [DK_MAPPING_POOL] = "pool",
+        [DK_MAPPING_POOL_BLOCK] = "pool-block",
     };
 
     return (unsigned)kind < sizeof(names) / sizeof(names[0]) ? names[kind] : "unknown";

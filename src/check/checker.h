@@ -50,6 +50,9 @@ void dk_record_leave_lines(struct dk_checker *checker, struct dk_mappings *mappi
 void dk_draft_begin(struct dk_report_draft *draft, struct dk_checker *checker, enum dk_class class_index,
                     const struct device *dev, const char *call);
 
+/* " at FILE:LINE, in FUNCTION()" of the driver's call with @stack, or "". */
+void dk_describe_place(struct dk_checker *checker, u32 stack, char *text, size_t size);
+
 /* The mapping concerned, and its bytes from @offset on, @length of them. */
 void dk_draft_mapping(struct dk_report_draft *draft, const struct dk_mapping *mapping, u32 stack, u64 offset,
                       u64 length);

@@ -45,6 +45,10 @@ static const char *const names[DK_CLASS_COUNT + 1] = {
     [DK_CLASS_SLAB_LEAK] = "slab-leak",
     [DK_CLASS_MEMPOOL_LEAK] = "mempool-leak",
     [DK_CLASS_MEMPOOL_DOUBLE_FREE] = "mempool-double-free",
+    [DK_CLASS_POOL_WRONG_POOL] = "pool-wrong-pool",
+    [DK_CLASS_POOL_USE_AFTER_FREE] = "pool-use-after-free",
+    [DK_CLASS_POOL_OVERRUN] = "pool-overrun",
+    [DK_CLASS_POOL_DESTROYED_BUSY] = "pool-destroyed-busy",
     [DK_CLASS_COUNT] = NULL,
 };
 
@@ -249,6 +253,26 @@ static const struct dk_class_facts facts[DK_CLASS_COUNT] = {
     [DK_CLASS_MEMPOOL_DOUBLE_FREE] = {
         "an element of a memory pool was freed that lies in the pool's reserve",
         "free each element once, and forget the pointer then",
+        "error",
+    },
+    [DK_CLASS_POOL_WRONG_POOL] = {
+        "a pool's block was freed to another pool",
+        "free each block to the pool that it was allocated from",
+        "error",
+    },
+    [DK_CLASS_POOL_USE_AFTER_FREE] = {
+        "a pool's block was written after it was freed, or a pool used after it was destroyed",
+        "free a block when neither the driver nor the device uses it any more: stop the device, or wait for it, first",
+        "error",
+    },
+    [DK_CLASS_POOL_OVERRUN] = {
+        "bytes in front of a pool's block or behind it were written",
+        "write no more than the pool's block size; give the device a length that ends in the block",
+        "error",
+    },
+    [DK_CLASS_POOL_DESTROYED_BUSY] = {
+        "a pool was destroyed with a block still in use",
+        "free every block before dma_pool_destroy(), on every path",
         "error",
     },
 };

@@ -68,8 +68,7 @@ static bool was_mapped(struct dk_mappings *mappings, dma_addr_t dma, struct lead
     return past != NULL;
 }
 
-/* " at FILE:LINE, in FUNCTION()" of the call that made the mapping, or "". */
-static void describe_place(struct dk_checker *checker, u32 stack, char *text, size_t size)
+void dk_describe_place(struct dk_checker *checker, u32 stack, char *text, size_t size)
 {
     struct dk_frames frames;
 
@@ -314,7 +313,7 @@ static void log_bus_error(struct dk_checker *checker, struct dk_mappings *mappin
     if (dk_master_fault_count(dev) > LINES_PER_DEVICE)
         return;
     if (mappings && is_physical_address(mappings, fault->dma, &lead)) {
-        describe_place(checker, lead.stack, place, sizeof(place));
+        dk_describe_place(checker, lead.stack, place, sizeof(place));
         dk_device_log(
             dev, 1,
             "bus error: %s %llu bytes at 0x%llx: %s. It is the physical address of the %s mapping whose DMA "
@@ -322,7 +321,7 @@ static void log_bus_error(struct dk_checker *checker, struct dk_mappings *mappin
             fault->write ? "writes" : "reads", fault->length, fault->dma, fault->reason,
             dk_mapping_kind_name(lead.mapping.kind), lead.mapping.dma, place);
     } else if (mappings && was_mapped(mappings, fault->dma, &lead)) {
-        describe_place(checker, lead.stack, place, sizeof(place));
+        dk_describe_place(checker, lead.stack, place, sizeof(place));
         dk_device_log(dev, 1,
                       "bus error: %s %llu bytes at 0x%llx: %s. A mapping there is gone; it was made%s",
                       fault->write ? "writes" : "reads", fault->length, fault->dma, fault->reason, place);

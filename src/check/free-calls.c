@@ -32,6 +32,8 @@ static const char *right_function(enum dk_mapping_kind kind)
         [DK_MAPPING_IOVA] = "dma_iova_destroy() or dma_iova_free()",
         [DK_MAPPING_BLOCK] = "dma_free()",
         [DK_MAPPING_REMAP] = "dk_coherent_unmap()",
+        [DK_MAPPING_POOL] = "dma_pool_destroy()",
+        [DK_MAPPING_POOL_BLOCK] = "dma_pool_free()",
     };
 
     return names[kind];

@@ -29,6 +29,7 @@ struct dk_mapping_state;
 struct dk_iommu_space;
 struct dk_bounce_pool;
 struct dk_dma_blocks;
+struct dk_pools;
 struct cma;
 struct dk_contiguous_rule;
 
@@ -39,6 +40,7 @@ struct dk_machine {
     struct dk_hooks hooks;
     struct dk_checker *checker;       /* src/check's; NULL with the checker off */
     struct dk_mapping_state *mapping; /* src/mapping's */
+    struct dk_pools *pools;           /* src/pool's */
     struct dk_interrupts *interrupts;
     struct dk_register_space *registers;
     struct device *root;

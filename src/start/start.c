@@ -8,6 +8,7 @@
 #include "mapping/mapping.h"
 #include "mapping/remap.h"
 #include "pool/dma-alloc.h"
+#include "pool/pool-check.h"
 #include "start/arguments.h"
 #include "start/options.h"
 #include <dmakit/log.h>
@@ -145,6 +146,7 @@ static void hook_driver_unbound(void *data, struct device *dev)
 {
     (void)data;
     dk_check_device_removed(dev);
+    dk_pools_driver_unbound(dev);
     dk_remap_device_removed(dev);
 }
 
@@ -153,6 +155,7 @@ static void hook_device_removed(void *data, struct device *dev)
     (void)data;
     dk_check_device_removed(dev);
     dk_dma_blocks_device_removed(dev);
+    dk_pools_device_removed(dev);
     dk_mapping_device_removed(dev);
 }
 
@@ -161,6 +164,12 @@ static void hook_memory_taken(void *data, phys_addr_t phys, u64 size)
     struct dk_machine *machine = data;
 
     dk_cache_renew(machine->cache, phys, size);
+}
+
+static void hook_master_access(void *data, struct device *dev, dma_addr_t dma, phys_addr_t phys, u64 length,
+                               bool write)
+{
+    dk_pools_master_access(data, dev, dma, phys, length, write);
 }
 
 static void hook_master_fault(void *data, struct device *dev, const struct dk_master_fault *fault)
@@ -328,6 +337,7 @@ static void finish(struct dk_machine *machine)
     /* What goes on below is the end of the machine, not news for it. */
     dk_memory_drop_controllers(machine->memory);
     dk_mapping_finish(machine);
+    dk_pools_finish(machine);
     dk_devices_finish(machine);
     dk_interrupts_finish(machine);
     dk_registers_finish(machine);
@@ -394,6 +404,8 @@ static int bring_up(struct dk_machine *machine, const struct dk_options *options
     if (!error)
         error = dk_mapping_start(machine, &arguments.mapping, zone_dma_end(machine->board) - 1);
     if (!error)
+        error = dk_pools_start(machine);
+    if (!error)
         error = dk_devices_start(machine);
     return error;
 }
@@ -443,6 +455,7 @@ static struct dk_machine *compose(const struct dk_board *board, const struct dk_
         .driver_unbound = hook_driver_unbound,
         .device_removed = hook_device_removed,
         .memory_taken = hook_memory_taken,
+        .master_access = machine->depth ? hook_master_access : NULL,
         .master_fault = hook_master_fault,
         .master_stale = hook_master_stale,
         .master_asleep = hook_master_asleep,

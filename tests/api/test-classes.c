@@ -114,6 +114,71 @@ static void freed_remapped_good(struct scene *scene)
     dma_free_coherent(scene->dev, 8192, cpu, dma);
 }
 
+static struct dma_pool *pool_with_block(struct scene *scene, char **cpu, dma_addr_t *dma)
+{
+    struct dma_pool *pool = dma_pool_create("pool", scene->dev, 100, 4, 0);
+
+    *cpu = dma_pool_alloc(pool, GFP_KERNEL, dma);
+    assert_non_null(*cpu);
+    return pool;
+}
+
+static void wrong_pool_bad(struct scene *scene)
+{
+    dma_addr_t dma;
+    char *cpu;
+    struct dma_pool *pool = pool_with_block(scene, &cpu, &dma);
+    struct dma_pool *other = dma_pool_create("other", scene->dev, 100, 4, 0);
+
+    AT(scene, dma_pool_free(other, cpu, dma));
+    dma_pool_free(pool, cpu, dma);
+    dma_pool_destroy(other);
+    dma_pool_destroy(pool);
+}
+
+static void pool_late_bad(struct scene *scene)
+{
+    dma_addr_t dma;
+    char *cpu;
+    struct dma_pool *pool = pool_with_block(scene, &cpu, &dma);
+
+    dma_pool_free(pool, cpu, dma);
+    AT(scene, dk_master_write(scene->dev, dma, "late", 4));
+    dma_pool_destroy(pool);
+}
+
+static void pool_overrun_bad(struct scene *scene)
+{
+    dma_addr_t dma;
+    char *cpu;
+    struct dma_pool *pool = pool_with_block(scene, &cpu, &dma);
+
+    cpu[100] = 1;
+    AT(scene, dma_pool_free(pool, cpu, dma));
+    dma_pool_destroy(pool);
+}
+
+static void pool_busy_bad(struct scene *scene)
+{
+    dma_addr_t dma;
+    char *cpu;
+    struct dma_pool *pool = pool_with_block(scene, &cpu, &dma);
+
+    AT(scene, dma_pool_destroy(pool));
+}
+
+static void pool_good(struct scene *scene)
+{
+    dma_addr_t dma;
+    char *cpu;
+    struct dma_pool *pool = pool_with_block(scene, &cpu, &dma);
+
+    memset(cpu, 1, 100);
+    assert_int_equal(dk_master_write(scene->dev, dma + 96, "last", 4), 0);
+    dma_pool_free(pool, cpu, dma);
+    dma_pool_destroy(pool);
+}
+
 static void freed_mapped_bad(struct scene *scene)
 {
     struct sg_table *table = dma_alloc_noncontiguous(scene->dev, 8192, DMA_TO_DEVICE, GFP_KERNEL, 0);
@@ -711,6 +776,10 @@ static const struct {
     { "slab-leak", cache_leak_bad, object_good },
     { "mempool-leak", mempool_leak_bad, mempool_good },
     { "mempool-double-free", mempool_double_free_bad, mempool_good },
+    { "pool-wrong-pool", wrong_pool_bad, pool_good },
+    { "pool-use-after-free", pool_late_bad, pool_good },
+    { "pool-overrun", pool_overrun_bad, pool_good },
+    { "pool-destroyed-busy", pool_busy_bad, pool_good },
     { "leak-at-remove", leak_bad, leak_good },
     { "free-invalid-address", invalid_free_bad, unmap_good },
     { "free-not-allocated", not_allocated_bad, unmap_good },

@@ -15,6 +15,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #define CLASSES 4
 #define ITEMS 8192
@@ -546,9 +548,47 @@ static void threads_never_hold_one_item_twice(void **state)
     unmake(&source, magazines);
 }
 
+static void *number_of(void *data)
+{
+    *(unsigned *)data = dk_thread_number();
+    return NULL;
+}
+
+/* No thread of a child gets a number that a thread of its parent ever had: neither the one that forked nor a
+ * new one. */
+static void a_child_has_other_numbers(void **state)
+{
+    unsigned ended, here = dk_thread_number();
+    pthread_t thread;
+    int status;
+    pid_t child;
+
+    (void)state;
+    assert_int_equal(pthread_create(&thread, NULL, number_of, &ended), 0);
+    pthread_join(thread, NULL);
+    child = fork();
+    if (!child) {
+        unsigned before = dk_thread_number_here, own = dk_thread_number(), other = here;
+        bool right = before == DK_THREAD_UNNUMBERED && own < DK_THREAD_NUMBERS && own != here && own != ended;
+
+        if (pthread_create(&thread, NULL, number_of, &other) || pthread_join(thread, NULL))
+            _exit(2);
+        right = right && other < DK_THREAD_NUMBERS && other != here && other != ended && other != own;
+        /* Its own threads' numbers go on as usual. */
+        ended = other;
+        if (pthread_create(&thread, NULL, number_of, &other) || pthread_join(thread, NULL))
+            _exit(2);
+        _exit(right && other == ended ? 0 : 1);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    assert_int_equal(dk_thread_number(), here);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_child_has_other_numbers),
         cmocka_unit_test(each_live_thread_has_its_own_number),
         cmocka_unit_test(a_number_asked_for_late_is_not_lost),
         cmocka_unit_test(the_last_given_is_the_first_taken),

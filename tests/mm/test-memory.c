@@ -750,7 +750,7 @@ static void test_nothing_is_left(void **state)
     }
     /* A leak shows in each further round; chunks that malloc() splits another time do not. */
     after = count_holdings();
-    for (i = 0; i < 5 && (!i || after.heap != before.heap); i++) {
+    for (i = 0; i < 5 && (!i || after.heap > before.heap); i++) {
         before = after;
         live_and_die(false);
         live_and_die(true);
@@ -760,7 +760,7 @@ static void test_nothing_is_left(void **state)
     for (slot = 0; slot < DK_SLOT_COUNT; slot++)
         assert_null(dk_slots[slot]);
     if (!SANITIZED) {
-        assert_int_equal(after.heap, before.heap);
+        assert_true(after.heap <= before.heap);
         assert_int_equal(after.address_space, before.address_space);
     }
     dk_log_set_sink(NULL, NULL);
