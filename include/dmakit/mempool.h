@@ -144,6 +144,11 @@ DK_PUBLIC void mempool_kfree(void *element, void *pool_data);
 DK_PUBLIC void *mempool_alloc_pages(gfp_t gfp, void *pool_data);
 DK_PUBLIC void mempool_free_pages(void *element, void *pool_data);
 
+struct dma_pool;
+/* Blocks of the dma_pool that @pool_data is, for pools whose elements have DMA addresses. */
+DK_PUBLIC void *dk_mempool_alloc_dma_pool(gfp_t gfp, void *pool_data, dma_addr_t *dma);
+DK_PUBLIC void dk_mempool_free_dma_pool(void *element, void *pool_data, dma_addr_t dma);
+
 #define mempool_init_slab_pool(pool, min_nr, cache) \
     mempool_init(pool, min_nr, mempool_alloc_slab, mempool_free_slab, (void *)(cache))
 #define mempool_create_slab_pool(min_nr, cache) \
@@ -156,6 +161,10 @@ DK_PUBLIC void mempool_free_pages(void *element, void *pool_data);
     mempool_init(pool, min_nr, mempool_alloc_pages, mempool_free_pages, (void *)(uintptr_t)(order))
 #define mempool_create_page_pool(min_nr, order) \
     mempool_create(min_nr, mempool_alloc_pages, mempool_free_pages, (void *)(uintptr_t)(order))
+#define dk_mempool_init_dma_pool(pool, min_nr, blocks) \
+    dk_mempool_init_dma(pool, min_nr, dk_mempool_alloc_dma_pool, dk_mempool_free_dma_pool, (void *)(blocks))
+#define dk_mempool_create_dma_pool(min_nr, blocks) \
+    dk_mempool_create_dma(min_nr, dk_mempool_alloc_dma_pool, dk_mempool_free_dma_pool, (void *)(blocks))
 
 DK_END_DECLS
 

@@ -12,6 +12,7 @@
 #include "base/context.h"
 #include "base/log.h"
 #include "machine/machine.h"
+#include <dmakit/dmapool.h>
 #include <stdio.h>
 
 #define NO_DMA ((dma_addr_t)-1)
@@ -466,4 +467,14 @@ void *mempool_alloc_pages(gfp_t gfp, void *pool_data)
 void mempool_free_pages(void *element, void *pool_data)
 {
     __free_pages(element, (unsigned)(uintptr_t)pool_data);
+}
+
+void *dk_mempool_alloc_dma_pool(gfp_t gfp, void *pool_data, dma_addr_t *dma)
+{
+    return dma_pool_alloc(pool_data, gfp, dma);
+}
+
+void dk_mempool_free_dma_pool(void *element, void *pool_data, dma_addr_t dma)
+{
+    dma_pool_free(pool_data, element, dma);
 }
