@@ -155,6 +155,98 @@ static void neighbours_are_reached_to_the_end_of_the_page(void **state)
     dk_machine_destroy(machine);
 }
 
+/* Whatever the offset and the size, the pages that a buffer touches are mapped, and no page more: the first
+ * time and with addresses that this thread has at hand. */
+static void a_mapping_ends_with_its_last_page(void **state)
+{
+    static const size_t offsets[] = { 0, 1, 2, 2048, 4094, 4095 };
+    static const size_t sizes[] = { 1, 2, 3, 4094, 4095, 4096, 4097, 8192, 8193 };
+    const size_t rows = sizeof(offsets) / sizeof(offsets[0]) * (sizeof(sizes) / sizeof(sizes[0]));
+
+    (void)state;
+    for (int depth = 0; depth < 2; depth++) {
+        struct dk_machine *machine = machine_with(boards[0], NULL, 0, depth);
+        struct device *dev = dk_device_find(machine, "a");
+        struct page *page = alloc_pages(GFP_KERNEL, 2);
+
+        dk_check_set_sink(machine, ignore_report, NULL);
+        for (size_t row = 0; row < 4 * rows; row++) {
+            size_t offset = offsets[row / 4 % (sizeof(offsets) / sizeof(offsets[0]))];
+            size_t size = sizes[row / 4 / (sizeof(offsets) / sizeof(offsets[0]))];
+            size_t reach = ((offset + size + 4095) & ~(size_t)4095) - offset;
+            char *cpu = (char *)page_address(page) + offset;
+            unsigned char seen[16384];
+            dma_addr_t dma;
+
+            fill(page_address(page), 16384, (unsigned)row);
+            dma = dma_map_single(dev, cpu, size, DMA_TO_DEVICE);
+            assert_int_equal(dma_mapping_error(dev, dma), 0);
+            assert_int_equal(dk_master_read(dev, dma, seen, size), 0);
+            assert_memory_equal(seen, cpu, size);
+            expect(dev, false, dma, reach, NO_FAULT, 0);
+            expect(dev, false, dma, reach + 1, DK_MASTER_FAULT_UNMAPPED, reach);
+            dma_unmap_single(dev, dma, size, DMA_TO_DEVICE);
+            expect(dev, false, dma, 1, DK_MASTER_FAULT_UNMAPPED, 0);
+            expect(dev, false, dma + reach - 1, 1, DK_MASTER_FAULT_UNMAPPED, 0);
+        }
+        __free_pages(page, 2);
+        dk_machine_destroy(machine);
+    }
+}
+
+/* The same of a list, whose last entry ends with one byte of a page, or one byte before its end. */
+static void a_list_goes_to_its_last_page(void **state)
+{
+    struct dk_machine *machine = machine_that_faults(boards[0], NULL);
+    struct device *dev = dk_device_find(machine, "a");
+    struct page *page = alloc_pages(GFP_KERNEL, 3);
+
+    (void)state;
+    for (unsigned length = 4095; length <= 4098; length++) {
+        struct scatterlist list[2];
+        dma_addr_t last;
+
+        sg_init_table(list, 2);
+        sg_set_page(&list[0], page, 8192, 0);
+        sg_set_page(&list[1], page + 4, length, 0);
+        assert_true(dma_map_sg(dev, list, 2, DMA_TO_DEVICE) > 0);
+        last = sg_dma_address(&list[0]) + 8192 + length - 1;
+        assert_int_equal(sg_dma_len(&list[0]), 8192 + length);
+        expect(dev, false, last, 1, NO_FAULT, 0);
+        dma_unmap_sg(dev, list, 2, DMA_TO_DEVICE);
+        expect(dev, false, last, 1, DK_MASTER_FAULT_UNMAPPED, 0);
+        expect(dev, false, sg_dma_address(&list[0]), 1, DK_MASTER_FAULT_UNMAPPED, 0);
+    }
+    __free_pages(page, 3);
+    dk_machine_destroy(machine);
+}
+
+/* Pages cannot keep a boundary that is narrower than they are; the entries of a list can, if they do. */
+static void a_boundary_within_a_page_is_the_drivers(void **state)
+{
+    struct dk_machine *machine = machine_that_faults(boards[0], NULL);
+    struct device *dev = dk_device_find(machine, "a");
+    struct page *page = alloc_pages(GFP_KERNEL, 3);
+    unsigned char seen[512];
+    struct scatterlist list[8];
+
+    (void)state;
+    fill(page_address(page), 8 * 4096, 3);
+    assert_int_equal(dma_set_seg_boundary(dev, 1023), 0);
+    sg_init_table(list, 8);
+    for (unsigned i = 0; i < 8; i++)
+        sg_set_page(&list[i], page + i, 512, i % 2 * 512);
+    assert_int_equal(dma_map_sg(dev, list, 8, DMA_TO_DEVICE), 8);
+    for (unsigned i = 0; i < 8; i++) {
+        assert_int_equal(sg_dma_address(&list[i]) & 1023, i % 2 * 512);
+        assert_int_equal(dk_master_read(dev, sg_dma_address(&list[i]), seen, 512), 0);
+        assert_memory_equal(seen, (char *)page_address(page) + (size_t)4096 * i + (size_t)(i % 2) * 512, 512);
+    }
+    dma_unmap_sg(dev, list, 8, DMA_TO_DEVICE);
+    __free_pages(page, 3);
+    dk_machine_destroy(machine);
+}
+
 /* ---- The end of a mapping ---- */
 
 struct writer {
@@ -875,6 +967,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_direction_is_a_permission),
         cmocka_unit_test(neighbours_are_reached_to_the_end_of_the_page),
+        cmocka_unit_test(a_mapping_ends_with_its_last_page),
+        cmocka_unit_test(a_list_goes_to_its_last_page),
+        cmocka_unit_test(a_boundary_within_a_page_is_the_drivers),
         cmocka_unit_test(unmapping_ends_accesses_under_way),
         cmocka_unit_test(what_is_undone_faults),
         cmocka_unit_test(faults_lead_to_the_mapping_of_another_device),
