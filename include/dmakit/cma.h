@@ -99,9 +99,10 @@ DK_PUBLIC int cma_info_about(struct cma_info *info, const char *areas);
 DK_PUBLIC int cma_info(struct cma_info *info, struct device *dev);
 
 /*
- * Tells in text what @cma has in use and free, in how many runs and the longest of them, and shows it in a
- * line of 64 characters: '.' all free, '#' all in use, '+' some. As snprintf(): at most @size bytes, a NUL
- * among them, and how many it would be without it. 0: @cma NULL. May sleep.
+ * Tells in text what @cma has in use, movable and free, in how many runs and the longest of them, and shows
+ * it in a line of 64 characters: '.' all free, 'm' nothing in use but what is movable, 'P' pinned movable
+ * memory in it, '#' all in use, '+' some. As snprintf(): at most @size bytes, a NUL among them, and how many
+ * it would be without it. 0: @cma NULL. May sleep.
  */
 DK_PUBLIC int dk_cma_describe(struct cma *cma, char *buffer, size_t size);
 

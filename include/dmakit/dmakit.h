@@ -29,8 +29,8 @@
 #include <dmakit/log.h>
 #include <dmakit/machine.h>
 #include <dmakit/master.h>
-#include <dmakit/mempool.h>
 #include <dmakit/memory-info.h>
+#include <dmakit/mempool.h>
 #include <dmakit/migrate.h>
 #include <dmakit/movable.h>
 #include <dmakit/mutex.h>

@@ -88,7 +88,7 @@ static int make_own_area(struct dk_machine *machine)
     } else {
         u64 last = state->zone_dma_last < DMA_BIT_MASK(32) ? state->zone_dma_last : DMA_BIT_MASK(32);
 
-        page = dk_pages_take(machine->memory, GFP_KERNEL, size >> PAGE_SHIFT, 1024, 0, last);
+        page = dk_pages_take(machine->memory, GFP_KERNEL | __GFP_NOWARN, size >> PAGE_SHIFT, 1024, 0, last);
         if (!page)
             page = dk_pages_take(machine->memory, GFP_KERNEL, size >> PAGE_SHIFT, 1024, 0, ~0ull);
         if (!page) {

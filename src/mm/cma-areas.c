@@ -218,6 +218,21 @@ int cma_info_about(struct cma_info *info, const char *areas)
     }
 }
 
+/* How piece @i of an area is shown. */
+static char piece_of(const struct dk_cma_survey *survey, u64 i)
+{
+    u64 first = (i * survey->pages + DK_CMA_PICTURE - 1) / DK_CMA_PICTURE;
+    u64 past = ((i + 1) * survey->pages + DK_CMA_PICTURE - 1) / DK_CMA_PICTURE;
+
+    if (survey->pinned_in[i])
+        return 'P';
+    if (!survey->used_in[i])
+        return '.';
+    if (survey->movable_in[i] == survey->used_in[i])
+        return 'm';
+    return survey->used_in[i] == past - first ? '#' : '+';
+}
+
 int dk_cma_describe(struct cma *cma, char *buffer, size_t size)
 {
     char picture[DK_CMA_PICTURE + 1] = "";
@@ -226,22 +241,16 @@ int dk_cma_describe(struct cma *cma, char *buffer, size_t size)
     if (!cma)
         return 0;
     dk_cma_survey(cma, &survey);
-    for (u64 i = 0; i < DK_CMA_PICTURE; i++) {
-        u64 first = (i * survey.pages + DK_CMA_PICTURE - 1) / DK_CMA_PICTURE;
-        u64 past = ((i + 1) * survey.pages + DK_CMA_PICTURE - 1) / DK_CMA_PICTURE;
-
-        picture[i] = '+';
-        if (!survey.used_in[i])
-            picture[i] = '.';
-        else if (survey.used_in[i] == past - first)
-            picture[i] = '#';
-    }
+    for (u64 i = 0; i < DK_CMA_PICTURE; i++)
+        picture[i] = piece_of(&survey, i);
     return snprintf(buffer, size,
                     "%s: %llu pages at 0x%llx in units of %u\n"
                     "used: %llu pages, %llu allocations, the largest of %llu\n"
+                    "movable: %llu pages, %llu of them pinned; the largest run without them: %llu\n"
                     "free: %llu pages in %llu runs, the largest of %llu; threads kept %llu\n"
                     "[%s]\n",
                     cma_get_name(cma), survey.pages, cma_get_base(cma), 1u << dk_cma_order_per_bit(cma),
-                    survey.pages - survey.free, survey.allocations, survey.largest_allocation, survey.free,
-                    survey.free_runs, survey.largest_free, survey.kept, picture);
+                    survey.pages - survey.free - survey.movable, survey.allocations,
+                    survey.largest_allocation, survey.movable, survey.pinned, survey.largest_reachable,
+                    survey.free, survey.free_runs, survey.largest_free, survey.kept, picture);
 }

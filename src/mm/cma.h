@@ -38,8 +38,11 @@ unsigned dk_cma_order_per_bit(const struct cma *cma);
 struct dk_cma_survey {
     u64 pages, free, kept; /* @kept: those that threads kept until the survey, which gave them back */
     u64 largest_free, largest_allocation;
-    u64 free_runs, allocations;  /* how many */
+    u64 free_runs, allocations; /* how many */
+    u64 movable, pinned;   /* in use, but lent or a handle's that is not pinned; of the lent, pinned ones */
+    u64 largest_reachable; /* the longest run that a request can have when what is movable has moved */
     u64 used_in[DK_CMA_PICTURE]; /* of piece i, which starts at page i * pages / DK_CMA_PICTURE, rounded up */
+    u64 movable_in[DK_CMA_PICTURE], pinned_in[DK_CMA_PICTURE]; /* of these */
 };
 
 /* What there is in @cma at one moment. Takes its locks; time by the number of units in use. */

@@ -416,6 +416,7 @@ static void areas_tell_what_they_have(void **state)
     assert_int_equal(length, strlen(text));
     assert_string_equal(text, "/reserved-memory/left@40800000: 1024 pages at 0x40800000 in units of 1\n"
                               "used: 24 pages, 2 allocations, the largest of 16\n"
+                              "movable: 0 pages, 0 of them pinned; the largest run without them: 500\n"
                               "free: 1000 pages in 2 runs, the largest of 500; threads kept 0\n"
                               "[#...............................+...............................]\n");
     assert_int_equal(dk_cma_describe(area, small, sizeof(small)), length);
