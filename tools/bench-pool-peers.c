@@ -8,6 +8,15 @@
 #include <dlfcn.h>
 #include <string.h>
 
+/* A sanitizer ends a process that loads something with a malloc() of its own. */
+#if defined(__has_feature)
+#define SANITIZED (__has_feature(thread_sanitizer) || __has_feature(address_sanitizer))
+#elif defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#define SANITIZED 1
+#else
+#define SANITIZED 0
+#endif
+
 const char dk_bench_mimalloc[] = "mimalloc";
 const char dk_bench_jemalloc[] = "jemalloc";
 
@@ -42,7 +51,7 @@ const struct bench_allocator *dk_bench_allocator(const char *name)
         if (strcmp(library->name, name) != 0)
             continue;
         if (!library->tried) {
-            void *handle = dlopen(library->file, RTLD_NOW | RTLD_LOCAL | RTLD_DEEPBIND);
+            void *handle = SANITIZED ? NULL : dlopen(library->file, RTLD_NOW | RTLD_LOCAL | RTLD_DEEPBIND);
 
             library->tried = true;
             if (!find(handle, library->alloc, &library->functions.alloc) ||
