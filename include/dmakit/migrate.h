@@ -61,7 +61,7 @@ DK_PUBLIC bool PageIsolated(const struct page *page);
  * Allocates the pages [start, end) of the current machine, given by page frame number: isolates their page
  * blocks, moves movable pages out, and takes them. Each page is an allocation of its own, with one reference.
  *
- * @migratetype: MIGRATE_CMA when all page blocks are a contiguous area's, MIGRATE_MOVABLE when none is.
+ * @migratetype: MIGRATE_MOVABLE. MIGRATE_CMA is refused: a contiguous area's pages are had from cma_alloc().
  * @gfp: __GFP_ZERO, __GFP_NOWARN, and what pages that take the moved ones' place may cost; the zone does not
  * matter. __GFP_COMP is not supported.
  *

@@ -17,16 +17,16 @@ DK_BEGIN_DECLS
 
 /*
  * What the pages of a page block (the largest order's block) are good for. Requests with __GFP_MOVABLE go to
- * movable blocks and others to unmovable ones, so that what stays for long is kept together. Contiguous areas
- * lend MIGRATE_CMA blocks to movable requests alone; isolated ones give nothing out. Linux's
- * MIGRATE_RECLAIMABLE does not exist: nothing here would be of it.
+ * movable blocks and others to unmovable ones, so that what stays for long is kept together; isolated ones
+ * give nothing out. Linux's MIGRATE_RECLAIMABLE does not exist: nothing here would be of it.
  */
 enum migratetype {
     MIGRATE_UNMOVABLE,
     MIGRATE_MOVABLE,
-    MIGRATE_CMA,
     MIGRATE_ISOLATE,
     MIGRATE_TYPES,
+    /* Contiguous areas lend their memory themselves (cma.h): no page block has this type. */
+    MIGRATE_CMA = MIGRATE_TYPES,
 };
 
 #define pageblock_order MAX_PAGE_ORDER

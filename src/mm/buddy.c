@@ -349,15 +349,6 @@ static bool take_from_others(struct dk_memory *memory, struct dk_zone *zone, con
     return true;
 }
 
-/* A contiguous area's blocks, which only movable pages may borrow. */
-static bool take_lent(struct dk_memory *memory, struct dk_zone *zone, const struct dk_request *request,
-                      u64 *pfn)
-{
-    return request->type == MIGRATE_MOVABLE && zone->free_of[MIGRATE_CMA] >= request->count &&
-           (take_from_lists(memory, zone, request, MIGRATE_CMA, pfn) ||
-            take_from_extents(memory, zone, request, MIGRATE_CMA, pfn));
-}
-
 bool dk_buddy_take(struct dk_memory *memory, struct dk_zone *zone, struct dk_request *request, u64 *pfn)
 {
     if (!request->count || request->count > zone->free || request->lowest >= zone->end ||
@@ -370,13 +361,9 @@ bool dk_buddy_take(struct dk_memory *memory, struct dk_zone *zone, struct dk_req
         if ((request->choice >> 3) % 8 == 0 && take_from_extents(memory, zone, request, MIGRATE_MOVABLE, pfn))
             return true;
     }
-    /* While most of what is free is lent, movable pages leave the rest to those that can have nothing else.
-     */
-    if (zone->free_of[MIGRATE_CMA] > zone->free / 2 && take_lent(memory, zone, request, pfn))
-        return true;
     return take_from_lists(memory, zone, request, request->type, pfn) ||
            take_from_extents(memory, zone, request, MIGRATE_MOVABLE, pfn) ||
-           take_lent(memory, zone, request, pfn) || take_from_others(memory, zone, request, pfn);
+           take_from_others(memory, zone, request, pfn);
 }
 
 /* ---- Given ranges ---- */

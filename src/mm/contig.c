@@ -138,26 +138,26 @@ static bool is_range(struct dk_memory *memory, u64 start, u64 end)
     return true;
 }
 
-/* Whether the blocks of [start, end) are all contiguous areas', or none is. Under pages_lock. */
-static int check_types(struct dk_memory *memory, u64 start, u64 end, enum migratetype type)
+/* Whether somebody isolates one of the blocks of [start, end). Under pages_lock. */
+static bool is_isolated(struct dk_memory *memory, u64 start, u64 end)
 {
     u64 pfn;
 
     for (pfn = start & ~(DK_BLOCK_PAGES - 1); pfn < end; pfn += DK_BLOCK_PAGES) {
-        if ((dk_block_type(memory, pfn) == MIGRATE_CMA) != (type == MIGRATE_CMA))
-            return dk_block_type(memory, pfn) == MIGRATE_ISOLATE ? -EBUSY : -EINVAL;
+        if (dk_block_type(memory, pfn) == MIGRATE_ISOLATE)
+            return true;
     }
-    return 0;
+    return false;
 }
 
 /* Isolates the page blocks, if nothing is in the way that can be seen from the start: at *pfn, then. */
-static int begin(struct dk_memory *memory, u64 start, u64 end, enum migratetype type, u64 *pfn)
+static int begin(struct dk_memory *memory, u64 start, u64 end, u64 *pfn)
 {
     int error;
 
     *pfn = start;
     pthread_mutex_lock(&memory->pages_lock);
-    error = check_types(memory, start, end, type);
+    error = is_isolated(memory, start, end) ? -EBUSY : 0;
     if (!error)
         error = dk_blocks_isolate(memory, start, end);
     if (!error && next_obstacle(memory, pfn, end, PINNED) != NONE) {
@@ -191,10 +191,10 @@ static int finish(struct dk_memory *memory, u64 start, u64 end, u64 *pfn)
     return error;
 }
 
-static int take(struct dk_memory *memory, u64 start, u64 end, enum migratetype type, gfp_t gfp)
+static int take(struct dk_memory *memory, u64 start, u64 end, gfp_t gfp)
 {
     u64 pfn;
-    int error = begin(memory, start, end, type, &pfn);
+    int error = begin(memory, start, end, &pfn);
 
     if (error == -EBUSY)
         return busy(memory, start, end, pfn, gfp);
@@ -215,12 +215,12 @@ int dk_contig_take(struct dk_memory *memory, u64 start, u64 end, enum migratetyp
 {
     int error;
 
-    if (dk_memory_forked(memory) || (type != MIGRATE_MOVABLE && type != MIGRATE_CMA) || gfp & __GFP_COMP ||
+    if (dk_memory_forked(memory) || type != MIGRATE_MOVABLE || gfp & __GFP_COMP ||
         !is_range(memory, start, end))
         return -EINVAL;
     if (dk_fault_point())
         return -ENOMEM;
-    error = take(memory, start, end, type, gfp);
+    error = take(memory, start, end, gfp);
     if (error)
         return error;
     dk_memory_taken(memory, (phys_addr_t)start << PAGE_SHIFT, (end - start) << PAGE_SHIFT);
@@ -276,7 +276,7 @@ static bool may_do(struct dk_memory *memory, u64 *start, u64 count)
     bool clear = false;
 
     pthread_mutex_lock(&memory->pages_lock);
-    if (is_range(memory, pfn, pfn + count) && !check_types(memory, pfn, pfn + count, MIGRATE_MOVABLE)) {
+    if (is_range(memory, pfn, pfn + count) && !is_isolated(memory, pfn, pfn + count)) {
         clear = next_obstacle(memory, &pfn, pfn + count, PINNED) == NONE;
         if (!clear && dk_page_head(memory, pfn, &first))
             pfn = first;

@@ -121,7 +121,7 @@ static struct page *take_from_zones(struct dk_memory *memory, struct want *want)
         struct dk_zone *zone = &memory->zones[want->zones[i]];
         struct page *page;
 
-        if (!dk_zone_may_take(zone, want->request.count, want->request.type, want->mark, want->class_kind) ||
+        if (!dk_zone_may_take(zone, want->request.count, want->mark, want->class_kind) ||
             !dk_buddy_take(memory, zone, &want->request, &pfn))
             continue;
         page = dk_page_mapped(memory, pfn);

@@ -48,7 +48,7 @@ void dk_blocks_use(struct dk_memory *memory, u64 start, u64 end, enum migratetyp
     for (; start < end; start = dk_block_end(memory, start, end)) {
         u8 *word = word_of(memory, start);
 
-        if (word && (*word & ~DK_BLOCK_ISOLATED) != MIGRATE_CMA)
+        if (word)
             *word = (u8)((*word & DK_BLOCK_ISOLATED) | type);
     }
 }
@@ -131,25 +131,6 @@ static bool map_sections(struct dk_memory *memory, u64 start, u64 end)
         start = (start & ~(DK_SECTION_PAGES - 1)) + DK_SECTION_PAGES;
     }
     return true;
-}
-
-int dk_blocks_set_type(struct dk_memory *memory, u64 start, u64 end, enum migratetype type)
-{
-    struct dk_zone *zone = widen(memory, &start, &end);
-    u64 pfn;
-
-    if (!map_sections(memory, start, end) || !dk_extents_grow(zone, 2))
-        return -ENOMEM;
-    for (pfn = start; pfn < end; pfn = dk_block_end(memory, pfn, end)) {
-        u8 *word = word_of(memory, pfn);
-
-        if (word)
-            *word = (u8)((*word & DK_BLOCK_ISOLATED) | type);
-    }
-    dk_page_lists_close(memory);
-    sort(memory, start, end);
-    dk_page_lists_open(memory);
-    return 0;
 }
 
 int dk_blocks_isolate(struct dk_memory *memory, u64 start, u64 end)

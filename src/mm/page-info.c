@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <dmakit/memory-info.h>
 
+#include "mm/cma.h"
 #include "mm/page-lists.h"
 
 #include <linux/sysinfo.h>
@@ -9,7 +10,7 @@
 #include <string.h>
 
 static const char *const zone_names[DK_ZONE_COUNT] = { "DMA", "DMA32", "Normal", "HighMem" };
-static const char *const type_names[MIGRATE_TYPES] = { "Unmovable", "Movable", "CMA", "Isolate" };
+static const char *const type_names[MIGRATE_TYPES] = { "Unmovable", "Movable", "Isolate" };
 
 struct text {
     char *at;
@@ -32,7 +33,7 @@ static void add(struct text *text, const char *format, ...)
 /* ---- Totals ---- */
 
 struct totals {
-    u64 total, free, available, high_total, high_free, lent_free;
+    u64 total, free, available, high_total, high_free, cma_free;
 };
 
 /* Pages of [start, end) that the page allocator gives out. */
@@ -62,6 +63,8 @@ static u64 kept(const struct dk_zone *zone)
 static struct totals count(struct dk_memory *memory)
 {
     struct totals totals = { 0 };
+    struct cma *cma[DK_CMA_AREAS];
+    size_t areas;
     unsigned i;
     u64 held;
 
@@ -72,7 +75,6 @@ static struct totals count(struct dk_memory *memory)
         totals.total += managed(memory, zone->start, zone->end);
         totals.free += zone->free;
         totals.available += zone->free > kept(zone) ? zone->free - kept(zone) : 0;
-        totals.lent_free += zone->free_of[MIGRATE_CMA];
     }
     held = dk_page_lists_held(memory);
     totals.free += held;
@@ -80,6 +82,9 @@ static struct totals count(struct dk_memory *memory)
     totals.high_total = managed(memory, memory->zones[DK_ZONE_HIGHMEM].start, ~0ull);
     totals.high_free = memory->zones[DK_ZONE_HIGHMEM].free;
     pthread_mutex_unlock(&memory->pages_lock);
+    areas = dk_cma_list(memory, cma, DK_CMA_AREAS);
+    for (i = 0; i < areas && i < DK_CMA_AREAS; i++)
+        totals.cma_free += dk_cma_free_pages(cma[i]);
     return totals;
 }
 
@@ -118,7 +123,7 @@ static void add_meminfo(struct dk_memory *memory, struct text *text)
         u64 pages;
     } lines[] = { { "MemTotal:", totals.total },         { "MemFree:", totals.free },
                   { "MemAvailable:", totals.available }, { "HighTotal:", totals.high_total },
-                  { "HighFree:", totals.high_free },     { "CmaFree:", totals.lent_free } };
+                  { "HighFree:", totals.high_free },     { "CmaFree:", totals.cma_free } };
     size_t i;
 
     for (i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
@@ -137,8 +142,8 @@ static void add_zoneinfo(const struct dk_zone *zone, struct text *text)
         zone->ram_end - zone->ram_start, zone->present);
     for (i = 0; i < DK_ZONE_COUNT; i++)
         add(text, "%s%llu", i ? ", " : "", zone->lowmem_reserve[i]);
-    add(text, ")\n      nr_free_cma  %llu\n      nr_isolated  %llu\n  start_pfn:     %llu\n",
-        zone->free_of[MIGRATE_CMA], zone->free_of[MIGRATE_ISOLATE], zone->ram_start);
+    add(text, ")\n      nr_isolated  %llu\n  start_pfn:     %llu\n", zone->free_of[MIGRATE_ISOLATE],
+        zone->ram_start);
 }
 
 /* Adds the free blocks of @type to @counts, by order. */

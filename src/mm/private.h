@@ -59,7 +59,7 @@ void dk_ram_map_publish(struct dk_memory *memory, struct dk_ram_map *map);
 
 /*
  * A free run. Its type is MIGRATE_MOVABLE when it is anybody's: its blocks get a type when one of them is
- * broken, and lose it when they are whole again. MIGRATE_CMA and MIGRATE_ISOLATE stay.
+ * broken, and lose it when they are whole again. MIGRATE_ISOLATE stays.
  */
 struct dk_extent {
     u64 start, end;
@@ -165,8 +165,7 @@ size_t dk_extent_at_or_above(const struct dk_zone *zone, u64 pfn);
 void dk_zone_count(struct dk_zone *zone, enum migratetype type, s64 pages);
 /* Whether @zone has @count pages for a request of @type, and keeps what @mark says. @class_kind: the highest
  * zone that the request could have had; DK_ZONE_COUNT: it respects no lowmem_reserve. */
-bool dk_zone_may_take(const struct dk_zone *zone, u64 count, enum migratetype type, enum dk_mark mark,
-                      unsigned class_kind);
+bool dk_zone_may_take(const struct dk_zone *zone, u64 count, enum dk_mark mark, unsigned class_kind);
 /* Whether its page lists are not to be used. Any context; lock-free. */
 static inline bool dk_zone_tight(const struct dk_zone *zone)
 {
@@ -217,13 +216,8 @@ u64 dk_block_alike_pages(struct dk_memory *memory, const struct dk_zone *zone, u
  * of a free block that starts here.
  */
 u64 dk_block_step(struct dk_memory *memory, u64 pfn, struct page **free);
-/*
- * Makes the page blocks that [start, end), of one zone, touches @type for good: MIGRATE_CMA or
- * MIGRATE_MOVABLE. -ENOMEM; else 0.
- */
-int dk_blocks_set_type(struct dk_memory *memory, u64 start, u64 end, enum migratetype type);
-/* Isolates them: nothing is given out of them, and the page lists stay closed. -EBUSY: one of them is
- * isolated; -ENOMEM; else 0. */
+/* Isolates the page blocks that [start, end), of one zone, touches: nothing is given out of them, and the
+ * page lists stay closed. -EBUSY: one of them is isolated; -ENOMEM; else 0. */
 int dk_blocks_isolate(struct dk_memory *memory, u64 start, u64 end);
 /* Ends that. */
 void dk_blocks_rejoin(struct dk_memory *memory, u64 start, u64 end);

@@ -78,15 +78,13 @@ void dk_zone_count(struct dk_zone *zone, enum migratetype type, s64 pages)
     update_tight(zone);
 }
 
-bool dk_zone_may_take(const struct dk_zone *zone, u64 count, enum migratetype type, enum dk_mark mark,
-                      unsigned class_kind)
+bool dk_zone_may_take(const struct dk_zone *zone, u64 count, enum dk_mark mark, unsigned class_kind)
 {
-    u64 free = type == MIGRATE_MOVABLE ? zone->free : zone->free - zone->free_of[MIGRATE_CMA];
     u64 left = zone->marks[mark];
 
     if (class_kind < DK_ZONE_COUNT)
         left += zone->lowmem_reserve[class_kind];
-    return free >= count && free - count >= left;
+    return zone->free >= count && zone->free - count >= left;
 }
 
 /* ---- What there is ---- */

@@ -352,33 +352,6 @@ static void test_refused(void **state)
     unmake(memory, 4095);
 }
 
-/* An area lends its blocks, takes them back with what was in them moved, and lends them again. */
-static void test_lent_blocks(void **state)
-{
-    struct dk_memory *memory = make(&config);
-    unsigned i, inside = 0;
-
-    (void)state;
-    pthread_mutex_lock(&memory->pages_lock);
-    assert_int_equal(dk_blocks_set_type(memory, BLOCK, 4 * BLOCK, MIGRATE_CMA), 0);
-    pthread_mutex_unlock(&memory->pages_lock);
-    own(memory, 500);
-    for (i = 0; i < 500; i++)
-        inside += page_to_pfn(owner.pages[i]) >= 3 * BLOCK;
-    assert_int_equal(inside, 500);
-    assert_int_equal(alloc_contig_range(3 * BLOCK, 4 * BLOCK, MIGRATE_MOVABLE, GFP_KERNEL), -EINVAL);
-    assert_int_equal(alloc_contig_range(3 * BLOCK, 4 * BLOCK, MIGRATE_CMA, GFP_KERNEL), 0);
-    check();
-    assert_int_equal(owner.migrated, 500);
-    free_contig_range(3 * BLOCK, BLOCK);
-    pthread_mutex_lock(&memory->pages_lock);
-    assert_int_equal(dk_block_type(memory, 3 * BLOCK), MIGRATE_CMA);
-    assert_int_equal(memory->zones[DK_ZONE_NORMAL].free_of[MIGRATE_CMA], 3 * BLOCK - 500);
-    pthread_mutex_unlock(&memory->pages_lock);
-    disown();
-    unmake(memory, PAGES);
-}
-
 static void test_anywhere(void **state)
 {
     struct dk_memory *memory = make(&config);
@@ -499,11 +472,11 @@ static void test_scarcity(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_moving_out),       cmocka_unit_test(test_what_is_in_the_way),
-        cmocka_unit_test(test_pinned),           cmocka_unit_test(test_answers),
-        cmocka_unit_test(test_no_place_to_go),   cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_lent_blocks),      cmocka_unit_test(test_anywhere),
-        cmocka_unit_test(test_locks_and_misuse), cmocka_unit_test(test_scarcity),
+        cmocka_unit_test(test_moving_out),     cmocka_unit_test(test_what_is_in_the_way),
+        cmocka_unit_test(test_pinned),         cmocka_unit_test(test_answers),
+        cmocka_unit_test(test_no_place_to_go), cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_anywhere),       cmocka_unit_test(test_locks_and_misuse),
+        cmocka_unit_test(test_scarcity),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -189,10 +189,8 @@ static void test_information(void **state)
     assert_true(says(DK_PAGETYPEINFO,
                      "Node    0, zone   Normal, type    Unmovable      0      0      0      0      0"
                      "      0      0      0      0      1      0\n"));
-    assert_true(says(DK_PAGETYPEINFO,
-                     "Node 0, zone   Normal               1            5            0            0\n"));
-    assert_true(says(DK_PAGETYPEINFO,
-                     "Node 0, zone    DMA32               0            4            0            0\n"));
+    assert_true(says(DK_PAGETYPEINFO, "Node 0, zone   Normal               1            5            0\n"));
+    assert_true(says(DK_PAGETYPEINFO, "Node 0, zone    DMA32               0            4            0\n"));
     __free_pages(page, 9);
 
     /* As much as there is room for. */

@@ -137,53 +137,7 @@ static void test_stealing(void **state)
     unmake(memory, 2 * DK_BLOCK_PAGES);
 }
 
-/* A contiguous area's blocks serve movable requests, first while they are most of what is free, else last. */
-static void test_lending(void **state)
-{
-    const struct dk_memory_range small = { 0, 4 * DK_BLOCK_PAGES * PAGE_SIZE };
-    struct dk_memory_config config = small_config(&small);
-    struct dk_memory *memory = make(&config);
-    struct page *page, *next;
-    LIST_HEAD(taken);
-    unsigned count = 0;
-    bool outside = false;
-
-    (void)state;
-    pthread_mutex_lock(&memory->pages_lock);
-    assert_int_equal(dk_blocks_set_type(memory, 0, DK_BLOCK_PAGES, MIGRATE_CMA), 0);
-    pthread_mutex_unlock(&memory->pages_lock);
-    while ((page = dk_pages_allocate(memory, GFP_KERNEL | __GFP_NOWARN, 0))) {
-        assert_true(page_to_pfn(page) >= DK_BLOCK_PAGES);
-        list_add(&page->lru, &taken);
-        count++;
-    }
-    assert_int_equal(count, 3 * DK_BLOCK_PAGES);
-    assert_int_equal(dk_memory_free_pages(memory), DK_BLOCK_PAGES);
-    while ((page = dk_pages_allocate(memory, GFP_HIGHUSER_MOVABLE | __GFP_NOWARN, 0))) {
-        assert_true(page_to_pfn(page) < DK_BLOCK_PAGES);
-        list_add(&page->lru, &taken);
-    }
-    assert_int_equal(dk_memory_free_pages(memory), 0);
-    list_for_each_entry_safe (page, next, &taken, lru) {
-        list_del(&page->lru);
-        __free_page(page);
-    }
-    assert_int_equal(dk_memory_free_pages(memory), 4 * DK_BLOCK_PAGES);
-    settle(memory);
-    for (count = 0; count < 4 * DK_BLOCK_PAGES; count++) {
-        page = dk_pages_allocate(memory, GFP_HIGHUSER_MOVABLE, 0);
-        list_add(&page->lru, &taken);
-        if (count == 0)
-            assert_true(page_to_pfn(page) >= DK_BLOCK_PAGES);
-        outside = outside || (count > 2 * DK_BLOCK_PAGES && page_to_pfn(page) >= DK_BLOCK_PAGES);
-    }
-    assert_true(outside);
-    list_for_each_entry_safe (page, next, &taken, lru)
-        __free_page(page);
-    unmake(memory, 4 * DK_BLOCK_PAGES);
-}
-
-/* The type of a block that is wholly free lasts for areas only, and nothing is given out of isolated ones. */
+/* Nothing is given out of isolated ones. */
 static void test_isolation(void **state)
 {
     const struct dk_memory_range small = { 0, 3 * DK_BLOCK_PAGES * PAGE_SIZE };
@@ -217,7 +171,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_long_lived_pages_stay_together),
         cmocka_unit_test(test_stealing),
-        cmocka_unit_test(test_lending),
         cmocka_unit_test(test_isolation),
     };
 

@@ -2,7 +2,7 @@
 /*
  * Random operations on the page allocator beside a plain model: one byte a page that says whose it is. A
  * success must be what was asked for; a failure is allowed only where the model, too, has no aligned block.
- * Some page blocks are isolated for a while, and one is a contiguous area's, lent to movable requests.
+ * Some page blocks are isolated for a while.
  */
 #include "fixture.h"
 
@@ -27,7 +27,6 @@
 
 #define BLOCKS (SPAN / DK_BLOCK_PAGES)
 /* In the last zone, all of it RAM. */
-#define LENT_BLOCK 3
 
 enum { HOLE, FREE, USED };
 
@@ -62,21 +61,19 @@ static int zone_of(u64 pfn)
 }
 
 /* Whether a request may have a page of @pfn's block. */
-static bool open_to(u64 pfn, bool movable)
+static bool is_open(u64 pfn)
 {
-    u64 block = (pfn - BASE_PFN) / DK_BLOCK_PAGES;
-
-    return !isolated[block] && (movable || block != LENT_BLOCK);
+    return !isolated[(pfn - BASE_PFN) / DK_BLOCK_PAGES];
 }
 
 /* Whether the model has a free aligned block of 1 << @order pages in [low, high), within one zone up to
  * @last_zone. */
-static bool model_has(unsigned order, u64 low, u64 high, int last_zone, bool movable)
+static bool model_has(unsigned order, u64 low, u64 high, int last_zone)
 {
     u64 size = (u64)1 << order, pfn, i;
 
     for (pfn = BASE_PFN / size * size; pfn + size <= BASE_PFN + SPAN; pfn += size) {
-        bool all = pfn >= BASE_PFN && pfn >= low && pfn + size <= high && open_to(pfn, movable);
+        bool all = pfn >= BASE_PFN && pfn >= low && pfn + size <= high && is_open(pfn);
 
         for (i = 0; all && i < size; i++)
             all = model[pfn + i - BASE_PFN] == FREE && zone_of(pfn + i) <= last_zone &&
@@ -118,10 +115,10 @@ static void allocate_block(struct dk_memory *memory)
     struct page *page = dk_pages_allocate(memory, kinds[kind].gfp | (movable ? __GFP_MOVABLE : 0), order);
 
     if (!page) {
-        assert_false(model_has(order, 0, ~0ull, kinds[kind].last_zone, movable));
+        assert_false(model_has(order, 0, ~0ull, kinds[kind].last_zone));
         return;
     }
-    assert_true(open_to(page_to_pfn(page), movable));
+    assert_true(is_open(page_to_pfn(page)));
     assert_int_equal(page_to_pfn(page) % (1u << order), 0);
     assert_true(zone_of(page_to_pfn(page)) <= kinds[kind].last_zone);
     remember(page, 1u << order, false, order);
@@ -145,7 +142,7 @@ static void take_range(struct dk_memory *memory)
     if (!page) {
         while (1ull << order < count || 1ull << order < align)
             order++;
-        assert_false(order <= MAX_PAGE_ORDER && model_has(order, low, high, 2, movable));
+        assert_false(order <= MAX_PAGE_ORDER && model_has(order, low, high, 2));
         return;
     }
     pfn = page_to_pfn(page);
@@ -153,7 +150,7 @@ static void take_range(struct dk_memory *memory)
     assert_int_equal(pfn % align, 0);
     assert_true(pfn * PAGE_SIZE / GIB == ((pfn + count) * PAGE_SIZE - 1) / GIB);
     for (i = 0; i < count; i++)
-        assert_true(open_to(pfn + i, movable));
+        assert_true(is_open(pfn + i));
     remember(page, count, true, 0);
 }
 
@@ -186,7 +183,7 @@ static u64 free_in_isolation(void)
 }
 
 /* A given range: had when the model says that all of it is free, in one zone, and nothing of its blocks is
- * isolated or lent. */
+ * isolated. */
 static void take_given(struct dk_memory *memory)
 {
     u64 start = BASE_PFN + draw(SPAN), count = draw(6) ? draw(30) + 1 : draw(3000) + 1, i;
@@ -194,7 +191,7 @@ static void take_given(struct dk_memory *memory)
     int error;
 
     for (i = start; good && i < start + count; i++)
-        good = model[i - BASE_PFN] == FREE && open_to(i, false);
+        good = model[i - BASE_PFN] == FREE && is_open(i);
     error = dk_contig_take(memory, start, start + count, MIGRATE_MOVABLE, GFP_KERNEL | __GFP_NOWARN);
     if (!error != good)
         fail_msg("0x%llx + 0x%llx: %d", start, count, error);
@@ -240,11 +237,6 @@ static void run(u64 seed, u64 fragmentation, unsigned operations)
                                                                 .seed = fragmentation });
     unsigned i, bias = 2;
 
-    pthread_mutex_lock(&memory->pages_lock);
-    assert_int_equal(dk_blocks_set_type(memory, BASE_PFN + LENT_BLOCK * DK_BLOCK_PAGES,
-                                        BASE_PFN + (LENT_BLOCK + 1) * DK_BLOCK_PAGES, MIGRATE_CMA),
-                     0);
-    pthread_mutex_unlock(&memory->pages_lock);
     print_message("seed 0x%llx, fragmentation %llu\n", seed, fragmentation);
     state_word = seed;
     live_count = 0;
