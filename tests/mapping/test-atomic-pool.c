@@ -578,8 +578,8 @@ static void run_workers(unsigned count, unsigned long rounds)
     dk_atomic_pools_settle(&scene->machine);
     pages = pages_of(scene, &unused);
     assert_true(is_unused(scene));
-    /* It did grow, and as a program needs it, not without end. */
-    assert_in_range(pages, 64, 2048);
+    /* It grows as a program needs it, and not without end; how far depends on when the pool's thread runs. */
+    assert_in_range(pages, 128 * KIB / PAGE_SIZE, 2048);
     assert_int_equal(log_lines(), 0);
     strike(scene);
 }
