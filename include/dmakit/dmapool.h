@@ -102,11 +102,11 @@ DK_PUBLIC struct dk_pool_block dk_pool_alloc_block(struct dma_pool *pool, gfp_t 
 /*
  * A pool of blocks of @size bytes for @dev, each at a DMA address that is a multiple of @align (a power of
  * two; 0 means 1) and none across a multiple of @boundary (a power of two, at least @size rounded up to
- * @align; 0: no such limit). @name (NULL: none) is for logs, reports and dk_device_pools(); it is copied. The
- * CPU addresses are aligned alike, up to a page. A block takes at least 8 bytes, so that no two share a word
- * that a device accesses at once; else no more than @size rounded up to @align. NULL: @dev is NULL or
- * removed, @size is 0, @align or @boundary are not as said, the sum of them is more than there can be, or out
- * of memory; but for the last the log says which. No DMA memory is taken yet.
+ * @align; 0: a page for blocks that fit into one, else none). @name (NULL: none) is for logs, reports and
+ * dk_device_pools(); it is copied. The CPU addresses are aligned alike, up to a page. A block takes at least
+ * 8 bytes, so that no two share a word that a device accesses at once; else no more than @size rounded up to
+ * @align. NULL: @dev is NULL or removed, @size is 0, @align or @boundary are not as said, the sum of them is
+ * more than there can be, or out of memory; but for the last the log says which. No DMA memory is taken yet.
  *
  * Context: may sleep. The caller owns the pool; dma_pool_destroy().
  */

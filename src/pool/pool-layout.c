@@ -71,6 +71,9 @@ bool dk_pool_layout_make(struct dk_pool_layout *layout, const struct device *dev
         align = 1;
     if (!is_possible(dev, size, align, boundary))
         return false;
+    /* As in Linux, whose pools cut up single pages where blocks are that small. */
+    if (!boundary && round_up(size, align) <= PAGE_SIZE)
+        boundary = PAGE_SIZE;
     *layout = (struct dk_pool_layout){ .size = size, .align = align, .boundary = boundary, .zone = zone };
     layout->stride = round_up(size < SMALLEST ? SMALLEST : size, align);
     if (zone) {

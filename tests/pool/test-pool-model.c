@@ -241,6 +241,8 @@ static void shapes_hold_everywhere(void **state)
                     assert_int_equal((uintptr_t)block->cpu % (align < PAGE_SIZE ? align : PAGE_SIZE), 0);
                     if (boundary)
                         assert_int_equal(block->dma / boundary, (block->dma + size - 1) / boundary);
+                    else if (rounded <= PAGE_SIZE)
+                        assert_int_equal(block->dma / PAGE_SIZE, (block->dma + size - 1) / PAGE_SIZE);
                     for (k = 0; k < count; k++) {
                         assert_true(block->dma >= blocks[k].dma + size || blocks[k].dma >= block->dma + size);
                         assert_true(block->cpu >= blocks[k].cpu + size || blocks[k].cpu >= block->cpu + size);
