@@ -157,12 +157,8 @@ static bool fill_place(struct dk_memory *memory, struct dk_place *place, gfp_t g
 
     if (!page)
         page = dk_pages_take_marked(memory, gfp, 1, 1, 0, (phys_addr_t)-1, 0);
-    if (!page)
-        return false;
-    lock_page(page);
-    enter(memory, place, page);
-    unlock_page(page);
-    return true;
+    place->page = page;
+    return page;
 }
 
 /* ---- Mappings ---- */
@@ -171,8 +167,21 @@ static bool fill_place(struct dk_memory *memory, struct dk_place *place, gfp_t g
 static void give_pages(struct dk_movable *movable, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        leave(movable->memory, movable->places[i].page);
+        if (movable->start)
+            leave(movable->memory, movable->places[i].page);
         put_page(movable->places[i].page);
+    }
+}
+
+/* From now on the pages may move: they have addresses. */
+static void enter_pages(struct dk_movable *movable)
+{
+    for (size_t i = 0; i < movable->count; i++) {
+        struct page *page = movable->places[i].page;
+
+        lock_page(page);
+        enter(movable->memory, &movable->places[i], page);
+        unlock_page(page);
     }
 }
 
@@ -227,6 +236,7 @@ struct dk_movable *dk_movable_create(size_t size, gfp_t gfp)
     }
     list_add_tail(&movable->link, &memory->movable->all);
     pthread_mutex_unlock(&memory->movable->lock);
+    enter_pages(movable);
     return movable;
 
 release:
