@@ -241,6 +241,17 @@ bool dk_cma_move_handles(struct cma *cma, u64 *pfn)
     return true;
 }
 
+/* Makes what threads keep free in the index. */
+static void take_back(struct cma *cma)
+{
+    pthread_mutex_lock(&cma->drain_lock);
+    dk_cma_drain(cma);
+    pthread_mutex_lock(&cma->lock);
+    dk_cma_end_draining(cma);
+    pthread_mutex_unlock(&cma->lock);
+    pthread_mutex_unlock(&cma->drain_lock);
+}
+
 long dk_cma_defragment(struct cma *cma)
 {
     u64 pfn;
@@ -250,6 +261,7 @@ long dk_cma_defragment(struct cma *cma)
         return -EINVAL;
     dk_might_sleep_gfp(cma->memory, GFP_KERNEL, "dk_cma_defragment");
     pthread_mutex_lock(&cma->lending.lock);
+    take_back(cma);
     for (pfn = cma->start;;) {
         struct dk_cma_handle *handle;
         u64 start;

@@ -476,6 +476,32 @@ static void test_handles(void **state)
     unmake(memory, before);
 }
 
+/* What a thread keeps of what it gave back is a place to move to. */
+static void test_defragment_into_kept(void **state)
+{
+    struct dk_cma_handle *handles[3];
+    struct dk_memory *memory;
+    struct cma *cma;
+
+    (void)state;
+    memory = make_area(0, 4096, &cma);
+    for (int i = 0; i < 3; i++) {
+        handles[i] = dk_cma_handle_alloc(cma, 16, 0);
+        assert_false(IS_ERR(handles[i]));
+    }
+    write_handle(memory, handles[2], 16, 2);
+    /* The first release makes the stack, in which the second lies then. */
+    dk_cma_handle_free(handles[1]);
+    dk_cma_handle_free(handles[0]);
+    assert_int_equal(dk_cma_defragment(cma), 16);
+    assert_int_equal(page_to_phys(cma_pin(handles[2])), GIB);
+    cma_unpin(handles[2]);
+    assert_handle(memory, handles[2], 16, 2);
+    dk_cma_handle_free(handles[2]);
+    dk_cma_destroy(cma);
+    dk_memory_destroy(memory);
+}
+
 /* Handles of random sizes come, go, are pinned and written, while requests and the defragmenter move them. */
 static void test_handles_model(void **state)
 {
@@ -669,10 +695,11 @@ static void test_failures(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_model),          cmocka_unit_test(test_recall),
-        cmocka_unit_test(test_pinned),         cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_handles),        cmocka_unit_test(test_handles_model),
-        cmocka_unit_test(test_no_destination), cmocka_unit_test(test_failures),
+        cmocka_unit_test(test_model),         cmocka_unit_test(test_recall),
+        cmocka_unit_test(test_pinned),        cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_handles),       cmocka_unit_test(test_defragment_into_kept),
+        cmocka_unit_test(test_handles_model), cmocka_unit_test(test_no_destination),
+        cmocka_unit_test(test_failures),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
