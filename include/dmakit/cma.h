@@ -129,8 +129,8 @@ DK_PUBLIC void cma_unpin(struct dk_cma_handle *handle);
 
 /*
  * Moves the handles of @cma that are not pinned to lower places, each to the lowest there is for it, lowest
- * first, so that what is free is in longer runs. Returns how many pages were moved; -EINVAL as above. May
- * sleep.
+ * first, so that what is free is in longer runs. What threads keep is given back first. Returns how many
+ * pages were moved; -EINVAL as above, and in a fork()ed child, whose parent has the memory. May sleep.
  */
 DK_PUBLIC long dk_cma_defragment(struct cma *cma);
 

@@ -257,7 +257,7 @@ long dk_cma_defragment(struct cma *cma)
     u64 pfn;
     long moved = 0;
 
-    if (!cma || cma->order_per_bit)
+    if (!cma || cma->order_per_bit || dk_memory_forked(cma->memory))
         return -EINVAL;
     dk_might_sleep_gfp(cma->memory, GFP_KERNEL, "dk_cma_defragment");
     pthread_mutex_lock(&cma->lending.lock);

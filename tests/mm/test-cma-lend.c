@@ -14,7 +14,9 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 static const struct dk_memory_range range = { GIB, 64 * MIB };
 
@@ -502,6 +504,37 @@ static void test_defragment_into_kept(void **state)
     dk_memory_destroy(memory);
 }
 
+/* A child that fork() made shares the memory, and moves nothing of its parent's. */
+static void test_defragment_in_child(void **state)
+{
+    struct dk_cma_handle *handles[2];
+    struct dk_memory *memory;
+    struct cma *cma;
+    int status = 0;
+    pid_t child;
+
+    (void)state;
+    memory = make_area(0, AREA, &cma);
+    for (int i = 0; i < 2; i++) {
+        handles[i] = dk_cma_handle_alloc(cma, 16, 0);
+        assert_false(IS_ERR(handles[i]));
+        write_handle(memory, handles[i], 16, i + 1);
+    }
+    dk_cma_handle_free(handles[0]);
+    child = fork();
+    assert_true(child >= 0);
+    if (!child)
+        _exit(dk_cma_defragment(cma) == -EINVAL ? 0 : 1);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+    assert_int_equal(*(char *)dk_memory_cached(memory, GIB), 1);
+    assert_handle(memory, handles[1], 16, 2);
+    dk_cma_handle_free(handles[1]);
+    dk_cma_destroy(cma);
+    dk_memory_destroy(memory);
+}
+
 /* Handles of random sizes come, go, are pinned and written, while requests and the defragmenter move them. */
 static void test_handles_model(void **state)
 {
@@ -695,10 +728,15 @@ static void test_failures(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_model),         cmocka_unit_test(test_recall),
-        cmocka_unit_test(test_pinned),        cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_handles),       cmocka_unit_test(test_defragment_into_kept),
-        cmocka_unit_test(test_handles_model), cmocka_unit_test(test_no_destination),
+        cmocka_unit_test(test_model),
+        cmocka_unit_test(test_recall),
+        cmocka_unit_test(test_pinned),
+        cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_handles),
+        cmocka_unit_test(test_defragment_into_kept),
+        cmocka_unit_test(test_defragment_in_child),
+        cmocka_unit_test(test_handles_model),
+        cmocka_unit_test(test_no_destination),
         cmocka_unit_test(test_failures),
     };
 
