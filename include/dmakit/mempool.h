@@ -11,8 +11,8 @@
  * flags: without the permission to sleep or to log on the first try, with all of them on the last one before
  * waiting. A function must not return an element that is out already.
  *
- * Reported: mempool-leak (the pool goes while elements of it are out), mempool-double-free (an element that
- * lies in the reserve is freed again), sleeps-in-atomic.
+ * Reported: mempool-leak (the pool goes while elements of it are out, or threads wait in it),
+ * mempool-double-free (an element that lies in the reserve is freed again), sleeps-in-atomic.
  *
  * Source of the semantics: mm/mempool.c's kernel-doc, as Documentation/core-api/mm-api.rst has it.
  */
@@ -69,8 +69,8 @@ DK_PUBLIC int mempool_init_node(mempool_t *pool, int min_nr, mempool_alloc_t *al
                                 mempool_free_t *free_fn, void *pool_data, gfp_t gfp, int node);
 /*
  * Frees the reserve, and zeroes @pool. Elements that are out are reported (mempool-leak), and are still the
- * free function's to free. While threads wait in it the pool stays as it is, which is logged. A pool of all
- * zeros is fine. Sleeps if the free function does.
+ * free function's to free. While threads wait in it the pool stays as it is, which is reported as well. NULL
+ * and a pool of all zeros are fine. Sleeps if the free function does.
  */
 DK_PUBLIC void mempool_exit(mempool_t *pool);
 
@@ -85,8 +85,9 @@ DK_PUBLIC void mempool_destroy(mempool_t *pool);
 
 /*
  * The reserve is to have @new_min_nr elements: fewer are freed, more are allocated with @gfp as far as that
- * goes; frees bring the rest. 0; -EINVAL @new_min_nr below 1; -ENOMEM no memory for a larger reserve, which
- * stays as it was. The pool may be in use, and resized by others, meanwhile. May sleep.
+ * goes; frees bring the rest. 0; -EINVAL @new_min_nr below 1, @pool NULL or not initialised; -ENOMEM no
+ * memory for a larger reserve, which stays as it was. The pool may be in use, and resized by others,
+ * meanwhile. Sleeps if @gfp allows it or the free function does.
  */
 DK_PUBLIC int mempool_resize(mempool_t *pool, int new_min_nr, gfp_t gfp);
 
@@ -100,8 +101,9 @@ DK_PUBLIC void *mempool_alloc(mempool_t *pool, gfp_t gfp) __attribute__((warn_un
 DK_PUBLIC void *mempool_alloc_preallocated(mempool_t *pool) __attribute__((warn_unused_result));
 /*
  * Gives @element back: to who waits longest, to the reserve if that lacks one, else to the free function. An
- * element that lies in the reserve already is refused and reported. NULL is fine. Any context in which the
- * free function may be called.
+ * element that lies in the reserve already is refused and reported; with the checker off only while the
+ * reserve is not full or somebody waits, and else the free function gets it. NULL is fine. Any context in
+ * which the free function may be called.
  */
 DK_PUBLIC void mempool_free(void *element, mempool_t *pool);
 
@@ -126,7 +128,8 @@ DK_PUBLIC int dk_mempool_init_dma(mempool_t *pool, int min_nr, dk_mempool_alloc_
 DK_PUBLIC mempool_t *dk_mempool_create_dma(int min_nr, dk_mempool_alloc_dma_t *alloc_fn,
                                            dk_mempool_free_dma_t *free_fn, void *pool_data)
     __attribute__((warn_unused_result));
-/* As mempool_alloc(), the element's DMA address in *@dma. */
+/* As mempool_alloc(), the element's DMA address in *@dma, which without an element is left alone. NULL as
+ * well, with a log line, when @dma is NULL. */
 DK_PUBLIC void *dk_mempool_alloc_dma(mempool_t *pool, gfp_t gfp, dma_addr_t *dma)
     __attribute__((warn_unused_result));
 /* As mempool_free(), with the DMA address that the element came with. */
