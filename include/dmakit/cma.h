@@ -18,8 +18,10 @@ struct dk_machine;
  * @count contiguous pages of @cma, their first page frame number a multiple of 1 << @align. The lowest place
  * that fits; with the machine's seed another one. Of an area of 16 MiB or more, without a seed, a run of 1 to
  * 256 pages, a power of two, may be one of those that this thread gave back lately. @no_warn: no log line on
- * failure. NULL: @cma NULL, count 0, or no such run is free. May sleep. The pages hold what they held, or a
- * pattern where they slept meanwhile (pasr.h). Each run has one reference; given back with cma_release().
+ * failure. NULL: @cma NULL or a parent process's, count 0, out of memory, or no such run is free, and none
+ * becomes so when what is movable in @cma has moved (movable.h, and the handles below). May sleep. The pages
+ * hold what they held, or a pattern where they slept meanwhile (pasr.h). Each run has one reference; given
+ * back with cma_release().
  *
  * A search takes as long in a large area that is broken up as in a small one, and one that fails is the
  * shortest. What threads keep of what they gave back counts as free, and is had by whoever needs it.
@@ -116,10 +118,10 @@ struct dk_cma_handle;
  * dk_cma_defragment(). (After the pinning interface that the allocator's first versions proposed.)
  *
  * Error pointers: -EINVAL @cma NULL or with units of several pages, @count 0; -ENOMEM no such run is free, or
- * out of memory. May sleep.
+ * out of memory. May sleep. The caller's; dk_cma_handle_free(), as long as the machine is there.
  */
 DK_PUBLIC struct dk_cma_handle *dk_cma_handle_alloc(struct cma *cma, unsigned long count, unsigned int align);
-/* Of a handle that is pinned it is refused with a log line. NULL is fine. May sleep. */
+/* Of a handle that is pinned it is refused with a log line. NULL and error pointers are fine. May sleep. */
 DK_PUBLIC void dk_cma_handle_free(struct dk_cma_handle *handle);
 /* Holds the pages where they are, and returns the first. Counts. May sleep. */
 DK_PUBLIC struct page *cma_pin(struct dk_cma_handle *handle);

@@ -25,10 +25,12 @@ struct dk_movable;
  * else they hold what they held. Highmem is used whether or not @gfp asks for it.
  *
  * Error pointers: -EINVAL @size 0, or zone flags that contradict; -ENOMEM memory, address space or mappings
- * (a process has some 65,000, and each run of pages costs one); -ENODEV no current machine. May sleep.
+ * (a process has some 65,000, and each run of pages costs one); -ENODEV no current machine. May sleep. The
+ * caller's; dk_movable_destroy(). What is left goes with the machine.
  */
 DK_PUBLIC struct dk_movable *dk_movable_create(size_t size, gfp_t gfp);
-/* NULL is fine. Pages that are still pinned are freed when their pins go (put_page()). May sleep. */
+/* NULL and error pointers are fine. Pages that are still pinned are freed when their pins go (put_page()).
+ * May sleep. */
 DK_PUBLIC void dk_movable_destroy(struct dk_movable *movable);
 
 /* Its first address, which never changes, and its size in bytes. Any context. */
