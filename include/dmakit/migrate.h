@@ -27,10 +27,11 @@ struct movable_operations {
      * now, and the page stays where it is. */
     bool (*isolate_page)(struct page *page, isolate_mode_t mode);
     /*
-     * Moves the contents of the isolated @old to @new, and puts @new in its place: with a reference of the
-     * owner's own (get_page()), and movable (__SetPageMovable()) if it is to be moved again. The owner's
-     * reference to @old is dropped (put_page()), and @old is movable no longer (__ClearPageMovable()). 0:
-     * done; -EAGAIN: try again soon; another error: give up, @old is as it was.
+     * Moves the contents of the isolated @old_page to @new_page, which is locked too, and puts that in its
+     * place: with a reference of the owner's own (get_page()), and movable (__SetPageMovable()) if it is to
+     * be moved again. The owner's reference to @old_page is dropped (put_page()), and @old_page is movable no
+     * longer (__ClearPageMovable()). MIGRATEPAGE_SUCCESS: done; -EAGAIN: try again soon; another error: give
+     * up, @old_page is as it was. @mode is MIGRATE_SYNC.
      */
     int (*migrate_page)(struct page *new_page, struct page *old_page, enum migrate_mode mode);
     /* The isolated @page stays: it is in use again. */
@@ -65,21 +66,24 @@ DK_PUBLIC bool PageIsolated(const struct page *page);
  * @gfp: __GFP_ZERO, __GFP_NOWARN, and what pages that take the moved ones' place may cost; the zone does not
  * matter. __GFP_COMP is not supported.
  *
- * 0; -EINVAL: no such memory, not of one zone, reserved in part, or flags or types that are not those above;
+ * 0; -EINVAL: no current machine, no such memory, not of one zone, reserved in part, or flags or types that
+ * are not those above;
  * -EBUSY: a page is in use and cannot be moved, has a reference more than its owner's, or somebody else is
  * isolating these page blocks: a log line names the page; -ENOMEM: no page for the contents of one, or no
  * memory for bookkeeping. Pages that were moved before an error stay moved; one that cannot be, and is seen
  * from the start, fails before anything changes. -EINTR is never returned: nothing interrupts. May sleep.
  */
 DK_PUBLIC int alloc_contig_range(unsigned long start, unsigned long end, unsigned migratetype, gfp_t gfp);
-/* Drops the reference of @count pages from @pfn on that alloc_contig_range() gave. Those with others stay,
- * and those that are not allocated are refused, each with a log line for all. Any context. */
+/* Drops the reference of @count pages of the current machine from @pfn on that alloc_contig_range() gave.
+ * Those with others stay, and those that are not allocated are refused, each with a log line for all. Any
+ * context. */
 DK_PUBLIC void free_contig_range(unsigned long pfn, unsigned long count);
 
 /*
  * @count contiguous pages, aligned to @count if that is a power of two, from where @gfp leads; movable pages
  * are moved out of the way. As alloc_contig_range() otherwise. @nid and @nodemask are for machines with
- * several nodes. NULL: there is no such place. May sleep.
+ * several nodes. NULL: there is no such place, @count is 0 or more pages than a section (DK_SLOT_SIZE) has,
+ * __GFP_COMP, or no current machine. May sleep. Given back with free_contig_pages().
  */
 DK_PUBLIC struct page *alloc_contig_pages(unsigned long count, gfp_t gfp, int nid, const void *nodemask);
 static inline void free_contig_pages(struct page *page, unsigned long count)
