@@ -42,6 +42,9 @@
 #define GFP_HIGHUSER (GFP_USER | __GFP_HIGHMEM)
 #define GFP_HIGHUSER_MOVABLE (GFP_HIGHUSER | __GFP_MOVABLE)
 
+/* For calls that name a node: there is one, and they take any number. */
+#define NUMA_NO_NODE (-1)
+
 /* Whether an allocation with @gfp may sleep. */
 static inline bool gfpflags_allow_blocking(gfp_t gfp)
 {

@@ -32,12 +32,12 @@ enum migratetype {
 #define pageblock_order MAX_PAGE_ORDER
 #define pageblock_nr_pages (1ul << pageblock_order)
 
+struct movable_operations;
+
 /*
  * One page frame's bookkeeping. It stands apart from the memory it describes: nothing is ever written into a
  * free block. All fields are the library's, guarded by the memory's lock unless said otherwise.
  */
-struct movable_operations;
-
 struct page {
     struct list_head
         lru;    /* in a free list while free; the owner's while allocated (the slab's, a driver's) */
@@ -78,7 +78,6 @@ static inline unsigned get_order(size_t size)
 DK_PUBLIC struct page *alloc_pages(gfp_t gfp, unsigned order);
 #define alloc_page(gfp) alloc_pages(gfp, 0)
 
-#define NUMA_NO_NODE (-1)
 /* A machine has one node, whatever @nid says. */
 static inline struct page *alloc_pages_node(int nid, gfp_t gfp, unsigned order)
 {

@@ -45,11 +45,6 @@ typedef unsigned int slab_flags_t;
 #define SLAB_NO_MERGE ((slab_flags_t)0x400u)           /* has no effect: caches are never merged */
 #define SLAB_TEMPORARY SLAB_RECLAIM_ACCOUNT
 
-/* The only node there is: calls that name one take any. */
-#ifndef NUMA_NO_NODE
-#define NUMA_NO_NODE (-1)
-#endif
-
 /*
  * @size bytes of the current machine, with a kernel address and physically contiguous. A power of two is
  * aligned to itself (Documentation/core-api/memory-allocation.rst); anything to 8 bytes. Where the CPU's
