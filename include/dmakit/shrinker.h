@@ -39,8 +39,9 @@ struct shrinker {
     unsigned long (*count_objects)(struct shrinker *shrinker, struct shrink_control *control);
     /* Looks at up to control->nr_to_scan objects; returns how many it freed, or SHRINK_STOP. */
     unsigned long (*scan_objects)(struct shrinker *shrinker, struct shrink_control *control);
-    long batch;     /* objects for each call of scan_objects; 0: 128 */
-    int seeks;      /* what it costs to make an object anew: twice as much halves the pressure; 0: nothing */
+    long batch; /* objects for each call of scan_objects; 0: 128 */
+    int seeks;  /* what it costs to make an object anew: twice DEFAULT_SEEKS halves the pressure, less is as
+                   DEFAULT_SEEKS; 0: nothing */
     unsigned flags; /* SHRINKER_*: accepted, and without meaning on a machine with one node and no groups */
     void *private_data;
 
@@ -63,7 +64,8 @@ DK_PUBLIC struct shrinker *shrinker_alloc(unsigned flags, const char *format, ..
 /* Starts calling @shrinker for the current machine's allocations. One without callbacks, or one registered
  * already, is refused with a log line. May sleep. */
 DK_PUBLIC void shrinker_register(struct shrinker *shrinker);
-/* Ends that, waits for callbacks that run, and frees @shrinker. NULL is fine. May sleep. */
+/* Ends that, waits for callbacks that run, and frees @shrinker; what shrinker_alloc() did not make is not
+ * freed, with a log line. NULL is fine. May sleep. */
 DK_PUBLIC void shrinker_free(struct shrinker *shrinker);
 
 /* The older form, of a shrinker that is the caller's memory; seeks 0 means DEFAULT_SEEKS here. 0; -EINVAL
@@ -75,12 +77,16 @@ DK_PUBLIC int dk_register_shrinker(struct shrinker *shrinker);
 DK_PUBLIC void unregister_shrinker(struct shrinker *shrinker);
 
 /*
- * Calls @block when shrinkers gave the current machine's allocation nothing, before it fails: with event 0
- * and a pointer to an unsigned long, to which the callback adds the pages that it freed. The highest priority
- * first. As shrinkers' callbacks otherwise. 0; -EEXIST registered already; -ENODEV without a current machine.
+ * Calls @block when shrinkers gave the current machine's allocation nothing, before it fails, if that is of
+ * order 3 at most, with __GFP_FS and without __GFP_NORETRY and __GFP_RETRY_MAYFAIL: with event 0 and a
+ * pointer to an unsigned long, to which the callback adds the pages that it freed. The highest priority
+ * first; one that returns NOTIFY_STOP is the last. As shrinkers' callbacks otherwise. 0; -EEXIST registered
+ * already; -ENODEV without a current machine. May sleep. @block is the caller's, and stays until it is
+ * unregistered.
  */
 DK_PUBLIC int register_oom_notifier(struct notifier_block *block);
-/* 0; -ENOENT: it is not registered; -ENODEV. */
+/* Ends that, and waits for callbacks that run. 0; -ENOENT: it is not registered with the current machine;
+ * -ENODEV. May sleep. */
 DK_PUBLIC int unregister_oom_notifier(struct notifier_block *block);
 
 DK_END_DECLS
