@@ -162,7 +162,7 @@ DK_POOL_INLINE bool dk_pool_take_at_once(struct dma_pool *pool, struct dk_pool_b
     return true;
 }
 
-/* Whether [@cpu, @dma) are a block's addresses, and it went into this thread's loaded magazine. Part of the
+/* Whether @cpu and @dma are a block's addresses, and it went into this thread's loaded magazine. Part of the
  * inline forms. */
 DK_POOL_INLINE bool dk_pool_give_at_once(struct dma_pool *pool, void *cpu, dma_addr_t dma)
 {

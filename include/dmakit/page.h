@@ -106,9 +106,11 @@ DK_PUBLIC unsigned long __get_free_pages(gfp_t gfp, unsigned order);
 DK_PUBLIC void free_pages(unsigned long address, unsigned order);
 #define free_page(address) free_pages(address, 0)
 
-/* @size bytes in whole pages, the rest of the power of two given back. NULL on failure. Freed with
- * free_pages_exact(). */
+/* @size bytes in whole pages, the rest of the power of two given back. Never highmem. NULL: @size 0 or more
+ * than the largest block, or as alloc_pages(); context as there. Freed with free_pages_exact(). */
 DK_PUBLIC void *alloc_pages_exact(size_t size, gfp_t gfp);
+/* Takes the same @size. NULL is fine; what is not such an allocation is refused with a log line. Any context.
+ */
 DK_PUBLIC void free_pages_exact(void *address, size_t size);
 
 /* One reference more, and one less (the last frees the page, of the order it was allocated with). A page

@@ -198,8 +198,8 @@ DK_PUBLIC void *kmem_cache_alloc(struct kmem_cache *cache, gfp_t gfp) __attribut
 #define kmem_cache_alloc_node(cache, gfp, node) ((void)(node), kmem_cache_alloc(cache, gfp))
 /* Cleared; in a cache with a constructor the object is left as constructed, with a log line. */
 DK_PUBLIC void *kmem_cache_zalloc(struct kmem_cache *cache, gfp_t gfp) __attribute__((warn_unused_result));
-/* @count objects into @objects, with one taking of the lock: @count; 0, and none taken, when memory does not
- * suffice. Context as kmem_cache_alloc(). */
+/* @count objects into @objects, with one taking of the lock as long as slabs have free ones: @count; 0, and
+ * none taken, when memory does not suffice or @count is above INT_MAX. Context as kmem_cache_alloc(). */
 DK_PUBLIC int kmem_cache_alloc_bulk(struct kmem_cache *cache, gfp_t gfp, size_t count, void **objects)
     __attribute__((warn_unused_result));
 /* An object of another cache is refused. NULL is fine. Any context. */
