@@ -42,7 +42,7 @@ DK_PUBLIC size_t dk_movable_size(const struct dk_movable *movable);
  * page that the bytes touch, to be mapped page by page (dma_map_page()) or as a list. A page pinned n times
  * stays until n pins are gone.
  *
- * 0; -EINVAL @length 0 or a range that leaves the memory. May sleep.
+ * 0; -EINVAL @length 0, a range that leaves the memory, or in a fork()ed child. May sleep.
  */
 DK_PUBLIC int dk_movable_pin(struct dk_movable *movable, size_t offset, size_t length, struct page **pages);
 /* Takes one pin away from each of these pages; ranges outside the memory, and pages without a pin, are

@@ -34,6 +34,7 @@ static void release(struct cma *cma)
 {
     if (!cma)
         return;
+    dk_cma_handles_finish(cma);
     dk_cma_lending_finish(&cma->lending);
     dk_cma_cache_finish(&cma->cache);
     dk_free_runs_destroy(cma->runs);

@@ -82,6 +82,7 @@ void dk_cma_handle_free(struct dk_cma_handle *handle)
     if (IS_ERR_OR_NULL(handle))
         return;
     cma = handle->cma;
+    dk_might_sleep_gfp(cma->memory, GFP_KERNEL, "dk_cma_handle_free");
     lock_handle(handle);
     pinned = handle->pins;
     if (!pinned) {
@@ -105,6 +106,8 @@ struct page *cma_pin(struct dk_cma_handle *handle)
     struct page *page;
 
     dk_might_sleep_gfp(cma->memory, GFP_KERNEL, "cma_pin");
+    if (dk_memory_forked(cma->memory))
+        return NULL;
     lock_handle(handle);
     if (!handle->pins++) {
         dk_free_runs_take(cma->lending.reachable, handle->start, handle->count);
@@ -131,6 +134,14 @@ void cma_unpin(struct dk_cma_handle *handle)
     if (!pinned)
         dk_log(DK_LOG_WARNING, "cma_unpin: %s: the %lu pages at 0x%llx are not pinned", cma->name,
                handle->count, (phys_addr_t)handle->start << PAGE_SHIFT);
+}
+
+void dk_cma_handles_finish(struct cma *cma)
+{
+    struct dk_cma_handle *handle, *following;
+
+    list_for_each_entry_safe (handle, following, &cma->lending.handles, link)
+        dk_release(handle);
 }
 
 /* ---- Moving ---- */

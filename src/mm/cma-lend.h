@@ -41,6 +41,8 @@ bool dk_cma_begin_lending(struct cma *cma);
 /* Ends the window: @page's allocation is in it, or with NULL what is free there is free again. */
 void dk_cma_close_window(struct cma *cma, struct page *page);
 
+/* cma-handle.c: frees the handles that are left when an area goes. */
+void dk_cma_handles_finish(struct cma *cma);
 /* cma-handle.c: moves the handles out of the window. False: the one at *pfn, or that begins behind it, has no
  * other place. */
 bool dk_cma_move_handles(struct cma *cma, u64 *pfn);

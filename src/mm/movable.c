@@ -290,7 +290,7 @@ int dk_movable_pin(struct dk_movable *movable, size_t offset, size_t length, str
     size_t first, count = pages_of(movable, offset, length, &first);
 
     dk_might_sleep_gfp(memory, GFP_KERNEL, "dk_movable_pin");
-    if (!count)
+    if (!count || dk_memory_forked(memory))
         return -EINVAL;
     pthread_mutex_lock(&memory->movable->lock);
     for (size_t i = 0; i < count; i++) {
@@ -326,7 +326,7 @@ long dk_movable_migrate(struct dk_movable *movable, size_t offset, size_t length
     int error = 0;
 
     dk_might_sleep_gfp(memory, GFP_KERNEL, "dk_movable_migrate");
-    if (!count)
+    if (!count || dk_memory_forked(memory))
         return -EINVAL;
     for (size_t i = 0; i < count && error != -ENOMEM; i++) {
         struct page *page;

@@ -524,13 +524,13 @@ static void test_defragment_in_child(void **state)
     child = fork();
     assert_true(child >= 0);
     if (!child)
-        _exit(dk_cma_defragment(cma) == -EINVAL ? 0 : 1);
+        _exit(dk_cma_defragment(cma) == -EINVAL && !cma_pin(handles[1]) ? 0 : 1);
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_true(WIFEXITED(status));
     assert_int_equal(WEXITSTATUS(status), 0);
     assert_int_equal(*(char *)dk_memory_cached(memory, GIB), 1);
     assert_handle(memory, handles[1], 16, 2);
-    dk_cma_handle_free(handles[1]);
+    /* What is left goes with the area. */
     dk_cma_destroy(cma);
     dk_memory_destroy(memory);
 }

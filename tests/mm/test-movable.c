@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define PAGES (64 * MIB / PAGE_SIZE)
@@ -156,6 +157,26 @@ static void test_pins(void **state)
     assert_int_equal(dk_memory_free_pages(memory), PAGES - 1);
     put_page(again[0]);
     assert_true(silent());
+    unmake(memory, PAGES);
+}
+
+static void test_child(void **state)
+{
+    struct dk_memory *memory = make_either(false, false, 0);
+    struct dk_movable *movable = create(PAGE_SIZE, GFP_KERNEL);
+    struct page *page;
+    int status = 0;
+    pid_t child = fork();
+
+    (void)state;
+    assert_true(child >= 0);
+    if (!child)
+        _exit(dk_movable_pin(movable, 0, 1, &page) == -EINVAL && dk_movable_migrate(movable, 0, 1) == -EINVAL
+                  ? 0
+                  : 1);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status) && !WEXITSTATUS(status));
+    dk_movable_destroy(movable);
     unmake(memory, PAGES);
 }
 
@@ -322,8 +343,9 @@ static void test_failures(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_create),  cmocka_unit_test(test_migrate), cmocka_unit_test(test_pins),
-        cmocka_unit_test(test_threads), cmocka_unit_test(test_signal),  cmocka_unit_test(test_failures),
+        cmocka_unit_test(test_create),   cmocka_unit_test(test_migrate), cmocka_unit_test(test_pins),
+        cmocka_unit_test(test_child),    cmocka_unit_test(test_threads), cmocka_unit_test(test_signal),
+        cmocka_unit_test(test_failures),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
