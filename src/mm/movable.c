@@ -97,6 +97,9 @@ static struct dk_place *place_of(struct dk_memory *memory, const struct page *pa
     return place;
 }
 
+/* The references of a page that only its owner and the mover have. */
+#define OWNER_AND_MOVER 2
+
 static int move(struct dk_memory *memory, struct page *from, struct page *to)
 {
     struct dk_write_stop *stop = &memory->movable->stop;
@@ -107,8 +110,9 @@ static int move(struct dk_memory *memory, struct page *from, struct page *to)
 
     if (!contents || !copy)
         return -ENOMEM;
-    if (!place)
-        return -EBUSY;
+    /* Between two owners; or pinned since the mover looked, for which its owner has the lock. */
+    if (!place || page_count(from) != OWNER_AND_MOVER)
+        return -EAGAIN;
     address = place->movable->start + ((size_t)(place - place->movable->places) << PAGE_SHIFT);
     error = dk_writes_stop(stop, address);
     if (error)
@@ -163,7 +167,7 @@ static bool fill_place(struct dk_memory *memory, struct dk_place *place, gfp_t g
 
 /* ---- Mappings ---- */
 
-/* Gives the first @count pages of @movable back. */
+/* Gives the first @count pages of @movable back. Under the lock. */
 static void give_pages(struct dk_movable *movable, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
@@ -230,14 +234,13 @@ struct dk_movable *dk_movable_create(size_t size, gfp_t gfp)
             goto release;
     }
     pthread_mutex_lock(&memory->movable->lock);
-    if (show(movable)) {
-        pthread_mutex_unlock(&memory->movable->lock);
-        goto release;
-    }
-    list_add_tail(&movable->link, &memory->movable->all);
+    if (!show(movable))
+        list_add_tail(&movable->link, &memory->movable->all);
     pthread_mutex_unlock(&memory->movable->lock);
-    enter_pages(movable);
-    return movable;
+    if (movable->start) {
+        enter_pages(movable);
+        return movable;
+    }
 
 release:
     give_pages(movable, done);

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: MIT */
+/* Movable memory and handles while others pin, free, create and move them. */
+#include "fixture.h"
+
+#include "mm/cma.h"
+#include "mm/private.h"
+#include <dmakit/migrate.h>
+#include <dmakit/movable.h>
+#include <dmakit/vmalloc.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+#define AREA_PAGES 512u
+#define MEMORY_PAGES (64 * MIB / PAGE_SIZE)
+
+static const struct dk_memory_range range = { GIB, 64 * MIB };
+
+static long rounds(long full)
+{
+    return getenv("DMAKIT_TEST_FAST") ? full / 20 : full;
+}
+
+static struct dk_memory *make_area(u64 seed, struct cma **cma)
+{
+    struct dk_memory_config config = small_config(&range);
+    struct dk_memory *memory;
+
+    config.seed = seed;
+    memory = make(&config);
+    assert_int_equal(dk_memory_reserve(memory, GIB, AREA_PAGES << PAGE_SHIFT, true), 0);
+    *cma = dk_cma_create(memory, GIB, AREA_PAGES << PAGE_SHIFT, 0, "frames");
+    assert_false(IS_ERR_OR_NULL(*cma));
+    return memory;
+}
+
+static void unmake_area(struct dk_memory *memory, struct cma *cma)
+{
+    struct page *whole = cma_alloc(cma, AREA_PAGES, 0, false);
+
+    assert_non_null(whole);
+    assert_true(cma_release(cma, whole, AREA_PAGES));
+    dk_cma_destroy(cma);
+    unmake(memory, MEMORY_PAGES - AREA_PAGES);
+}
+
+/* ---- Pins against moves ---- */
+
+struct mover {
+    pthread_t thread;
+    struct dk_movable *movable;
+    bool stop;
+};
+
+static void *migrate_on(void *data)
+{
+    struct mover *mover = data;
+
+    while (!__atomic_load_n(&mover->stop, __ATOMIC_RELAXED))
+        (void)dk_movable_migrate(mover->movable, 0, PAGE_SIZE);
+    return NULL;
+}
+
+static void test_pin_against_migrate(void **state)
+{
+    struct dk_memory_config config = small_config(&range);
+    struct dk_memory *memory = make(&config);
+    struct mover mover = { .movable = dk_movable_create(PAGE_SIZE, GFP_KERNEL) };
+    const void *address = dk_movable_address(mover.movable);
+    long wrong = 0;
+
+    (void)state;
+    assert_int_equal(pthread_create(&mover.thread, NULL, migrate_on, &mover), 0);
+    for (long i = 0; i < rounds(20000); i++) {
+        struct page *page;
+
+        assert_int_equal(dk_movable_pin(mover.movable, 0, 1, &page), 0);
+        for (unsigned j = 0; j < 5; j++) {
+            sched_yield();
+            wrong += vmalloc_to_page(address) != page;
+        }
+        dk_movable_unpin(mover.movable, 0, 1);
+    }
+    __atomic_store_n(&mover.stop, true, __ATOMIC_RELAXED);
+    pthread_join(mover.thread, NULL);
+    dk_movable_destroy(mover.movable);
+    assert_int_equal(wrong, 0);
+    assert_true(silent());
+    unmake(memory, MEMORY_PAGES);
+}
+
+/* ---- Handles ---- */
+
+struct worker {
+    pthread_t thread;
+    struct cma *cma;
+    unsigned number;
+    long wrong, failed;
+};
+
+static unsigned draw(u64 *word, unsigned below)
+{
+    *word = *word * 6364136223846793005ull + 1442695040888963407ull;
+    return (unsigned)((*word >> 33) % below);
+}
+
+static void *use_handles(void *data)
+{
+    struct worker *worker = data;
+    struct dk_cma_handle *handles[8] = { NULL };
+    u64 word = worker->number, stamps[8] = { 0 };
+    unsigned long counts[8] = { 0 };
+
+    for (long i = 0; i < rounds(4000); i++) {
+        unsigned at = draw(&word, 8);
+        struct page *page;
+
+        if (!handles[at]) {
+            counts[at] = 1 + draw(&word, 20);
+            handles[at] = dk_cma_handle_alloc(worker->cma, counts[at], draw(&word, 3));
+            if (IS_ERR(handles[at])) {
+                handles[at] = NULL;
+                worker->failed++;
+                continue;
+            }
+            page = cma_pin(handles[at]);
+            stamps[at] = word;
+            for (unsigned long j = 0; j < counts[at]; j++)
+                *(u64 *)page_address(page + j) = stamps[at] + j;
+            cma_unpin(handles[at]);
+        } else if (draw(&word, 3)) {
+            page = cma_pin(handles[at]);
+            for (unsigned long j = 0; j < counts[at]; j++)
+                worker->wrong += *(u64 *)page_address(page + j) != stamps[at] + j;
+            cma_unpin(handles[at]);
+        } else {
+            dk_cma_handle_free(handles[at]);
+            handles[at] = NULL;
+        }
+    }
+    for (unsigned at = 0; at < 8; at++)
+        dk_cma_handle_free(handles[at]);
+    return NULL;
+}
+
+static void *use_runs(void *data)
+{
+    struct worker *worker = data;
+    u64 word = worker->number;
+
+    for (long i = 0; i < rounds(2000); i++) {
+        unsigned long count = 1 + draw(&word, AREA_PAGES / 2);
+        struct page *page = cma_alloc(worker->cma, count, draw(&word, 4), true);
+
+        if (draw(&word, 4) == 0 && dk_cma_defragment(worker->cma) < 0)
+            worker->wrong++;
+        if (!page) {
+            worker->failed++;
+            continue;
+        }
+        for (unsigned long j = 0; j < count; j++)
+            *(u64 *)page_address(page + j) = word + j;
+        sched_yield();
+        for (unsigned long j = 0; j < count; j++)
+            worker->wrong += *(u64 *)page_address(page + j) != word + j;
+        if (draw(&word, 2)) {
+            get_page(page);
+            cma_release(worker->cma, page, count);
+            sched_yield();
+            put_page(page);
+        } else {
+            cma_release(worker->cma, page, count);
+        }
+    }
+    return NULL;
+}
+
+static void *use_movable(void *data)
+{
+    struct worker *worker = data;
+    u64 word = worker->number;
+
+    for (long i = 0; i < rounds(1500); i++) {
+        size_t count = 1 + draw(&word, 40), at = draw(&word, (unsigned)count);
+        struct dk_movable *movable = dk_movable_create(count * PAGE_SIZE, GFP_KERNEL | __GFP_NOWARN);
+        struct page *page;
+        char *start;
+
+        if (IS_ERR(movable)) {
+            worker->failed++;
+            continue;
+        }
+        start = dk_movable_address(movable);
+        for (size_t j = 0; j < count; j++)
+            *(volatile u64 *)(void *)(start + j * PAGE_SIZE) = word + j;
+        assert_int_equal(dk_movable_pin(movable, at * PAGE_SIZE, 1, &page), 0);
+        sched_yield();
+        worker->wrong += vmalloc_to_page(start + at * PAGE_SIZE) != page;
+        dk_movable_unpin(movable, at * PAGE_SIZE, 1);
+        (void)dk_movable_migrate(movable, 0, count * PAGE_SIZE);
+        for (size_t j = 0; j < count; j++)
+            worker->wrong += *(volatile u64 *)(void *)(start + j * PAGE_SIZE) != word + j;
+        dk_movable_destroy(movable);
+    }
+    return NULL;
+}
+
+static void *use_ranges(void *data)
+{
+    struct worker *worker = data;
+    u64 word = worker->number, first = (GIB >> PAGE_SHIFT) + AREA_PAGES;
+
+    for (long i = 0; i < rounds(1500); i++) {
+        u64 start = first + draw(&word, MEMORY_PAGES - AREA_PAGES - 256);
+        unsigned long count = 1 + draw(&word, 255);
+
+        if (alloc_contig_range(start, start + count, MIGRATE_MOVABLE, GFP_KERNEL | __GFP_NOWARN))
+            worker->failed++;
+        else
+            free_contig_range(start, count);
+    }
+    return NULL;
+}
+
+static void storm(u64 seed)
+{
+    struct cma *cma;
+    struct dk_memory *memory = make_area(seed, &cma);
+    struct worker workers[6] = { 0 };
+    void *(*const ways[6])(void *) = { use_handles, use_runs,    use_movable,
+                                       use_ranges,  use_handles, use_movable };
+
+    for (unsigned i = 0; i < 6; i++) {
+        workers[i].cma = cma;
+        workers[i].number = i + 1;
+        assert_int_equal(pthread_create(&workers[i].thread, NULL, ways[i], &workers[i]), 0);
+    }
+    for (unsigned i = 0; i < 6; i++)
+        pthread_join(workers[i].thread, NULL);
+    for (unsigned i = 0; i < 6; i++)
+        assert_int_equal(workers[i].wrong, 0);
+    assert_int_equal(dk_cma_free_pages(cma), AREA_PAGES);
+    unmake_area(memory, cma);
+}
+
+static void test_storm(void **state)
+{
+    (void)state;
+    storm(0);
+    storm(7);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_pin_against_migrate),
+        cmocka_unit_test(test_storm),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
