@@ -241,11 +241,14 @@ bool dk_cma_move_handles(struct cma *cma, u64 *pfn)
 
         pthread_mutex_lock(&cma->lock);
         handle = handle_above(cma, *pfn);
-        pthread_mutex_unlock(&cma->lock);
-        if (!handle || handle->start >= cma->lending.end)
-            return true;
-        if (handle->start > *pfn)
+        /* One above the window may be freed as soon as the lock is given up. */
+        if (handle && handle->start >= cma->lending.end)
+            handle = NULL;
+        if (handle && handle->start > *pfn)
             *pfn = handle->start;
+        pthread_mutex_unlock(&cma->lock);
+        if (!handle)
+            return true;
         if (!move_handle(cma, handle, cma->end))
             return false;
     }
