@@ -115,7 +115,7 @@ struct dk_cma_handle;
 /*
  * @count contiguous pages of @cma, aligned to 1 << @align, that stay where they are while they are pinned
  * only: between pins they may be moved, contents and all, out of the way of a request or by
- * dk_cma_defragment(). (After the pinning interface that the allocator's first versions proposed.)
+ * dk_cma_defragment(), but not while get_page() holds them. (After the pinning interface that the allocator's first versions proposed.)
  *
  * Error pointers: -EINVAL @cma NULL or with units of several pages, @count 0; -ENOMEM no such run is free, or
  * out of memory. May sleep. The caller's; dk_cma_handle_free(), as long as the machine is there.

@@ -178,17 +178,23 @@ static void give_outside(struct cma *cma, u64 start, u64 end)
 
 /*
  * Moves @handle, which lies in the window, to the lowest place that ends at or below @limit. False: there is
- * none, or the host is out of memory. Whatever is free is reachable, and so is the handle: that index stays.
+ * none, somebody has a reference to its pages, or the host is out of memory. Whatever is free is reachable,
+ * and so is the handle: that index stays.
  */
 static bool move_handle(struct cma *cma, struct dk_cma_handle *handle, u64 limit)
 {
     struct page *page = NULL;
+    u32 references = 1;
     bool copied;
     u64 to;
 
     pthread_mutex_lock(&cma->lock);
     if (dk_free_runs_find(cma->runs, handle->count, handle->align, cma->start, limit, &to))
         page = dk_cma_page_at(cma, to);
+    /* Others may hold it too (get_page()); while there is no reference none can be added. */
+    if (page && !__atomic_compare_exchange_n(&handle->page->count, &references, 0, false, __ATOMIC_ACQ_REL,
+                                             __ATOMIC_RELAXED))
+        page = NULL;
     if (page) {
         dk_free_runs_take(cma->runs, to, handle->count);
         dk_block_taken(cma->memory, to, to + handle->count);
@@ -207,6 +213,7 @@ static bool move_handle(struct cma *cma, struct dk_cma_handle *handle, u64 limit
         handle->page = page;
         handle->start = to;
     } else {
+        __atomic_store_n(&handle->page->count, 1, __ATOMIC_RELEASE);
         dk_cma_mark_free(page);
         dk_free_runs_give(cma->runs, to, handle->count);
         dk_block_freed(cma->memory, to, to + handle->count);

@@ -88,6 +88,39 @@ static void test_pin_against_migrate(void **state)
     unmake(memory, MEMORY_PAGES);
 }
 
+/* ---- References to a handle's pages ---- */
+
+static void test_handle_reference(void **state)
+{
+    struct cma *cma;
+    struct dk_memory *memory = make_area(0, &cma);
+    struct page *hole = cma_alloc(cma, 4, 0, false), *page, *again;
+    struct dk_cma_handle *handle = dk_cma_handle_alloc(cma, 4, 0);
+    u64 pfn;
+
+    (void)state;
+    page = cma_pin(handle);
+    pfn = page_to_pfn(page);
+    get_page(page);
+    cma_unpin(handle);
+    cma_release(cma, hole, 4);
+    /* Somebody else uses it still. */
+    assert_int_equal(dk_cma_defragment(cma), 0);
+    again = cma_pin(handle);
+    cma_unpin(handle);
+    assert_ptr_equal(again, page);
+    assert_int_equal(page_to_pfn(page), pfn);
+    dk_log_set_level(2);
+    assert_null(cma_alloc(cma, AREA_PAGES - 4, 0, true));
+    dk_log_set_level(1);
+    assert_true(logged("it has 2 references"));
+    put_page(page);
+    assert_int_equal(dk_cma_defragment(cma), 4);
+    assert_true(silent());
+    dk_cma_handle_free(handle);
+    unmake_area(memory, cma);
+}
+
 /* ---- Handles ---- */
 
 struct worker {
@@ -253,6 +286,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pin_against_migrate),
+        cmocka_unit_test(test_handle_reference),
         cmocka_unit_test(test_storm),
     };
 
