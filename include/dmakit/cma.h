@@ -31,9 +31,9 @@ DK_PUBLIC struct page *cma_alloc(struct cma *cma, unsigned long count, unsigned 
 /*
  * Gives back @count pages that cma_alloc() gave. False, and nothing happens: @cma or @pages NULL, pages
  * outside @cma. Pages of @cma that are not the start of an allocated run of @count are refused with a log
- * line and reported (cma-release-mismatch: another count; cma-release-not-allocated: released before, or not
- * the first page); the call returns true, for they are the area's. Pages that get_page() holds stay out of
- * use until put_page(). Any context.
+ * line and reported (cma-release-mismatch: another count; cma-release-not-allocated: released before, not
+ * the first page, or a handle's); the call returns true, for they are the area's. Pages that get_page() holds
+ * stay out of use until put_page(). Any context.
  */
 DK_PUBLIC bool cma_release(struct cma *cma, const struct page *pages, unsigned long count);
 
@@ -115,7 +115,8 @@ struct dk_cma_handle;
 /*
  * @count contiguous pages of @cma, aligned to 1 << @align, that stay where they are while they are pinned
  * only: between pins they may be moved, contents and all, out of the way of a request or by
- * dk_cma_defragment(), but not while get_page() holds them. (After the pinning interface that the allocator's first versions proposed.)
+ * dk_cma_defragment(), but not while get_page() holds them. (After the pinning interface that the allocator's
+ * first versions proposed.)
  *
  * Error pointers: -EINVAL @cma NULL or with units of several pages, @count 0; -ENOMEM no such run is free, or
  * out of memory. May sleep. The caller's; dk_cma_handle_free(), as long as the machine is there.

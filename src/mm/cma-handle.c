@@ -63,6 +63,7 @@ struct dk_cma_handle *dk_cma_handle_alloc(struct cma *cma, unsigned long count, 
         cma_release(cma, handle->page, count);
         goto release;
     }
+    __atomic_fetch_or(&handle->page->flags, DK_PAGE_HANDLE, __ATOMIC_RELEASE);
     dk_free_runs_give(cma->lending.reachable, handle->start, count);
     list_add(&handle->link, &cma->lending.handles);
     __atomic_add_fetch(&cma->lending.lent, count, __ATOMIC_RELAXED);
@@ -88,6 +89,7 @@ void dk_cma_handle_free(struct dk_cma_handle *handle)
     if (!pinned) {
         dk_free_runs_take(cma->lending.reachable, handle->start, handle->count);
         list_del(&handle->link);
+        __atomic_fetch_and(&handle->page->flags, ~DK_PAGE_HANDLE, __ATOMIC_RELEASE);
         __atomic_sub_fetch(&cma->lending.lent, handle->count, __ATOMIC_RELAXED);
     }
     pthread_mutex_unlock(&cma->lock);
@@ -198,7 +200,7 @@ static bool move_handle(struct cma *cma, struct dk_cma_handle *handle, u64 limit
     if (page) {
         dk_free_runs_take(cma->runs, to, handle->count);
         dk_block_taken(cma->memory, to, to + handle->count);
-        dk_cma_mark_used(page, handle->count, CMA_USED);
+        dk_cma_mark_used(page, handle->count, CMA_USED | DK_PAGE_HANDLE);
     }
     pthread_mutex_unlock(&cma->lock);
     if (!page)

@@ -316,7 +316,8 @@ void dk_cma_idle(struct dk_memory *memory, struct page *page, u64 pfn)
 static void refuse(const struct cma *cma, const struct page *page, u64 pfn, unsigned long count)
 {
     phys_addr_t phys = (phys_addr_t)pfn << PAGE_SHIFT;
-    bool used = dk_page_flags(page) == CMA_USED;
+    u32 flags = dk_page_flags(page);
+    bool used = flags == CMA_USED;
     char what[256];
     struct dk_finding finding = {
         .class_name = used ? "cma-release-mismatch" : "cma-release-not-allocated",
@@ -325,20 +326,25 @@ static void refuse(const struct cma *cma, const struct page *page, u64 pfn, unsi
         .length = (u64)count << PAGE_SHIFT,
         .what = what,
         .advice = used ? "Give the number of pages that cma_alloc() was asked for."
-                       : "Release each run once, with the page that cma_alloc() returned.",
+                  : flags & DK_PAGE_HANDLE
+                      ? "Free the handle, with dk_cma_handle_free()."
+                      : "Release each run once, with the page that cma_alloc() returned.",
     };
 
     if (used)
         snprintf(what, sizeof(what), "%lu pages at 0x%llx of %s were released, where %u are allocated.",
                  count, phys, cma->name, dk_page_run(page));
+    else if (flags & DK_PAGE_HANDLE)
+        snprintf(what, sizeof(what), "%lu pages at 0x%llx of %s were released, which are a handle's.", count,
+                 phys, cma->name);
     else
         snprintf(
             what, sizeof(what),
             "%lu pages at 0x%llx of %s were released, where no allocation starts: it was released before, or "
             "starts elsewhere.",
             count, phys, cma->name);
-    dk_log(DK_LOG_WARNING, "cma_release: %lu pages at 0x%llx are not an allocation of %s", count, phys,
-           cma->name);
+    dk_log(DK_LOG_WARNING, "cma_release: %lu pages at 0x%llx are %s of %s", count, phys,
+           flags & DK_PAGE_HANDLE ? "a handle's" : "not an allocation", cma->name);
     dk_hooks_finding(cma->memory->hooks, &finding);
 }
 

@@ -114,6 +114,7 @@ struct dk_zone {
 #define DK_PAGE_KEPT 0x1000u    /* the first page of a run that a thread keeps for its next cma_alloc() */
 #define DK_PAGE_SHOWN 0x2000u   /* movable memory's (movable.c), which private_data leads to */
 #define DK_PAGE_LENT 0x4000u    /* a contiguous area's, lent to movable memory */
+#define DK_PAGE_HANDLE 0x8000u  /* the first page of a contiguous area's run that a handle has */
 /* Somebody's, so that __free_pages() must not touch it. */
 #define DK_PAGE_OWNED (DK_PAGE_LARGE | DK_PAGE_SLAB | DK_PAGE_VMALLOC | DK_PAGE_CMA | DK_PAGE_SHOWN)
 

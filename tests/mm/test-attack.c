@@ -121,6 +121,25 @@ static void test_handle_reference(void **state)
     unmake_area(memory, cma);
 }
 
+/* ---- cma_release() of a handle's pages ---- */
+
+static void test_handle_released(void **state)
+{
+    struct cma *cma;
+    struct dk_memory *memory = make_area(0, &cma);
+    struct dk_cma_handle *handle = dk_cma_handle_alloc(cma, 4, 0);
+    struct page *page = cma_pin(handle);
+
+    (void)state;
+    cma_unpin(handle);
+    assert_true(cma_release(cma, page, 4));
+    assert_int_equal(dk_cma_free_pages(cma), AREA_PAGES - 4);
+    assert_true(logged("are a handle's"));
+    dk_cma_handle_free(handle);
+    assert_int_equal(dk_cma_free_pages(cma), AREA_PAGES);
+    unmake_area(memory, cma);
+}
+
 /* ---- Handles ---- */
 
 struct worker {
@@ -287,6 +306,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pin_against_migrate),
         cmocka_unit_test(test_handle_reference),
+        cmocka_unit_test(test_handle_released),
         cmocka_unit_test(test_storm),
     };
 
