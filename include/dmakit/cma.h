@@ -124,7 +124,8 @@ struct dk_cma_handle;
 DK_PUBLIC struct dk_cma_handle *dk_cma_handle_alloc(struct cma *cma, unsigned long count, unsigned int align);
 /* Of a handle that is pinned it is refused with a log line. NULL and error pointers are fine. May sleep. */
 DK_PUBLIC void dk_cma_handle_free(struct dk_cma_handle *handle);
-/* Holds the pages where they are, and returns the first; NULL in a fork()ed child. Counts. May sleep. */
+/* Holds the pages where they are, and returns the first. Counts. NULL in a child made by fork(). May sleep.
+ */
 DK_PUBLIC struct page *cma_pin(struct dk_cma_handle *handle);
 /* One pin less; without the last the pages, and their addresses, are not the caller's. What is not pinned is
  * refused with a log line. Any context. */
@@ -133,7 +134,7 @@ DK_PUBLIC void cma_unpin(struct dk_cma_handle *handle);
 /*
  * Moves the handles of @cma that are not pinned to lower places, each to the lowest there is for it, lowest
  * first, so that what is free is in longer runs. What threads keep is given back first. Returns how many
- * pages were moved; -EINVAL as above, and in a fork()ed child, whose parent has the memory. May sleep.
+ * pages were moved; -EINVAL as above; -ENODEV in a child made by fork(). May sleep.
  */
 DK_PUBLIC long dk_cma_defragment(struct cma *cma);
 

@@ -42,7 +42,7 @@ DK_PUBLIC size_t dk_movable_size(const struct dk_movable *movable);
  * page that the bytes touch, to be mapped page by page (dma_map_page()) or as a list. A page pinned n times
  * stays until n pins are gone.
  *
- * 0; -EINVAL @length 0, a range that leaves the memory, or in a fork()ed child. May sleep.
+ * 0; -EINVAL @length 0 or a range that leaves the memory; -ENODEV in a child made by fork(). May sleep.
  */
 DK_PUBLIC int dk_movable_pin(struct dk_movable *movable, size_t offset, size_t length, struct page **pages);
 /* Takes one pin away from each of these pages; ranges outside the memory, and pages without a pin, are
@@ -53,7 +53,7 @@ DK_PUBLIC void dk_movable_unpin(struct dk_movable *movable, size_t offset, size_
  * Moves the pages of @length bytes at @offset to others now, so that a test finds who kept a physical
  * address. Returns how many were moved, pinned ones being left; -EINVAL as dk_movable_pin(); -ENOMEM no other
  * page is free, or the host is out of memory or mappings, with some moved or none; -EBUSY none could be moved
- * because the program took SIGSEGV's action. May sleep.
+ * because the program took SIGSEGV's action; -ENODEV in a child made by fork(). May sleep.
  */
 DK_PUBLIC long dk_movable_migrate(struct dk_movable *movable, size_t offset, size_t length);
 

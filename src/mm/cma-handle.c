@@ -83,6 +83,8 @@ void dk_cma_handle_free(struct dk_cma_handle *handle)
     if (IS_ERR_OR_NULL(handle))
         return;
     cma = handle->cma;
+    if (dk_memory_forked(cma->memory))
+        return;
     dk_might_sleep_gfp(cma->memory, GFP_KERNEL, "dk_cma_handle_free");
     lock_handle(handle);
     pinned = handle->pins;
@@ -107,6 +109,8 @@ struct page *cma_pin(struct dk_cma_handle *handle)
     struct cma *cma = handle->cma;
     struct page *page;
 
+    if (dk_memory_forked(cma->memory))
+        return NULL;
     dk_might_sleep_gfp(cma->memory, GFP_KERNEL, "cma_pin");
     if (dk_memory_forked(cma->memory))
         return NULL;
@@ -125,6 +129,8 @@ void cma_unpin(struct dk_cma_handle *handle)
     struct cma *cma = handle->cma;
     bool pinned;
 
+    if (dk_memory_forked(cma->memory))
+        return;
     /* What is pinned lies in no window. */
     pthread_mutex_lock(&cma->lock);
     pinned = handle->pins;
@@ -280,8 +286,11 @@ long dk_cma_defragment(struct cma *cma)
     u64 pfn;
     long moved = 0;
 
-    if (!cma || cma->order_per_bit || dk_memory_forked(cma->memory))
+    if (!cma || cma->order_per_bit)
         return -EINVAL;
+    /* The parent goes on using the memory, and knows nothing of what is moved here. */
+    if (dk_memory_forked(cma->memory))
+        return -ENODEV;
     dk_might_sleep_gfp(cma->memory, GFP_KERNEL, "dk_cma_defragment");
     pthread_mutex_lock(&cma->lending.lock);
     take_back(cma);

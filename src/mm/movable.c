@@ -293,8 +293,10 @@ int dk_movable_pin(struct dk_movable *movable, size_t offset, size_t length, str
     size_t first, count = pages_of(movable, offset, length, &first);
 
     dk_might_sleep_gfp(memory, GFP_KERNEL, "dk_movable_pin");
-    if (!count || dk_memory_forked(memory))
+    if (!count)
         return -EINVAL;
+    if (dk_memory_forked(memory))
+        return -ENODEV;
     pthread_mutex_lock(&memory->movable->lock);
     for (size_t i = 0; i < count; i++) {
         pages[i] = movable->places[first + i].page;
@@ -315,6 +317,8 @@ void dk_movable_unpin(struct dk_movable *movable, size_t offset, size_t length)
                dk_movable_size(movable));
         return;
     }
+    if (dk_memory_forked(memory))
+        return;
     pthread_mutex_lock(&memory->movable->lock);
     for (size_t i = 0; i < count; i++)
         put_page(movable->places[first + i].page);
@@ -329,8 +333,10 @@ long dk_movable_migrate(struct dk_movable *movable, size_t offset, size_t length
     int error = 0;
 
     dk_might_sleep_gfp(memory, GFP_KERNEL, "dk_movable_migrate");
-    if (!count || dk_memory_forked(memory))
+    if (!count)
         return -EINVAL;
+    if (dk_memory_forked(memory))
+        return -ENODEV;
     for (size_t i = 0; i < count && error != -ENOMEM; i++) {
         struct page *page;
         u64 pfn;

@@ -9,6 +9,8 @@
 #include <dmakit/vmalloc.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #define AREA_PAGES 512u
 #define MEMORY_PAGES (64 * MIB / PAGE_SIZE)
@@ -301,12 +303,54 @@ static void test_storm(void **state)
     storm(7);
 }
 
+/* ---- Fork ---- */
+
+/* A child changes nothing of what its parent uses. */
+
+static void test_fork(void **state)
+{
+    struct cma *cma;
+    struct dk_memory *memory = make_area(0, &cma);
+    struct page *hole = cma_alloc(cma, 4, 0, false), *page, *pages[1];
+    struct dk_cma_handle *handle = dk_cma_handle_alloc(cma, 4, 0);
+    struct dk_movable *movable = dk_movable_create(PAGE_SIZE, GFP_KERNEL);
+    int status;
+    pid_t child;
+
+    (void)state;
+    cma_release(cma, hole, 4);
+    hole = cma_alloc(cma, 4, 0, false);
+    memset(page_address(hole), 1, 4 * PAGE_SIZE);
+    cma_release(cma, hole, 4);
+    page = cma_pin(handle);
+    memset(page_address(page), 2, 4 * PAGE_SIZE);
+    cma_unpin(handle);
+    child = fork();
+    if (!child) {
+        unsigned wrong = 0;
+
+        wrong |= dk_cma_defragment(cma) > 0 ? 1 : 0;
+        wrong |= dk_movable_migrate(movable, 0, PAGE_SIZE) > 0 ? 2 : 0;
+        wrong |= dk_movable_pin(movable, 0, PAGE_SIZE, pages) == 0 ? 4 : 0;
+        wrong |= cma_pin(handle) ? 8 : 0;
+        wrong |= !IS_ERR(dk_cma_handle_alloc(cma, 1, 0)) ? 16 : 0;
+        _exit((int)wrong);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    assert_int_equal(*(char *)page_address(hole), 1);
+    dk_movable_destroy(movable);
+    dk_cma_handle_free(handle);
+    unmake_area(memory, cma);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pin_against_migrate),
         cmocka_unit_test(test_handle_reference),
         cmocka_unit_test(test_handle_released),
+        cmocka_unit_test(test_fork),
         cmocka_unit_test(test_storm),
     };
 

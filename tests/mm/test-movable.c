@@ -171,7 +171,7 @@ static void test_child(void **state)
     (void)state;
     assert_true(child >= 0);
     if (!child)
-        _exit(dk_movable_pin(movable, 0, 1, &page) == -EINVAL && dk_movable_migrate(movable, 0, 1) == -EINVAL
+        _exit(dk_movable_pin(movable, 0, 1, &page) == -ENODEV && dk_movable_migrate(movable, 0, 1) == -ENODEV
                   ? 0
                   : 1);
     assert_int_equal(waitpid(child, &status, 0), child);
