@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 #include "mm/cma-lend.h"
 
+#include "base/context.h"
 #include "base/log.h"
 #include "mm/cma-private.h"
+#include "mm/reclaim.h"
 #include <sched.h>
 
 /* How often a page is tried that its owner, or who frees it just now, may soon leave. */
 #define ATTEMPTS 5
+/* A shrinker may free a handle, or want memory of an area, which waits for who moves pages. */
+#define WITHOUT_RECLAIM (GFP_KERNEL & ~__GFP_DIRECT_RECLAIM)
 
 void dk_cma_lending_start(struct dk_cma_lending *lending)
 {
@@ -181,7 +185,7 @@ static int empty_window(struct cma *cma, u64 *pfn)
         for (attempts = 0; is_lent(cma, *pfn); attempts++) {
             if (attempts == ATTEMPTS)
                 return error;
-            error = dk_page_migrate(cma->memory, *pfn, GFP_KERNEL);
+            error = dk_page_migrate(cma->memory, *pfn, WITHOUT_RECLAIM);
             if (error == -ENOMEM)
                 return error;
             if (error)
@@ -225,7 +229,9 @@ static void log_obstacle(const struct cma *cma, u64 pfn, unsigned long count)
         page ? __atomic_load_n(&page->count, __ATOMIC_RELAXED) : 0);
 }
 
-struct page *dk_cma_recall(struct cma *cma, unsigned long count, unsigned align, u64 *pfn)
+/* dk_cma_recall() with what is free now. NULL: *out_of_memory tells why. */
+static struct page *recall(struct cma *cma, unsigned long count, unsigned align, u64 *pfn,
+                           bool *out_of_memory)
 {
     struct page *page = NULL;
     u64 low = cma->start;
@@ -255,5 +261,19 @@ struct page *dk_cma_recall(struct cma *cma, unsigned long count, unsigned align,
         dk_cma_close_window(cma, page);
     }
     pthread_mutex_unlock(&cma->lending.lock);
+    *out_of_memory = !page && error == -ENOMEM;
+    return page;
+}
+
+struct page *dk_cma_recall(struct cma *cma, unsigned long count, unsigned align, u64 *pfn)
+{
+    struct dk_reclaim_tries tries = { 0 };
+    struct page *page;
+    bool out_of_memory;
+
+    do {
+        page = recall(cma, count, align, pfn, &out_of_memory);
+    } while (out_of_memory && !dk_context()->reclaiming && !dk_context()->atomic_depth &&
+             dk_reclaim(cma->memory, GFP_KERNEL, 1, &tries));
     return page;
 }

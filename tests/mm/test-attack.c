@@ -6,6 +6,7 @@
 #include "mm/private.h"
 #include <dmakit/migrate.h>
 #include <dmakit/movable.h>
+#include <dmakit/shrinker.h>
 #include <dmakit/vmalloc.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -344,14 +345,69 @@ static void test_fork(void **state)
     unmake_area(memory, cma);
 }
 
+/* ---- A shrinker that frees a handle ---- */
+
+static struct dk_cma_handle *shrunk;
+
+static unsigned long count_handle(struct shrinker *shrinker, struct shrink_control *control)
+{
+    (void)shrinker;
+    (void)control;
+    return shrunk ? 1 : 0;
+}
+
+static unsigned long free_handle(struct shrinker *shrinker, struct shrink_control *control)
+{
+    (void)shrinker;
+    (void)control;
+    dk_cma_handle_free(shrunk);
+    shrunk = NULL;
+    return 1;
+}
+
+/* The request that finds no place for the handle makes the shrinker free it, without waiting for itself. */
+static void test_shrinker_frees_handle(void **state)
+{
+    struct cma *cma;
+    struct dk_memory *memory = make_area(0, &cma);
+    struct shrinker *shrinker = shrinker_alloc(0, "handles");
+    struct dk_movable *movable;
+    struct page *page, *all = NULL;
+
+    (void)state;
+    shrunk = dk_cma_handle_alloc(cma, 4, 0);
+    movable = dk_movable_create(PAGE_SIZE, GFP_KERNEL);
+    shrinker->count_objects = count_handle;
+    shrinker->scan_objects = free_handle;
+    /* All but the area is in use. */
+    while ((page = alloc_page(GFP_ATOMIC | __GFP_NOWARN))) {
+        *(struct page **)page_address(page) = all;
+        all = page;
+    }
+    shrinker_register(shrinker);
+    alarm(60);
+    assert_null(cma_alloc(cma, AREA_PAGES, 0, true));
+    assert_null(shrunk);
+    page = cma_alloc(cma, AREA_PAGES - 1, 0, true);
+    alarm(0);
+    assert_non_null(page);
+    assert_true(cma_release(cma, page, AREA_PAGES - 1));
+    shrinker_free(shrinker);
+    dk_movable_destroy(movable);
+    for (; all; all = page) {
+        page = *(struct page **)page_address(all);
+        __free_page(all);
+    }
+    assert_true(silent());
+    unmake_area(memory, cma);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pin_against_migrate),
-        cmocka_unit_test(test_handle_reference),
-        cmocka_unit_test(test_handle_released),
-        cmocka_unit_test(test_fork),
-        cmocka_unit_test(test_storm),
+        cmocka_unit_test(test_pin_against_migrate),   cmocka_unit_test(test_handle_reference),
+        cmocka_unit_test(test_handle_released),       cmocka_unit_test(test_fork),
+        cmocka_unit_test(test_shrinker_frees_handle), cmocka_unit_test(test_storm),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
