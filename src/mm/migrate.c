@@ -132,17 +132,20 @@ static struct page *hold(struct dk_memory *memory, u64 pfn, const struct movable
     return page;
 }
 
-/* Flags for a page that does what the one of @pfn does: not above its zone, for its owner asked for that one,
- * perhaps. */
-static gfp_t replacement_gfp(struct dk_memory *memory, u64 pfn, gfp_t gfp)
+/* Flags for a page that does what @page, the one of @pfn, does: of movable memory's zones, which are known;
+ * else not above its zone, for its owner asked for that one, perhaps. */
+static gfp_t replacement_gfp(struct dk_memory *memory, const struct page *page, u64 pfn, gfp_t gfp)
 {
     static const gfp_t zones[DK_ZONE_COUNT] = { [DK_ZONE_DMA] = GFP_DMA,
                                                 [DK_ZONE_DMA32] = GFP_DMA32,
                                                 [DK_ZONE_NORMAL] = 0,
                                                 [DK_ZONE_HIGHMEM] = __GFP_HIGHMEM };
+    gfp_t named;
 
     gfp &= ~(__GFP_ZERO | __GFP_COMP | GFP_DMA | GFP_DMA32 | __GFP_HIGHMEM | __GFP_NOFAIL);
-    return gfp | __GFP_MOVABLE | __GFP_NOWARN | zones[dk_zone_of(memory, pfn) - memory->zones];
+    if (!dk_movable_zones(memory, page, &named))
+        named = zones[dk_zone_of(memory, pfn) - memory->zones];
+    return gfp | __GFP_MOVABLE | __GFP_NOWARN | named;
 }
 
 static void put_locked(struct page *page)
@@ -166,10 +169,11 @@ int dk_page_migrate(struct dk_memory *memory, u64 pfn, gfp_t gfp)
         return -EAGAIN;
     }
     __atomic_fetch_or(&page->flags, DK_PAGE_ISOLATED, __ATOMIC_RELEASE);
-    target = dk_pages_allocate(memory, replacement_gfp(memory, pfn, gfp), 0);
+    gfp = replacement_gfp(memory, page, pfn, gfp);
+    target = dk_pages_allocate(memory, gfp, 0);
     /* Where the zones are full an area has room, perhaps. */
     if (!target)
-        target = dk_cma_lend(memory, replacement_gfp(memory, pfn, gfp));
+        target = dk_cma_lend(memory, gfp);
     if (!target) {
         error = -ENOMEM;
         goto putback;

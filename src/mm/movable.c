@@ -97,6 +97,18 @@ static struct dk_place *place_of(struct dk_memory *memory, const struct page *pa
     return place;
 }
 
+bool dk_movable_zones(struct dk_memory *memory, const struct page *page, gfp_t *zones)
+{
+    const struct dk_place *place;
+
+    pthread_mutex_lock(&memory->movable->lock);
+    place = place_of(memory, page);
+    if (place)
+        *zones = place->movable->gfp & (__GFP_DMA | __GFP_DMA32 | __GFP_HIGHMEM);
+    pthread_mutex_unlock(&memory->movable->lock);
+    return place;
+}
+
 /* The references of a page that only its owner and the mover have. */
 #define OWNER_AND_MOVER 2
 

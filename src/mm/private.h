@@ -335,6 +335,8 @@ void dk_vmalloc_finish(struct dk_vmalloc_state *state);
 struct dk_movable_state *dk_movable_start(bool by_signal);
 /* Mappings that are left go, their pages with the memory. */
 void dk_movable_finish(struct dk_movable_state *state);
+/* The zone flags of the movable memory that @page stands in. False: in none. Takes its lock. */
+bool dk_movable_zones(struct dk_memory *memory, const struct page *page, gfp_t *zones);
 /* The page behind @address, or NULL when nothing is mapped there. Takes vmalloc_lock. */
 struct page *dk_vmalloc_page(struct dk_memory *memory, const void *address);
 

@@ -402,12 +402,58 @@ static void test_shrinker_frees_handle(void **state)
     unmake_area(memory, cma);
 }
 
+/* ---- Zones ---- */
+
+/* What an area below 4 GiB lends goes above when it has to move: its owner did not ask for that area. */
+static void test_lent_goes_up(void **state)
+{
+    static const struct dk_memory_range two[2] = { { GIB, 16 * MIB }, { 5 * GIB, 16 * MIB } };
+    struct dk_memory_config config = small_config(two);
+    struct dk_movable *movable, *low;
+    struct page *page, *all = NULL;
+    struct dk_memory *memory;
+    struct cma *cma;
+
+    (void)state;
+    config.range_count = 2;
+    config.zone_dma32_end = 4 * GIB;
+    memory = make(&config);
+    assert_int_equal(dk_memory_reserve(memory, GIB, AREA_PAGES << PAGE_SHIFT, true), 0);
+    cma = dk_cma_create(memory, GIB, AREA_PAGES << PAGE_SHIFT, 0, "frames");
+    movable = dk_movable_create(64 * PAGE_SIZE, GFP_KERNEL);
+    while ((page = alloc_page(GFP_DMA32 | GFP_ATOMIC | __GFP_NOWARN))) {
+        *(struct page **)page_address(page) = all;
+        all = page;
+    }
+    page = cma_alloc(cma, AREA_PAGES, 0, false);
+    assert_non_null(page);
+    assert_true(page_to_phys(vmalloc_to_page(dk_movable_address(movable))) >= 5 * GIB);
+    cma_release(cma, page, AREA_PAGES);
+    /* Who asked for this zone stays in it. */
+    low = dk_movable_create(PAGE_SIZE, GFP_KERNEL | GFP_DMA32);
+    assert_null(cma_alloc(cma, AREA_PAGES, 0, true));
+    assert_true(page_to_phys(vmalloc_to_page(dk_movable_address(low))) < 4 * GIB);
+    dk_movable_destroy(low);
+    dk_movable_destroy(movable);
+    for (; all; all = page) {
+        page = *(struct page **)page_address(all);
+        __free_page(all);
+    }
+    assert_true(silent());
+    dk_cma_destroy(cma);
+    unmake(memory, 2 * 16 * MIB / PAGE_SIZE - AREA_PAGES);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pin_against_migrate),   cmocka_unit_test(test_handle_reference),
-        cmocka_unit_test(test_handle_released),       cmocka_unit_test(test_fork),
-        cmocka_unit_test(test_shrinker_frees_handle), cmocka_unit_test(test_storm),
+        cmocka_unit_test(test_pin_against_migrate),
+        cmocka_unit_test(test_handle_reference),
+        cmocka_unit_test(test_handle_released),
+        cmocka_unit_test(test_fork),
+        cmocka_unit_test(test_shrinker_frees_handle),
+        cmocka_unit_test(test_lent_goes_up),
+        cmocka_unit_test(test_storm),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
