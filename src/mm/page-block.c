@@ -56,6 +56,7 @@ void dk_blocks_use(struct dk_memory *memory, u64 start, u64 end, enum migratetyp
 u64 dk_block_step(struct dk_memory *memory, u64 pfn, struct page **free)
 {
     struct page *page = dk_page_mapped(memory, pfn);
+    u32 run;
 
     *free = NULL;
     if (!page)
@@ -64,7 +65,9 @@ u64 dk_block_step(struct dk_memory *memory, u64 pfn, struct page **free)
         *free = page;
         return (u64)1 << page->order;
     }
-    return dk_page_flags(page) & DK_PAGE_USED && page->run ? page->run : 1;
+    /* Of a contiguous area's page it changes under that area's lock alone. */
+    run = dk_page_flags(page) & DK_PAGE_USED ? dk_page_run(page) : 0;
+    return run ? run : 1;
 }
 
 u64 dk_block_alike_pages(struct dk_memory *memory, const struct dk_zone *zone, u64 pfn, enum migratetype type)
