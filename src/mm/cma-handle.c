@@ -112,8 +112,6 @@ struct page *cma_pin(struct dk_cma_handle *handle)
     if (dk_memory_forked(cma->memory))
         return NULL;
     dk_might_sleep_gfp(cma->memory, GFP_KERNEL, "cma_pin");
-    if (dk_memory_forked(cma->memory))
-        return NULL;
     lock_handle(handle);
     if (!handle->pins++) {
         dk_free_runs_take(cma->lending.reachable, handle->start, handle->count);

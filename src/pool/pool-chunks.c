@@ -34,14 +34,15 @@ struct dk_pool_table {
 
 /*
  * A pool whose blocks the inline free cannot tell from other addresses has its chunks' lengths in its
- * entries, in pages, in the bits that an address of a page does not have; so the inline free never finds
- * them, and the one behind it needs no lock to say which addresses are blocks'.
+ * entries, in pages, in the bits that an address of a page does not have, and a bit that no address has; so
+ * the inline free never finds them, whatever it is given, and the one behind it needs no lock to say which
+ * addresses are blocks'.
  */
 static u64 start_of(const struct dk_pool_table *table, const struct dk_pool_chunk *chunk)
 {
     if (!chunk || (table->packed && chunk->pages >= PAGE_SIZE))
         return DK_POOL_NO_PAGE;
-    return (uintptr_t)chunk->start + (table->packed ? chunk->pages : 0);
+    return (uintptr_t)chunk->start + (table->packed ? chunk->pages | DK_POOL_NO_PAGE : 0);
 }
 
 /* Whether a block begins at @offset, if there is room for it: the chunk is no longer than DK_POOL_CHUNK. */
@@ -61,7 +62,7 @@ bool dk_pool_has_block(const struct dma_pool *pool, const void *cpu, dma_addr_t 
         &pages->pages[(uintptr_t)cpu >> PAGE_SHIFT & pages->last / sizeof(struct dk_pool_page)];
     u64 start = __atomic_load_n(&page->start, __ATOMIC_RELAXED);
     u64 bytes = (start & (PAGE_SIZE - 1)) << PAGE_SHIFT;
-    u64 offset = (uintptr_t)cpu - (start & ~(u64)(PAGE_SIZE - 1));
+    u64 offset = (uintptr_t)cpu - (start & ~DK_POOL_NO_PAGE & ~(u64)(PAGE_SIZE - 1));
 
     /* No longer than that, and it is the entry of this page, not of one that has the same place. */
     return bytes <= DK_POOL_CHUNK && offset < bytes && pool->state->layout.size <= bytes - offset &&

@@ -608,6 +608,44 @@ static void what_is_left_over_is_no_block(void **state)
     }
 }
 
+/* With the checker off too, an address inside a block is none, by either call. */
+static void what_is_inside_is_no_block(void **state)
+{
+    static const size_t inner_shapes[][2] = {
+        { 64, 0 }, { 96, 256 }, { 3000, 0 }, { 200, 4096 }, { 5000, 0 }
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(inner_shapes) / sizeof(inner_shapes[0]); i++) {
+        struct dk_machine *machine;
+        struct device *dev = pool_device(&pool_places[0], 0, &machine);
+        struct dma_pool *pool = dma_pool_create("inside", dev, inner_shapes[i][0], 0, inner_shapes[i][1]);
+        struct log_lines lines;
+        unsigned wrong = 0;
+        dma_addr_t dma[40];
+        char *cpu[40];
+
+        for (unsigned n = 0; n < 40; n++) {
+            cpu[n] = dma_pool_alloc(pool, GFP_KERNEL, &dma[n]);
+            assert_non_null(cpu[n]);
+        }
+        keep_log(&lines);
+        for (unsigned n = 0; n < 40; n++) {
+            for (size_t at = 1; at < inner_shapes[i][0] && at < 64; at++, wrong += 2) {
+                dma_pool_free(pool, cpu[n] + at, dma[n] + at);
+                dk_pool_free(pool, cpu[n] + at, dma[n] + at);
+            }
+        }
+        drop_log();
+        assert_int_equal(lines.count, wrong);
+        assert_int_equal(pool_numbers(dev).used, 40);
+        for (unsigned n = 0; n < 40; n++)
+            dma_pool_free(pool, cpu[n], dma[n]);
+        dma_pool_destroy(pool);
+        assert_int_equal(dk_machine_destroy(machine), 0);
+    }
+}
+
 /* The last pools that were destroyed are recognised, however many there were. */
 static void destroyed_pools_are_recognised(void **state)
 {
@@ -679,6 +717,7 @@ int main(void)
         cmocka_unit_test(a_child_is_refused),
         cmocka_unit_test(wrong_frees_change_nothing),
         cmocka_unit_test(what_is_left_over_is_no_block),
+        cmocka_unit_test(what_is_inside_is_no_block),
         cmocka_unit_test(destroyed_pools_are_recognised),
         cmocka_unit_test(a_double_free_is_told_late),
     };
