@@ -179,6 +179,27 @@ size_t dk_cma_list(struct dk_memory *memory, struct cma **areas, size_t most)
     return count;
 }
 
+struct page *dk_cma_head(struct dk_memory *memory, u64 pfn, u64 *head_pfn)
+{
+    const struct cma *cma, *area = NULL;
+
+    list_for_each_entry (cma, &memory->areas, link) {
+        if (pfn >= cma->start && pfn < cma->end)
+            area = cma;
+    }
+    for (u64 at = pfn; area && at >= area->start; at--) {
+        struct page *page = dk_page_mapped(memory, at);
+
+        if (page && dk_page_flags(page) & DK_PAGE_USED) {
+            *head_pfn = at;
+            return pfn - at < dk_page_run(page) ? page : NULL;
+        }
+        if (!at)
+            break;
+    }
+    return NULL;
+}
+
 struct cma *dk_cma_of(struct dk_memory *memory, const struct page *page)
 {
     struct cma *cma, *found = NULL;

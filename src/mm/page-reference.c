@@ -18,7 +18,7 @@ struct page *dk_page_head(struct dk_memory *memory, u64 pfn, u64 *head_pfn)
             return page;
         }
     }
-    return NULL;
+    return dk_cma_head(memory, pfn, head_pfn);
 }
 
 /* One reference less. False: it was the last. */

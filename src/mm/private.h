@@ -267,6 +267,9 @@ void dk_pages_clear(struct dk_memory *memory, u64 pfn, u64 count);
 /* The last reference to pages of a contiguous area went after cma_release(): cma.c's. Under pages_lock, and
  * takes the area's lock. */
 void dk_cma_idle(struct dk_memory *memory, struct page *page, u64 pfn);
+/* dk_page_head() of an area's page, whose runs begin anywhere: the first used page at or before it. Under
+ * pages_lock; time by the run. */
+struct page *dk_cma_head(struct dk_memory *memory, u64 pfn, u64 *head_pfn);
 /* The last reference to a lent page went: cma-lend.c's. Under pages_lock. */
 void dk_cma_lent_idle(struct dk_memory *memory, struct page *page, u64 pfn);
 

@@ -364,13 +364,50 @@ static void test_findings(void **state)
     unmake(memory, PAGES - 256);
 }
 
+/* A run begins anywhere: a reference to any page of it holds all of it. */
+static void test_reference_inside(void **state)
+{
+    static const struct dk_memory_range ram = { GIB, 16 * MIB };
+    struct dk_memory_config config = small_config(&ram);
+    struct dk_memory *memory = make(&config);
+    struct page *first, *run;
+    struct cma *cma;
+
+    (void)state;
+    assert_int_equal(dk_memory_reserve(memory, GIB, 4 * MIB, true), 0);
+    cma = dk_cma_create(memory, GIB, 4 * MIB, 0, "frames");
+    assert_false(IS_ERR(cma));
+    first = cma_alloc(cma, 1, 0, false);
+    run = cma_alloc(cma, 5, 0, false);
+    assert_int_equal(page_to_pfn(run), page_to_pfn(first) + 1);
+    get_page(run + 3);
+    assert_true(silent());
+    assert_true(cma_release(cma, run, 5));
+    assert_int_equal(dk_cma_free_pages(cma), 1024 - 6);
+    put_page(run + 4);
+    assert_int_equal(dk_cma_free_pages(cma), 1024 - 1);
+    assert_true(silent());
+    get_page(run + 3);
+    assert_true(logged("is not an allocated page"));
+    get_page(run + 1000);
+    assert_true(logged("is not an allocated page"));
+    assert_true(cma_release(cma, first, 1));
+    dk_cma_destroy(cma);
+    unmake(memory, 3 * MIB * 4 / PAGE_SIZE);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_places),     cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_references), cmocka_unit_test(test_several_areas),
-        cmocka_unit_test(test_units),      cmocka_unit_test(test_from_the_page_allocator),
-        cmocka_unit_test(test_model),      cmocka_unit_test(test_atomic_context),
+        cmocka_unit_test(test_reference_inside),
+        cmocka_unit_test(test_places),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_references),
+        cmocka_unit_test(test_several_areas),
+        cmocka_unit_test(test_units),
+        cmocka_unit_test(test_from_the_page_allocator),
+        cmocka_unit_test(test_model),
+        cmocka_unit_test(test_atomic_context),
         cmocka_unit_test(test_findings),
     };
 
