@@ -124,6 +124,9 @@ static void open_space(u64 first, u64 pages)
 
 static void reserve(u64 first, u64 pages)
 {
+    /* There are no addresses behind the last one. */
+    if (pages > (1ull << 52) - first)
+        pages = (1ull << 52) - first;
     for (u64 page = first; page < first + pages; page++) {
         if (page >= model_first && page - model_first < model_pages && model_has(page, 1, FREE))
             model_set(page, 1, FREE, RESERVED);
