@@ -124,11 +124,11 @@ struct dk_cma_handle;
 DK_PUBLIC struct dk_cma_handle *dk_cma_handle_alloc(struct cma *cma, unsigned long count, unsigned int align);
 /* Of a handle that is pinned it is refused with a log line. NULL and error pointers are fine. May sleep. */
 DK_PUBLIC void dk_cma_handle_free(struct dk_cma_handle *handle);
-/* Holds the pages where they are, and returns the first. Counts. NULL in a child made by fork(). May sleep.
- */
+/* Holds the pages where they are, and returns the first. Counts. NULL: @handle is NULL or an error pointer,
+ * or in a child made by fork(). May sleep. */
 DK_PUBLIC struct page *cma_pin(struct dk_cma_handle *handle);
 /* One pin less; without the last the pages, and their addresses, are not the caller's. What is not pinned is
- * refused with a log line. Any context. */
+ * refused with a log line; NULL and error pointers are fine. Any context. */
 DK_PUBLIC void cma_unpin(struct dk_cma_handle *handle);
 
 /*

@@ -33,7 +33,8 @@ DK_PUBLIC struct dk_movable *dk_movable_create(size_t size, gfp_t gfp);
  * May sleep. */
 DK_PUBLIC void dk_movable_destroy(struct dk_movable *movable);
 
-/* Its first address, which never changes, and its size in bytes. Any context. */
+/* Its first address, which never changes, and its size in bytes; NULL and 0 of NULL and error pointers. Any
+ * context. */
 DK_PUBLIC void *dk_movable_address(const struct dk_movable *movable);
 DK_PUBLIC size_t dk_movable_size(const struct dk_movable *movable);
 
@@ -42,7 +43,8 @@ DK_PUBLIC size_t dk_movable_size(const struct dk_movable *movable);
  * page that the bytes touch, to be mapped page by page (dma_map_page()) or as a list. A page pinned n times
  * stays until n pins are gone.
  *
- * 0; -EINVAL @length 0 or a range that leaves the memory; -ENODEV in a child made by fork(). May sleep.
+ * 0; -EINVAL @movable NULL or an error pointer, @length 0, or a range that leaves the memory; -ENODEV in a
+ * child made by fork(). May sleep.
  */
 DK_PUBLIC int dk_movable_pin(struct dk_movable *movable, size_t offset, size_t length, struct page **pages);
 /* Takes one pin away from each of these pages; ranges outside the memory, and pages without a pin, are

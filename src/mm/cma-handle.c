@@ -66,7 +66,6 @@ struct dk_cma_handle *dk_cma_handle_alloc(struct cma *cma, unsigned long count, 
     __atomic_fetch_or(&handle->page->flags, DK_PAGE_HANDLE, __ATOMIC_RELEASE);
     dk_free_runs_give(cma->lending.reachable, handle->start, count);
     list_add(&handle->link, &cma->lending.handles);
-    __atomic_add_fetch(&cma->lending.lent, count, __ATOMIC_RELAXED);
     pthread_mutex_unlock(&cma->lock);
     return handle;
 
@@ -92,7 +91,6 @@ void dk_cma_handle_free(struct dk_cma_handle *handle)
         dk_free_runs_take(cma->lending.reachable, handle->start, handle->count);
         list_del(&handle->link);
         __atomic_fetch_and(&handle->page->flags, ~DK_PAGE_HANDLE, __ATOMIC_RELEASE);
-        __atomic_sub_fetch(&cma->lending.lent, handle->count, __ATOMIC_RELAXED);
     }
     pthread_mutex_unlock(&cma->lock);
     if (pinned) {
@@ -106,17 +104,16 @@ void dk_cma_handle_free(struct dk_cma_handle *handle)
 
 struct page *cma_pin(struct dk_cma_handle *handle)
 {
-    struct cma *cma = handle->cma;
+    struct cma *cma;
     struct page *page;
 
-    if (dk_memory_forked(cma->memory))
+    if (IS_ERR_OR_NULL(handle) || dk_memory_forked(handle->cma->memory))
         return NULL;
+    cma = handle->cma;
     dk_might_sleep_gfp(cma->memory, GFP_KERNEL, "cma_pin");
     lock_handle(handle);
-    if (!handle->pins++) {
+    if (!handle->pins++)
         dk_free_runs_take(cma->lending.reachable, handle->start, handle->count);
-        __atomic_sub_fetch(&cma->lending.lent, handle->count, __ATOMIC_RELAXED);
-    }
     page = handle->page;
     pthread_mutex_unlock(&cma->lock);
     return page;
@@ -124,18 +121,17 @@ struct page *cma_pin(struct dk_cma_handle *handle)
 
 void cma_unpin(struct dk_cma_handle *handle)
 {
-    struct cma *cma = handle->cma;
+    struct cma *cma;
     bool pinned;
 
-    if (dk_memory_forked(cma->memory))
+    if (IS_ERR_OR_NULL(handle) || dk_memory_forked(handle->cma->memory))
         return;
+    cma = handle->cma;
     /* What is pinned lies in no window. */
     pthread_mutex_lock(&cma->lock);
     pinned = handle->pins;
-    if (pinned && !--handle->pins) {
+    if (pinned && !--handle->pins)
         dk_free_runs_give(cma->lending.reachable, handle->start, handle->count);
-        __atomic_add_fetch(&cma->lending.lent, handle->count, __ATOMIC_RELAXED);
-    }
     pthread_mutex_unlock(&cma->lock);
     if (!pinned)
         dk_log(DK_LOG_WARNING, "cma_unpin: %s: the %lu pages at 0x%llx are not pinned", cma->name,
@@ -172,14 +168,10 @@ static void give_outside(struct cma *cma, u64 start, u64 end)
     u64 low = end < cma->lending.start ? end : cma->lending.start;
     u64 high = start > cma->lending.end ? start : cma->lending.end;
 
-    if (start < low) {
-        dk_free_runs_give(cma->runs, start, low - start);
-        dk_block_freed(cma->memory, start, low);
-    }
-    if (high < end) {
-        dk_free_runs_give(cma->runs, high, end - high);
-        dk_block_freed(cma->memory, high, end);
-    }
+    if (start < low)
+        dk_cma_give_free(cma, start, low - start);
+    if (high < end)
+        dk_cma_give_free(cma, high, end - high);
 }
 
 /*
@@ -202,8 +194,7 @@ static bool move_handle(struct cma *cma, struct dk_cma_handle *handle, u64 limit
                                              __ATOMIC_RELAXED))
         page = NULL;
     if (page) {
-        dk_free_runs_take(cma->runs, to, handle->count);
-        dk_block_taken(cma->memory, to, to + handle->count);
+        dk_cma_take_free(cma, to, handle->count);
         dk_cma_mark_used(page, handle->count, CMA_USED | DK_PAGE_HANDLE);
     }
     pthread_mutex_unlock(&cma->lock);
@@ -221,8 +212,7 @@ static bool move_handle(struct cma *cma, struct dk_cma_handle *handle, u64 limit
     } else {
         __atomic_store_n(&handle->page->count, 1, __ATOMIC_RELEASE);
         dk_cma_mark_free(page);
-        dk_free_runs_give(cma->runs, to, handle->count);
-        dk_block_freed(cma->memory, to, to + handle->count);
+        dk_cma_give_free(cma, to, handle->count);
     }
     pthread_mutex_unlock(&cma->lock);
     return copied;
@@ -240,11 +230,16 @@ static struct dk_cma_handle *handle_above(const struct cma *cma, u64 pfn)
     return lowest;
 }
 
-u64 dk_cma_handle_end(struct cma *cma, u64 pfn)
+void dk_cma_next_handle(struct cma *cma, u64 pfn, u64 end, u64 *start, u64 *past)
 {
     const struct dk_cma_handle *handle = handle_above(cma, pfn);
 
-    return handle && handle->start <= pfn ? handle->start + handle->count : pfn;
+    *start = end;
+    *past = end;
+    if (handle && handle->start < end) {
+        *start = handle->start > pfn ? handle->start : pfn;
+        *past = handle->start + handle->count;
+    }
 }
 
 bool dk_cma_move_handles(struct cma *cma, u64 *pfn)

@@ -24,9 +24,9 @@ void dk_cma_lending_finish(struct dk_cma_lending *lending)
     pthread_mutex_destroy(&lending->lock);
 }
 
-bool dk_cma_has_lent(const struct cma *cma)
+bool dk_cma_lends(const struct cma *cma)
 {
-    return __atomic_load_n(&cma->lending.lent, __ATOMIC_RELAXED);
+    return __atomic_load_n(&cma->lending.reachable, __ATOMIC_RELAXED);
 }
 
 /* ---- Lending ---- */
@@ -43,7 +43,7 @@ bool dk_cma_begin_lending(struct cma *cma)
         return false;
     for (; dk_free_runs_next(cma->runs, at, &start, &count); at = start + count)
         dk_free_runs_give(reachable, start, count);
-    cma->lending.reachable = reachable;
+    __atomic_store_n(&cma->lending.reachable, reachable, __ATOMIC_RELAXED);
     return true;
 }
 
@@ -56,10 +56,8 @@ static struct page *lend(struct cma *cma)
     if (dk_cma_begin_lending(cma) && dk_free_runs_find(cma->runs, 1, 0, cma->start, cma->end, &pfn))
         page = dk_cma_page_at(cma, pfn);
     if (page) {
-        dk_free_runs_take(cma->runs, pfn, 1);
-        dk_block_taken(cma->memory, pfn, pfn + 1);
+        dk_cma_take_free(cma, pfn, 1);
         dk_cma_mark_used(page, 1, DK_PAGE_USED | DK_PAGE_LENT);
-        __atomic_add_fetch(&cma->lending.lent, 1, __ATOMIC_RELAXED);
     }
     pthread_mutex_unlock(&cma->lock);
     return page;
@@ -121,11 +119,9 @@ void dk_cma_lent_idle(struct dk_memory *memory, struct page *page, u64 pfn)
         pthread_mutex_lock(&cma->lock);
         /* Under the lock, so that who closes the window knows whose page this is. */
         dk_cma_mark_free(page);
-        __atomic_sub_fetch(&cma->lending.lent, 1, __ATOMIC_RELAXED);
         /* In the window it is for who opened that. */
         if (pfn < cma->lending.start || pfn >= cma->lending.end) {
-            dk_free_runs_give(cma->runs, pfn, 1);
-            dk_block_freed(memory, pfn, pfn + 1);
+            dk_cma_give_free(cma, pfn, 1);
             dk_cma_note_change(cma);
         }
         pthread_mutex_unlock(&cma->lock);
@@ -151,8 +147,7 @@ static void take_free(struct cma *cma, u64 start, u64 end)
     while (dk_free_runs_next(cma->runs, at, &run, &count) && run < end) {
         u64 low = run > start ? run : start, high = run + count < end ? run + count : end;
 
-        dk_free_runs_take(cma->runs, low, high - low);
-        dk_block_taken(cma->memory, low, high);
+        dk_cma_take_free(cma, low, high - low);
         at = high;
     }
 }
@@ -195,6 +190,21 @@ static int empty_window(struct cma *cma, u64 *pfn)
     return 0;
 }
 
+/* Makes what is neither lent nor a handle's in [start, end) free. Under the area's lock. */
+static void give_rest(struct cma *cma, u64 start, u64 end)
+{
+    while (start < end) {
+        u64 handle, past;
+
+        dk_cma_next_handle(cma, start, end, &handle, &past);
+        for (; start < handle; start++) {
+            if (!is_lent(cma, start))
+                dk_cma_give_free(cma, start, 1);
+        }
+        start = past;
+    }
+}
+
 void dk_cma_close_window(struct cma *cma, struct page *page)
 {
     struct dk_cma_lending *lending = &cma->lending;
@@ -204,15 +214,7 @@ void dk_cma_close_window(struct cma *cma, struct page *page)
     lending->start = lending->end = 0;
     if (!page) {
         dk_free_runs_give(lending->reachable, start, end - start);
-        while (start < end) {
-            u64 past = dk_cma_handle_end(cma, start);
-
-            if (past == start && !is_lent(cma, start)) {
-                dk_free_runs_give(cma->runs, start, 1);
-                dk_block_freed(cma->memory, start, start + 1);
-            }
-            start = past > start ? past : start + 1;
-        }
+        give_rest(cma, start, end);
     }
     pthread_mutex_unlock(&cma->lock);
 }

@@ -46,11 +46,12 @@ void dk_cma_handles_finish(struct cma *cma);
 /* cma-handle.c: moves the handles out of the window. False: the one at *pfn, or that begins behind it, has no
  * other place. */
 bool dk_cma_move_handles(struct cma *cma, u64 *pfn);
-/* The end of the handle's run that holds @pfn; @pfn: none does. Under the area's lock. */
-u64 dk_cma_handle_end(struct cma *cma, u64 pfn);
+/* The first handle's run from @pfn on, of which a part lies below @end: [*start, *past), or else [@end,
+ * @end). Under the area's lock. */
+void dk_cma_next_handle(struct cma *cma, u64 pfn, u64 end, u64 *start, u64 *past);
 
-/* Whether @cma has lent anything. Lock-free. */
-bool dk_cma_has_lent(const struct cma *cma);
+/* Whether @cma ever lent something, or had a handle: then a request that fails asks for it. Lock-free. */
+bool dk_cma_lends(const struct cma *cma);
 /*
  * As cma_alloc(), of what is free when lent pages have moved: the lowest place first, and where a page stays
  * (it has a reference more than its owner's) the next one behind it; a log line names the page. NULL: there

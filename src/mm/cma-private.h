@@ -69,21 +69,32 @@ static inline void dk_cma_mark_used(struct page *page, unsigned long count, u32 
     __atomic_store_n(&page->flags, flags, __ATOMIC_RELEASE);
 }
 
-/* The free units [at, at + units) leave the indexes, or come back. Under the area's lock. */
-static inline void dk_cma_take_units(struct cma *cma, u64 at, u64 units)
+/* The free units [at, at + units) leave the index of what is free, or come back. Under the area's lock. */
+static inline void dk_cma_take_free(struct cma *cma, u64 at, u64 units)
 {
     dk_free_runs_take(cma->runs, at, units);
+    dk_block_taken(cma->memory, at << cma->order_per_bit, (at + units) << cma->order_per_bit);
+}
+
+static inline void dk_cma_give_free(struct cma *cma, u64 at, u64 units)
+{
+    dk_free_runs_give(cma->runs, at, units);
+    dk_block_freed(cma->memory, at << cma->order_per_bit, (at + units) << cma->order_per_bit);
+}
+
+/* The same where they leave what is reachable too: for or from a request. */
+static inline void dk_cma_take_units(struct cma *cma, u64 at, u64 units)
+{
+    dk_cma_take_free(cma, at, units);
     if (cma->lending.reachable)
         dk_free_runs_take(cma->lending.reachable, at, units);
-    dk_block_taken(cma->memory, at << cma->order_per_bit, (at + units) << cma->order_per_bit);
 }
 
 static inline void dk_cma_give_units(struct cma *cma, u64 at, u64 units)
 {
-    dk_free_runs_give(cma->runs, at, units);
+    dk_cma_give_free(cma, at, units);
     if (cma->lending.reachable)
         dk_free_runs_give(cma->lending.reachable, at, units);
-    dk_block_freed(cma->memory, at << cma->order_per_bit, (at + units) << cma->order_per_bit);
 }
 
 /* A change of the index that was no failure. Under the area's lock. */

@@ -255,7 +255,7 @@ struct page *cma_alloc(struct cma *cma, unsigned long count, unsigned int align,
             page = take_kept(cma, kept, &pfn);
         if (!page)
             page = take(cma, count, align, &pfn);
-        if (!page && dk_cma_has_lent(cma))
+        if (!page && dk_cma_lends(cma))
             page = dk_cma_recall(cma, count, align, &pfn);
     }
     if (page)

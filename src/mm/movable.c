@@ -280,15 +280,16 @@ void dk_movable_destroy(struct dk_movable *movable)
 
 void *dk_movable_address(const struct dk_movable *movable)
 {
-    return movable->start;
+    return IS_ERR_OR_NULL(movable) ? NULL : movable->start;
 }
 
 size_t dk_movable_size(const struct dk_movable *movable)
 {
-    return movable->count << PAGE_SHIFT;
+    return IS_ERR_OR_NULL(movable) ? 0 : movable->count << PAGE_SHIFT;
 }
 
-/* The pages that @length bytes at @offset touch: from *first on, so many. 0: the range leaves the memory. */
+/* The pages that @length bytes at @offset touch: from *first on, so many. 0: the range leaves the memory, or
+ * there is none. */
 static size_t pages_of(const struct dk_movable *movable, size_t offset, size_t length, size_t *first)
 {
     size_t size = dk_movable_size(movable);
@@ -301,12 +302,13 @@ static size_t pages_of(const struct dk_movable *movable, size_t offset, size_t l
 
 int dk_movable_pin(struct dk_movable *movable, size_t offset, size_t length, struct page **pages)
 {
-    struct dk_memory *memory = movable->memory;
     size_t first, count = pages_of(movable, offset, length, &first);
+    struct dk_memory *memory;
 
-    dk_might_sleep_gfp(memory, GFP_KERNEL, "dk_movable_pin");
     if (!count)
         return -EINVAL;
+    memory = movable->memory;
+    dk_might_sleep_gfp(memory, GFP_KERNEL, "dk_movable_pin");
     if (dk_memory_forked(memory))
         return -ENODEV;
     pthread_mutex_lock(&memory->movable->lock);
@@ -320,15 +322,16 @@ int dk_movable_pin(struct dk_movable *movable, size_t offset, size_t length, str
 
 void dk_movable_unpin(struct dk_movable *movable, size_t offset, size_t length)
 {
-    struct dk_memory *memory = movable->memory;
     size_t first, count = pages_of(movable, offset, length, &first);
+    struct dk_memory *memory;
 
-    dk_might_sleep_gfp(memory, GFP_KERNEL, "dk_movable_unpin");
     if (!count) {
         dk_log(DK_LOG_WARNING, "dk_movable_unpin: %zu bytes at offset %zu of %zu", length, offset,
                dk_movable_size(movable));
         return;
     }
+    memory = movable->memory;
+    dk_might_sleep_gfp(memory, GFP_KERNEL, "dk_movable_unpin");
     if (dk_memory_forked(memory))
         return;
     pthread_mutex_lock(&memory->movable->lock);
@@ -339,14 +342,15 @@ void dk_movable_unpin(struct dk_movable *movable, size_t offset, size_t length)
 
 long dk_movable_migrate(struct dk_movable *movable, size_t offset, size_t length)
 {
-    struct dk_memory *memory = movable->memory;
     size_t first, count = pages_of(movable, offset, length, &first);
+    struct dk_memory *memory;
     long moved = 0;
     int error = 0;
 
-    dk_might_sleep_gfp(memory, GFP_KERNEL, "dk_movable_migrate");
     if (!count)
         return -EINVAL;
+    memory = movable->memory;
+    dk_might_sleep_gfp(memory, GFP_KERNEL, "dk_movable_migrate");
     if (dk_memory_forked(memory))
         return -ENODEV;
     for (size_t i = 0; i < count && error != -ENOMEM; i++) {

@@ -472,6 +472,8 @@ static void test_handles(void **state)
     for (int i = 1; i < HANDLES; i += 2)
         dk_cma_handle_free(handles[i]);
     dk_cma_handle_free(NULL);
+    assert_null(cma_pin(NULL));
+    cma_unpin(ERR_PTR(-ENOMEM));
     assert_int_equal(dk_cma_free_pages(cma), AREA);
     assert_true(silent());
     dk_cma_destroy(cma);

@@ -54,6 +54,7 @@ static void test_create(void **state)
         { 64 * MIB, GFP_KERNEL, PAGES, 0 },
     };
     struct dk_memory *memory = make_either(false, false, 0);
+    struct page *page;
 
     (void)state;
     for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -69,17 +70,23 @@ static void test_create(void **state)
         assert_int_equal(dk_movable_size(movable), cases[i].pages * PAGE_SIZE);
         assert_true(is_vmalloc_addr(start));
         assert_int_equal(virt_to_phys(start), ~0ull);
-        for (u64 page = 0; page < cases[i].pages; page++) {
+        for (u64 at = 0; at < cases[i].pages; at++) {
             if (cases[i].gfp & __GFP_ZERO)
-                assert_int_equal(start[page * PAGE_SIZE + 99], 0);
-            start[page * PAGE_SIZE] = (char)page;
-            assert_int_equal(*(char *)page_address(vmalloc_to_page(start + page * PAGE_SIZE)), (char)page);
+                assert_int_equal(start[at * PAGE_SIZE + 99], 0);
+            start[at * PAGE_SIZE] = (char)at;
+            assert_int_equal(*(char *)page_address(vmalloc_to_page(start + at * PAGE_SIZE)), (char)at);
         }
         dk_movable_destroy(movable);
         assert_null(vmalloc_to_page(start));
     }
     dk_movable_destroy(NULL);
     assert_true(silent());
+    assert_null(dk_movable_address(NULL));
+    assert_int_equal(dk_movable_size(ERR_PTR(-ENOMEM)), 0);
+    assert_int_equal(dk_movable_pin(NULL, 0, 1, &page), -EINVAL);
+    assert_int_equal(dk_movable_migrate(ERR_PTR(-ENOMEM), 0, 1), -EINVAL);
+    dk_movable_unpin(NULL, 0, 1);
+    assert_true(logged("dk_movable_unpin"));
     unmake(memory, PAGES);
     assert_int_equal(PTR_ERR(dk_movable_create(1, GFP_KERNEL)), -ENODEV);
 }
