@@ -34,10 +34,4 @@ void dk_pool_check_destroyed(struct dk_pool_state *state, const char *call, cons
 /* The stack of the present call, for later reports. */
 u32 dk_pool_check_stack(struct dk_pool_state *state);
 
-/* Hook of a machine: a bus master of @dev moves @length bytes at @phys, known to it as @dma. */
-void dk_pools_master_access(struct dk_machine *machine, struct device *dev, dma_addr_t dma, phys_addr_t phys,
-                            u64 length, bool write);
-/* Frees what the checked pools of a machine were found by. */
-void dk_pool_places_free(struct dk_pools *pools);
-
 #endif

@@ -7,6 +7,9 @@
  *   pool-chunks.c     chunks of coherent memory, found by address, and their free blocks
  *   pool-magazines.c  the threads' caches and the depot between them and the chunks
  *   pool-check.c      the other way of a pool whose machine has a checker: no magazines, each block watched
+ *   pool-record.h     a watched block's record
+ *   pool-freed.c      what a checked pool is given to free, and what is wrong with it
+ *   pool-masters.c    what bus masters write into checked pools' memory
  *   pools.c           all pools of a machine
  */
 #ifndef DK_POOL_POOL_H

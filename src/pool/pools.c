@@ -4,6 +4,7 @@
  */
 #include "base/alloc.h"
 #include "pool/pool-check.h"
+#include "pool/pool-masters.h"
 
 #include <stdio.h>
 

@@ -8,7 +8,7 @@
 #include "mapping/mapping.h"
 #include "mapping/remap.h"
 #include "pool/dma-alloc.h"
-#include "pool/pool-check.h"
+#include "pool/pool-masters.h"
 #include "start/arguments.h"
 #include "start/options.h"
 #include <dmakit/log.h>

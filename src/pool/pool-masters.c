@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: MIT */
+#include "pool/pool-masters.h"
+
+#include "base/alloc.h"
+#include "pool/pool-record.h"
+#include <stdio.h>
+
+/* ---- Where bus masters find blocks ---- */
+
+#define PLACE_BITS 12
+#define PLACES ((size_t)1 << PLACE_BITS)
+
+/* A page of a chunk. */
+struct dk_pool_place {
+    struct dk_pool_place *next; /* of the same hash; guarded by dk_pools' lock */
+    u64 frame;                  /* physical address >> PAGE_SHIFT; ~0: not entered */
+    struct dk_pool_chunk *chunk;
+    size_t offset; /* in it */
+};
+
+static size_t hash_of(u64 frame)
+{
+    return (size_t)(frame * 0x9e3779b97f4a7c15ull >> (64 - PLACE_BITS));
+}
+
+/* Under the lock. */
+static bool make_places(struct dk_pools *pools)
+{
+    struct dk_pool_place **places = pools->places;
+
+    if (!places)
+        places = dk_allocate(PLACES, sizeof(*places));
+    __atomic_store_n(&pools->places, places, __ATOMIC_RELEASE);
+    return places;
+}
+
+void dk_pool_places_free(struct dk_pools *pools)
+{
+    dk_release(pools->places);
+}
+
+bool dk_pool_places_enter(struct dk_pool_state *state, struct dk_pool_chunk *chunk)
+{
+    struct dk_pools *pools = dk_pools_of(state);
+    bool made;
+
+    chunk->places = dk_allocate(chunk->pages, sizeof(*chunk->places));
+    if (!chunk->places)
+        return false;
+    for (size_t i = 0; i < chunk->pages; i++) {
+        phys_addr_t phys = dk_pool_phys(chunk->start + (i << PAGE_SHIFT));
+
+        chunk->places[i] = (struct dk_pool_place){
+            .frame = phys ? phys >> PAGE_SHIFT : ~0ull,
+            .chunk = chunk,
+            .offset = i << PAGE_SHIFT,
+        };
+    }
+    pthread_mutex_lock(&pools->lock);
+    made = make_places(pools);
+    for (size_t i = 0; made && i < chunk->pages; i++) {
+        struct dk_pool_place *place = &chunk->places[i];
+
+        place->next = pools->places[hash_of(place->frame)];
+        pools->places[hash_of(place->frame)] = place;
+    }
+    pthread_mutex_unlock(&pools->lock);
+    if (!made) {
+        dk_release(chunk->places);
+        chunk->places = NULL;
+    }
+    return made;
+}
+
+void dk_pool_places_leave(struct dk_pool_state *state, struct dk_pool_chunk *chunk)
+{
+    struct dk_pools *pools = dk_pools_of(state);
+
+    if (!chunk->places)
+        return;
+    pthread_mutex_lock(&pools->lock);
+    for (size_t i = 0; i < chunk->pages; i++) {
+        struct dk_pool_place **at = &pools->places[hash_of(chunk->places[i].frame)];
+
+        while (*at != &chunk->places[i])
+            at = &(*at)->next;
+        *at = chunk->places[i].next;
+    }
+    pthread_mutex_unlock(&pools->lock);
+    dk_release(chunk->places);
+    chunk->places = NULL;
+}
+
+/* ---- What they write ---- */
+
+/* What a write struck that it should not have; copies. */
+struct strike {
+    struct dk_pool_state *state;
+    struct dk_pool_record block;
+    ssize_t within; /* in the block: negative in front of it */
+    size_t length;
+};
+
+/* The first of [offset, end) of @chunk that is not in a block in use. */
+static bool find_strike(struct dk_pool_chunk *chunk, size_t offset, size_t end, struct strike *strike)
+{
+    struct dk_pool_state *state = chunk->pool->state;
+    ssize_t size = (ssize_t)state->layout.size;
+
+    while (offset < end) {
+        size_t index = dk_pool_layout_nearest(&state->layout, offset, chunk->blocks, &strike->within);
+        struct dk_pool_record *record = &chunk->records[index];
+        bool body = strike->within >= 0 && strike->within < size;
+
+        if (body && record->used) {
+            offset += (size_t)(size - strike->within);
+            continue;
+        }
+        record->told |= (u8)(body                 ? DK_POOL_TOLD_BODY
+                             : strike->within < 0 ? DK_POOL_TOLD_FRONT
+                                                  : DK_POOL_TOLD_BEHIND);
+        strike->state = state;
+        strike->block = *record;
+        strike->length = end - offset;
+        if (body && strike->length > (size_t)(size - strike->within))
+            strike->length = (size_t)(size - strike->within);
+        return true;
+    }
+    return false;
+}
+
+static void report_strike(struct device *dev, const struct strike *strike)
+{
+    const struct dk_mapping mapping = dk_pool_record_mapping(&strike->block);
+    ssize_t size = (ssize_t)mapping.size, within = strike->within;
+    bool body = within >= 0 && within < size;
+    struct dk_pool_bug bug = {
+        .class_name = body ? "pool-use-after-free" : "pool-overrun",
+        .call = "dk_master_write",
+        .access_kind = "device-write",
+        .memory = &mapping,
+        .stack = strike->block.allocated,
+        .freed = body ? strike->block.freed : 0,
+        .cpu = (const char *)mapping.cpu + within,
+        .dma = mapping.dma + (u64)within,
+        .offset = within < 0 ? 0 : (u64)within,
+        .length = strike->length,
+    };
+
+    if (body)
+        snprintf(bug.what, sizeof(bug.what),
+                 "the device wrote %zu bytes at 0x%llx, byte %zd of a block of pool %.64s that is free",
+                 strike->length, bug.dma, within, strike->state->name);
+    else
+        snprintf(bug.what, sizeof(bug.what),
+                 "the device wrote %zu bytes at 0x%llx, %zd bytes %s a block of %zd bytes of pool %.64s",
+                 strike->length, bug.dma, within < 0 ? -within : within - size,
+                 within < 0 ? "in front of" : "behind", size, strike->state->name);
+    dk_check_pool(dev, &bug);
+}
+
+/* Under the lock of @pools. */
+static bool strikes(const struct dk_pools *pools, phys_addr_t phys, size_t length, struct strike *strike)
+{
+    u64 frame = phys >> PAGE_SHIFT;
+    const struct dk_pool_place *place = pools->places[hash_of(frame)];
+    struct dk_pool_state *state;
+    size_t offset;
+    bool struck;
+
+    while (place && place->frame != frame)
+        place = place->next;
+    if (!place)
+        return false;
+    state = place->chunk->pool->state;
+    offset = place->offset + (phys & (PAGE_SIZE - 1));
+    pthread_mutex_lock(&state->lock);
+    struck = find_strike(place->chunk, offset, offset + length, strike);
+    pthread_mutex_unlock(&state->lock);
+    return struck;
+}
+
+void dk_pools_master_access(struct dk_machine *machine, struct device *dev, dma_addr_t dma, phys_addr_t phys,
+                            u64 length, bool write)
+{
+    struct dk_pools *pools = machine->pools;
+
+    (void)dma;
+    if (!write || !pools || !__atomic_load_n(&pools->places, __ATOMIC_ACQUIRE))
+        return;
+    while (length) {
+        u64 run = PAGE_SIZE - (phys & (PAGE_SIZE - 1));
+        struct strike strike;
+        bool struck;
+
+        if (run > length)
+            run = length;
+        pthread_mutex_lock(&pools->lock);
+        struck = strikes(pools, phys, (size_t)run, &strike);
+        pthread_mutex_unlock(&pools->lock);
+        if (struck) {
+            report_strike(dev, &strike);
+            return;
+        }
+        phys += run;
+        length -= run;
+    }
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Checked pools and bus masters: by the physical pages of their chunks a write is found that strikes what is
+ * not in a block in use.
+ */
+#ifndef DK_POOL_POOL_MASTERS_H
+#define DK_POOL_POOL_MASTERS_H
+
+#include "pool/pool.h"
+
+/* From here on, until it leaves, what bus masters write into @chunk's pages is looked at; its records are
+ * there. False: out of memory. */
+bool dk_pool_places_enter(struct dk_pool_state *state, struct dk_pool_chunk *chunk);
+/* Undoes it, done or not. */
+void dk_pool_places_leave(struct dk_pool_state *state, struct dk_pool_chunk *chunk);
+/* Frees what the checked pools of a machine were found by. */
+void dk_pool_places_free(struct dk_pools *pools);
+
+/* Hook of a machine: a bus master of @dev moves @length bytes at @phys, known to it as @dma. */
+void dk_pools_master_access(struct dk_machine *machine, struct device *dev, dma_addr_t dma, phys_addr_t phys,
+                            u64 length, bool write);
+
+#endif
