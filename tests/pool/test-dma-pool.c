@@ -7,6 +7,33 @@
 
 #include <sys/wait.h>
 
+/* What a test is played with. */
+struct scene {
+    struct dk_machine *machine;
+    struct device *dev;
+    int depth;
+    int reports; /* that the test causes, for it to say: none else are made until the machine is gone */
+};
+
+/* Plays @part on a new machine for each of @count places, with the checker at each depth below @depths. */
+static void each_scene(const struct pool_place *places, size_t count, int depths,
+                       void (*part)(struct scene *scene))
+{
+    for (size_t i = 0; i < count; i++) {
+        for (int depth = 0; depth < depths; depth++) {
+            struct scene scene = { .depth = depth };
+            int reports;
+
+            scene.dev = pool_device(&places[i], depth, &scene.machine);
+            part(&scene);
+            reports = dk_machine_destroy(scene.machine);
+            if (reports != scene.reports)
+                print_error("%s at depth %d\n", places[i].name, depth);
+            assert_int_equal(reports, scene.reports);
+        }
+    }
+}
+
 /* ---- Creating ---- */
 
 static const struct {
@@ -40,139 +67,131 @@ static const struct {
     { 64, (size_t)1 << (sizeof(size_t) * 8 - 1), 0, false, "aligned" },
 };
 
-static void what_a_pool_can_be(void **state)
+static void what_a_pool_can_be_at(struct scene *scene)
 {
-    int depth;
+    struct device *dev = scene->dev;
     size_t i;
 
-    (void)state;
-    for (depth = 0; depth < 2; depth++) {
-        struct dk_machine *machine;
-        struct device *dev = pool_device(&pool_places[0], depth, &machine);
+    for (i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++) {
+        struct log_lines lines;
+        struct dma_pool *pool;
 
-        for (i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++) {
-            struct log_lines lines;
-            struct dma_pool *pool;
-
-            keep_log(&lines);
-            pool = dma_pool_create("shape", dev, shapes[i].size, shapes[i].align, shapes[i].boundary);
-            drop_log();
-            assert_int_equal(pool != NULL, shapes[i].possible);
-            assert_int_equal(lines.count, shapes[i].possible ? 0 : 1);
-            assert_non_null(strstr(lines.text, shapes[i].because));
-            dma_pool_destroy(pool);
-        }
-        assert_null(dma_pool_create("none", NULL, 64, 0, 0));
-        assert_null(dmam_pool_create("none", NULL, 64, 0, 0));
-        assert_null(dmam_pool_create("shape", dev, 64, 3, 0));
-        dma_pool_destroy(NULL);
-        dmam_pool_destroy(NULL);
-        assert_int_equal(dk_machine_destroy(machine), 0);
+        keep_log(&lines);
+        pool = dma_pool_create("shape", dev, shapes[i].size, shapes[i].align, shapes[i].boundary);
+        drop_log();
+        assert_int_equal(pool != NULL, shapes[i].possible);
+        assert_int_equal(lines.count, shapes[i].possible ? 0 : 1);
+        assert_non_null(strstr(lines.text, shapes[i].because));
+        dma_pool_destroy(pool);
     }
+    assert_null(dma_pool_create("none", NULL, 64, 0, 0));
+    assert_null(dmam_pool_create("none", NULL, 64, 0, 0));
+    assert_null(dmam_pool_create("shape", dev, 64, 3, 0));
+    dma_pool_destroy(NULL);
+    dmam_pool_destroy(NULL);
+}
+
+static void what_a_pool_can_be(void **state)
+{
+    (void)state;
+    each_scene(&pool_places[0], 1, 2, what_a_pool_can_be_at);
 }
 
 /* ---- Blocks ---- */
 
 /* The device sees what the CPU writes, and the CPU what the device does, with no sync. */
+static void a_block_is_coherent_at(struct scene *scene)
+{
+    struct device *dev = scene->dev;
+    struct dma_pool *pool = dma_pool_create("blocks", dev, 200, 8, 0);
+    unsigned char bytes[200];
+    dma_addr_t dma, second;
+    char *cpu, *other;
+
+    assert_non_null(pool);
+    cpu = dma_pool_alloc(pool, GFP_KERNEL, &dma);
+    other = dma_pool_zalloc(pool, GFP_ATOMIC, &second);
+    assert_non_null(cpu);
+    assert_non_null(other);
+    assert_true(dma != second && cpu != other);
+    fill(cpu, 200, 1);
+    assert_int_equal(dk_master_read(dev, dma, bytes, 200), 0);
+    assert_true(filled(bytes, 200, 1));
+    fill(bytes, 200, 2);
+    assert_int_equal(dk_master_write(dev, dma, bytes, 200), 0);
+    assert_true(filled(cpu, 200, 2));
+    memset(bytes, 0, 200);
+    assert_memory_equal(other, bytes, 200);
+    dma_pool_free(pool, cpu, dma);
+    dma_pool_free(pool, other, second);
+    dma_pool_destroy(pool);
+}
+
 static void a_block_is_coherent(void **state)
 {
-    int depth;
-    size_t i;
-
     (void)state;
-    for (depth = 0; depth < 3; depth++) {
-        for (i = 0; i < POOL_PLACES; i++) {
-            struct dk_machine *machine;
-            struct device *dev = pool_device(&pool_places[i], depth, &machine);
-            struct dma_pool *pool = dma_pool_create("blocks", dev, 200, 8, 0);
-            unsigned char bytes[200];
-            dma_addr_t dma, second;
-            char *cpu, *other;
-
-            assert_non_null(pool);
-            cpu = dma_pool_alloc(pool, GFP_KERNEL, &dma);
-            other = dma_pool_zalloc(pool, GFP_ATOMIC, &second);
-            assert_non_null(cpu);
-            assert_non_null(other);
-            assert_true(dma != second && cpu != other);
-            fill(cpu, 200, 1);
-            assert_int_equal(dk_master_read(dev, dma, bytes, 200), 0);
-            assert_true(filled(bytes, 200, 1));
-            fill(bytes, 200, 2);
-            assert_int_equal(dk_master_write(dev, dma, bytes, 200), 0);
-            assert_true(filled(cpu, 200, 2));
-            memset(bytes, 0, 200);
-            assert_memory_equal(other, bytes, 200);
-            dma_pool_free(pool, cpu, dma);
-            dma_pool_free(pool, other, second);
-            dma_pool_destroy(pool);
-            if (dk_check_count(machine, NULL))
-                print_error("%s at depth %d\n", pool_places[i].name, depth);
-            assert_int_equal(dk_machine_destroy(machine), 0);
-        }
-    }
+    each_scene(pool_places, POOL_PLACES, 3, a_block_is_coherent_at);
 }
 
 /* Cleared is what was in use before, by each of the ways to ask for it; nothing else of the block's is. */
-static void zeroes(void **state)
+static void zeroes_at(struct scene *scene)
 {
     unsigned char nothing[64] = { 0 };
-    int depth, way;
+    int way;
 
-    (void)state;
-    for (depth = 0; depth < 2; depth++) {
-        for (way = 0; way < 3; way++) {
-            struct dk_machine *machine;
-            struct device *dev = pool_device(&pool_places[0], depth, &machine);
-            struct dma_pool *pool = dma_pool_create("zero", dev, 64, 0, 0);
-            void *cpu[100];
-            dma_addr_t dma[100];
-            int i, round;
+    for (way = 0; way < 3; way++) {
+        struct dma_pool *pool = dma_pool_create("zero", scene->dev, 64, 0, 0);
+        void *cpu[100];
+        dma_addr_t dma[100];
+        int i, round;
 
-            for (round = 0; round < 2; round++) {
-                for (i = 0; i < 100; i++) {
-                    if (way == 0)
-                        cpu[i] = dma_pool_zalloc(pool, GFP_KERNEL, &dma[i]);
-                    else if (way == 1)
-                        cpu[i] = dma_pool_alloc(pool, GFP_KERNEL | __GFP_ZERO, &dma[i]);
-                    else
-                        cpu[i] = dk_pool_zalloc(pool, GFP_KERNEL, &dma[i]);
-                    assert_non_null(cpu[i]);
-                    assert_memory_equal(cpu[i], nothing, 64);
-                    fill(cpu[i], 64, (unsigned)i);
-                }
-                for (i = 0; i < 100; i++) {
-                    assert_true(filled(cpu[i], 64, (unsigned)i));
-                    dma_pool_free(pool, cpu[i], dma[i]);
-                }
+        for (round = 0; round < 2; round++) {
+            for (i = 0; i < 100; i++) {
+                if (way == 0)
+                    cpu[i] = dma_pool_zalloc(pool, GFP_KERNEL, &dma[i]);
+                else if (way == 1)
+                    cpu[i] = dma_pool_alloc(pool, GFP_KERNEL | __GFP_ZERO, &dma[i]);
+                else
+                    cpu[i] = dk_pool_zalloc(pool, GFP_KERNEL, &dma[i]);
+                assert_non_null(cpu[i]);
+                assert_memory_equal(cpu[i], nothing, 64);
+                fill(cpu[i], 64, (unsigned)i);
             }
-            dma_pool_destroy(pool);
-            assert_int_equal(dk_machine_destroy(machine), 0);
+            for (i = 0; i < 100; i++) {
+                assert_true(filled(cpu[i], 64, (unsigned)i));
+                dma_pool_free(pool, cpu[i], dma[i]);
+            }
         }
+        dma_pool_destroy(pool);
     }
+}
+
+static void zeroes(void **state)
+{
+    (void)state;
+    each_scene(&pool_places[0], 1, 2, zeroes_at);
+}
+
+static void no_pool_and_no_handle_at(struct scene *scene)
+{
+    struct device *dev = scene->dev;
+    struct dma_pool *pool = dma_pool_create("x", dev, 64, 0, 0);
+    dma_addr_t dma;
+
+    dk_check_set_sink(scene->machine, ignore_report, NULL);
+    assert_null(dma_pool_alloc(NULL, GFP_KERNEL, &dma));
+    assert_null(dma_pool_zalloc(NULL, GFP_KERNEL, &dma));
+    assert_null(dma_pool_alloc(pool, GFP_KERNEL, NULL));
+    assert_null(dma_pool_zalloc(pool, GFP_KERNEL, NULL));
+    dma_pool_free(NULL, &dma, 0);
+    assert_int_equal(pool_numbers(dev).used, 0);
+    dma_pool_destroy(pool);
 }
 
 static void no_pool_and_no_handle(void **state)
 {
-    int depth;
-
     (void)state;
-    for (depth = 0; depth < 2; depth++) {
-        struct dk_machine *machine;
-        struct device *dev = pool_device(&pool_places[0], depth, &machine);
-        struct dma_pool *pool = dma_pool_create("x", dev, 64, 0, 0);
-        dma_addr_t dma;
-
-        dk_check_set_sink(machine, ignore_report, NULL);
-        assert_null(dma_pool_alloc(NULL, GFP_KERNEL, &dma));
-        assert_null(dma_pool_zalloc(NULL, GFP_KERNEL, &dma));
-        assert_null(dma_pool_alloc(pool, GFP_KERNEL, NULL));
-        assert_null(dma_pool_zalloc(pool, GFP_KERNEL, NULL));
-        dma_pool_free(NULL, &dma, 0);
-        assert_int_equal(pool_numbers(dev).used, 0);
-        dma_pool_destroy(pool);
-        assert_int_equal(dk_machine_destroy(machine), 0);
-    }
+    each_scene(&pool_places[0], 1, 2, no_pool_and_no_handle_at);
 }
 
 /* Without leave to sleep there is less memory, but some. */
@@ -310,39 +329,38 @@ static struct dma_pool *managed_with_block(struct device *dev, void **cpu, dma_a
 }
 
 /* A managed pool goes before anybody looks for what is left; its blocks are to be free by then. */
+static void managed_pools_at(struct scene *scene)
+{
+    struct device *dev = scene->dev;
+    struct dma_pool *pool, *plain;
+    dma_addr_t dma;
+    void *cpu;
+
+    dk_check_set_sink(scene->machine, ignore_report, NULL);
+    pool = managed_with_block(dev, &cpu, &dma);
+    dma_pool_free(pool, cpu, dma);
+    dmam_pool_destroy(pool);
+    /* Without its own call too. */
+    pool = managed_with_block(dev, &cpu, &dma);
+    dma_pool_free(pool, cpu, dma);
+    dma_pool_destroy(pool);
+    plain = dma_pool_create("plain", dev, 64, 0, 0);
+    dmam_pool_destroy(plain);
+    assert_int_equal(pool_numbers(dev).size, 64);
+    dma_pool_destroy(plain);
+    pool = managed_with_block(dev, &cpu, &dma);
+    dma_pool_free(pool, cpu, dma);
+    assert_int_equal(dk_check_count(scene->machine, NULL), 0);
+    dk_device_remove(dev);
+    assert_int_equal(dk_check_count(scene->machine, NULL), 0);
+    assert_null(dmam_pool_create("late", dev, 64, 0, 0));
+    assert_null(dma_pool_create("late", dev, 64, 0, 0));
+}
+
 static void managed_pools(void **state)
 {
-    int depth;
-
     (void)state;
-    for (depth = 0; depth < 2; depth++) {
-        struct dk_machine *machine;
-        struct device *dev = pool_device(&pool_places[1], depth, &machine);
-        struct dma_pool *pool, *plain;
-        dma_addr_t dma;
-        void *cpu;
-
-        dk_check_set_sink(machine, ignore_report, NULL);
-        pool = managed_with_block(dev, &cpu, &dma);
-        dma_pool_free(pool, cpu, dma);
-        dmam_pool_destroy(pool);
-        /* Without its own call too. */
-        pool = managed_with_block(dev, &cpu, &dma);
-        dma_pool_free(pool, cpu, dma);
-        dma_pool_destroy(pool);
-        plain = dma_pool_create("plain", dev, 64, 0, 0);
-        dmam_pool_destroy(plain);
-        assert_int_equal(pool_numbers(dev).size, 64);
-        dma_pool_destroy(plain);
-        pool = managed_with_block(dev, &cpu, &dma);
-        dma_pool_free(pool, cpu, dma);
-        assert_int_equal(dk_check_count(machine, NULL), 0);
-        dk_device_remove(dev);
-        assert_int_equal(dk_check_count(machine, NULL), 0);
-        assert_null(dmam_pool_create("late", dev, 64, 0, 0));
-        assert_null(dma_pool_create("late", dev, 64, 0, 0));
-        assert_int_equal(dk_machine_destroy(machine), 0);
-    }
+    each_scene(&pool_places[1], 1, 2, managed_pools_at);
 }
 
 static void a_managed_pool_with_a_block(void **state)
@@ -369,139 +387,129 @@ static int probe(struct platform_device *pdev)
 }
 
 /* A pool that a driver leaves is reported once: not again when the device goes. */
+static void what_a_driver_leaves_at(struct scene *scene)
+{
+    struct device *dev = scene->dev;
+    struct platform_driver driver = { .probe = probe, .driver = { .name = "leaves" } };
+    struct log_lines lines;
+
+    dk_check_set_sink(scene->machine, ignore_report, NULL);
+    assert_int_equal(dk_driver_bind(&driver, dev), 0);
+    keep_log(&lines);
+    dk_driver_unbind(dev);
+    drop_log();
+    assert_int_equal(dk_check_count(scene->machine, "leak-at-remove"), scene->depth);
+    assert_int_equal(lines.count, 1 - scene->depth);
+    dk_device_remove(dev);
+    scene->reports = scene->depth;
+}
+
 static void what_a_driver_leaves(void **state)
 {
-    struct platform_driver driver = { .probe = probe, .driver = { .name = "leaves" } };
-    int depth;
-
     (void)state;
-    for (depth = 0; depth < 2; depth++) {
-        struct dk_machine *machine;
-        struct device *dev = pool_device(&pool_places[1], depth, &machine);
-        struct log_lines lines;
-
-        dk_check_set_sink(machine, ignore_report, NULL);
-        assert_int_equal(dk_driver_bind(&driver, dev), 0);
-        keep_log(&lines);
-        dk_driver_unbind(dev);
-        drop_log();
-        assert_int_equal(dk_check_count(machine, "leak-at-remove"), depth);
-        assert_int_equal(lines.count, 1 - depth);
-        dk_device_remove(dev);
-        assert_int_equal(dk_machine_destroy(machine), depth);
-    }
+    each_scene(&pool_places[1], 1, 2, what_a_driver_leaves_at);
 }
 
 /* Of a machine's memory nothing is missing after its device went, whatever its driver left. */
+static void what_a_device_leaves_at(struct scene *scene)
+{
+    struct device *dev = scene->dev;
+    struct dma_pool *pool = dma_pool_create("left", dev, 64, 0, 0);
+    struct dma_pool *empty = dma_pool_create("empty", dev, 64, 0, 0);
+    struct dma_pool *busy = dma_pool_create("busy", dev, 64, 0, 0);
+    dma_addr_t dma, late;
+    void *cpu;
+
+    dk_check_set_sink(scene->machine, ignore_report, NULL);
+    assert_non_null(dma_pool_alloc(pool, GFP_KERNEL, &dma));
+    assert_non_null(dma_pool_alloc(pool, GFP_KERNEL, &dma));
+    cpu = dma_pool_alloc(busy, GFP_KERNEL, &late);
+    dma_pool_destroy(busy);
+    /* It stays, and may be written. */
+    memset(cpu, 1, 64);
+    dk_device_remove(dev);
+    /* Two pools, two blocks, and the one that a pool was destroyed with. */
+    assert_int_equal(dk_check_count(scene->machine, "leak-at-remove"), scene->depth ? 4 : 0);
+    assert_int_equal(dk_check_count(scene->machine, "pool-destroyed-busy"), scene->depth ? 1 : 0);
+    assert_null(dma_pool_alloc(empty, GFP_KERNEL, &dma));
+    dma_pool_free(busy, cpu, late);
+    dma_pool_destroy(pool);
+    scene->reports = scene->depth ? 8 : 0;
+}
+
 static void what_a_device_leaves(void **state)
 {
-    int depth;
-    size_t i;
-
     (void)state;
-    for (depth = 0; depth < 2; depth++) {
-        for (i = 0; i < POOL_PLACES; i++) {
-            struct dk_machine *machine;
-            struct device *dev = pool_device(&pool_places[i], depth, &machine);
-            struct dma_pool *pool = dma_pool_create("left", dev, 64, 0, 0);
-            struct dma_pool *empty = dma_pool_create("empty", dev, 64, 0, 0);
-            struct dma_pool *busy = dma_pool_create("busy", dev, 64, 0, 0);
-            dma_addr_t dma, late;
-            void *cpu;
-
-            dk_check_set_sink(machine, ignore_report, NULL);
-            assert_non_null(dma_pool_alloc(pool, GFP_KERNEL, &dma));
-            assert_non_null(dma_pool_alloc(pool, GFP_KERNEL, &dma));
-            cpu = dma_pool_alloc(busy, GFP_KERNEL, &late);
-            dma_pool_destroy(busy);
-            /* It stays, and may be written. */
-            memset(cpu, 1, 64);
-            dk_device_remove(dev);
-            /* Two pools, two blocks, and the one that a pool was destroyed with. */
-            assert_int_equal(dk_check_count(machine, "leak-at-remove"), depth ? 4 : 0);
-            assert_int_equal(dk_check_count(machine, "pool-destroyed-busy"), depth ? 1 : 0);
-            assert_null(dma_pool_alloc(empty, GFP_KERNEL, &dma));
-            dma_pool_free(busy, cpu, late);
-            dma_pool_destroy(pool);
-            assert_int_equal(dk_check_count(machine, NULL), depth ? 8 : 0);
-            dk_machine_destroy(machine);
-        }
-    }
+    each_scene(pool_places, POOL_PLACES, 2, what_a_device_leaves_at);
 }
 
 /* Pools that are destroyed leave nothing in use: each round finds as much memory as the first. */
-static void no_memory_is_lost(void **state)
+static void no_memory_is_lost_at(struct scene *scene)
 {
-    int depth;
-    size_t i;
+    struct device *dev = scene->dev;
+    int round;
 
-    (void)state;
-    for (depth = 0; depth < 2; depth++) {
-        for (i = 0; i < POOL_PLACES; i++) {
-            struct dk_machine *machine;
-            struct device *dev = pool_device(&pool_places[i], depth, &machine);
-            int round;
+    for (round = 0; round < 200; round++) {
+        struct dma_pool *pool = dma_pool_create("round", dev, 100000, 0, 0);
+        dma_addr_t dma[8];
+        void *cpu[8];
+        int j;
 
-            for (round = 0; round < 200; round++) {
-                struct dma_pool *pool = dma_pool_create("round", dev, 100000, 0, 0);
-                dma_addr_t dma[8];
-                void *cpu[8];
-                int j;
-
-                for (j = 0; j < 8; j++) {
-                    cpu[j] = dma_pool_alloc(pool, GFP_KERNEL, &dma[j]);
-                    assert_non_null(cpu[j]);
-                }
-                for (j = 0; j < 8; j++)
-                    dma_pool_free(pool, cpu[j], dma[j]);
-                dma_pool_destroy(pool);
-            }
-            assert_int_equal(dk_machine_destroy(machine), 0);
+        for (j = 0; j < 8; j++) {
+            cpu[j] = dma_pool_alloc(pool, GFP_KERNEL, &dma[j]);
+            assert_non_null(cpu[j]);
         }
+        for (j = 0; j < 8; j++)
+            dma_pool_free(pool, cpu[j], dma[j]);
+        dma_pool_destroy(pool);
     }
 }
 
-/* A child gets nothing of its parent's pools, by the short way neither, and changes nothing. */
-static void a_child_is_refused(void **state)
+static void no_memory_is_lost(void **state)
 {
-    int depth;
-
     (void)state;
-    for (depth = 0; depth < 2; depth++) {
-        struct dk_machine *machine;
-        struct device *dev = pool_device(&pool_places[0], depth, &machine);
-        struct dma_pool *pool = dma_pool_create("parent's", dev, 64, 0, 0);
-        dma_addr_t dma, other;
-        char *cpu = dma_pool_alloc(pool, GFP_KERNEL, &dma);
-        void *second = dma_pool_alloc(pool, GFP_KERNEL, &other);
-        char text[128];
-        int status;
-        pid_t child;
+    each_scene(pool_places, POOL_PLACES, 2, no_memory_is_lost_at);
+}
 
-        memset(cpu, 7, 64);
-        dk_check_set_sink(machine, ignore_report, NULL);
-        dma_pool_free(pool, second, other);
-        child = fork();
-        if (!child) {
-            bool refused = !dma_pool_alloc(pool, GFP_KERNEL, &other) &&
-                           !dma_pool_zalloc(pool, GFP_ATOMIC, &other) &&
-                           !dma_pool_create("child's", dev, 64, 0, 0) &&
-                           dk_device_pools(dev, text, sizeof(text)) == -ENODEV;
+/* A child gets nothing of its parent's pools, by the short way neither, and changes nothing. */
+static void a_child_is_refused_at(struct scene *scene)
+{
+    struct device *dev = scene->dev;
+    struct dma_pool *pool = dma_pool_create("parent's", dev, 64, 0, 0);
+    dma_addr_t dma, other;
+    char *cpu = dma_pool_alloc(pool, GFP_KERNEL, &dma);
+    void *second = dma_pool_alloc(pool, GFP_KERNEL, &other);
+    char text[128];
+    int status;
+    pid_t child;
 
-            dma_pool_free(pool, cpu, dma);
-            dma_pool_destroy(pool);
-            dk_machine_destroy(machine);
-            _exit(refused ? 0 : 1);
-        }
-        assert_int_equal(waitpid(child, &status, 0), child);
-        assert_int_equal(status, 0);
-        assert_int_equal(cpu[0], 7);
-        assert_int_equal(cpu[63], 7);
-        assert_int_equal(pool_numbers(dev).used, 1);
+    memset(cpu, 7, 64);
+    dk_check_set_sink(scene->machine, ignore_report, NULL);
+    dma_pool_free(pool, second, other);
+    child = fork();
+    if (!child) {
+        bool refused =
+            !dma_pool_alloc(pool, GFP_KERNEL, &other) && !dma_pool_zalloc(pool, GFP_ATOMIC, &other) &&
+            !dma_pool_create("child's", dev, 64, 0, 0) && dk_device_pools(dev, text, sizeof(text)) == -ENODEV;
+
         dma_pool_free(pool, cpu, dma);
         dma_pool_destroy(pool);
-        assert_int_equal(dk_machine_destroy(machine), 0);
+        dk_machine_destroy(scene->machine);
+        _exit(refused ? 0 : 1);
     }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    assert_int_equal(cpu[0], 7);
+    assert_int_equal(cpu[63], 7);
+    assert_int_equal(pool_numbers(dev).used, 1);
+    dma_pool_free(pool, cpu, dma);
+    dma_pool_destroy(pool);
+}
+
+static void a_child_is_refused(void **state)
+{
+    (void)state;
+    each_scene(&pool_places[0], 1, 2, a_child_is_refused_at);
 }
 
 /* ---- Wrong frees with the checker off ---- */
@@ -647,34 +655,35 @@ static void what_is_inside_is_no_block(void **state)
 }
 
 /* The last pools that were destroyed are recognised, however many there were. */
+static void destroyed_pools_are_recognised_at(struct scene *scene)
+{
+    struct device *dev = scene->dev;
+    int i;
+    struct dma_pool *pools[200];
+    struct log_lines lines;
+    dma_addr_t dma;
+
+    dk_check_set_sink(scene->machine, ignore_report, NULL);
+    for (i = 0; i < 200; i++)
+        pools[i] = dma_pool_create("grave", dev, 64, 0, 0);
+    for (i = 0; i < 200; i++)
+        dma_pool_destroy(pools[i]);
+    keep_log(&lines);
+    for (i = 200 - 64; i < 200; i++) {
+        dma_pool_free(pools[i], dev, 0);
+        assert_null(dma_pool_alloc(pools[i], GFP_KERNEL, &dma));
+    }
+    drop_log();
+    assert_int_equal(lines.count, scene->depth ? 0 : 128);
+    assert_int_equal(dk_check_count(scene->machine, "free-not-allocated"), scene->depth ? 64 : 0);
+    assert_int_equal(dk_check_count(scene->machine, "pool-use-after-free"), scene->depth ? 64 : 0);
+    scene->reports = scene->depth ? 128 : 0;
+}
+
 static void destroyed_pools_are_recognised(void **state)
 {
-    int depth, i;
-
     (void)state;
-    for (depth = 0; depth < 2; depth++) {
-        struct dk_machine *machine;
-        struct device *dev = pool_device(&pool_places[0], depth, &machine);
-        struct dma_pool *pools[200];
-        struct log_lines lines;
-        dma_addr_t dma;
-
-        dk_check_set_sink(machine, ignore_report, NULL);
-        for (i = 0; i < 200; i++)
-            pools[i] = dma_pool_create("grave", dev, 64, 0, 0);
-        for (i = 0; i < 200; i++)
-            dma_pool_destroy(pools[i]);
-        keep_log(&lines);
-        for (i = 200 - 64; i < 200; i++) {
-            dma_pool_free(pools[i], dev, 0);
-            assert_null(dma_pool_alloc(pools[i], GFP_KERNEL, &dma));
-        }
-        drop_log();
-        assert_int_equal(lines.count, depth ? 0 : 128);
-        assert_int_equal(dk_check_count(machine, "free-not-allocated"), depth ? 64 : 0);
-        assert_int_equal(dk_check_count(machine, "pool-use-after-free"), depth ? 64 : 0);
-        dk_machine_destroy(machine);
-    }
+    each_scene(&pool_places[0], 1, 2, destroyed_pools_are_recognised_at);
 }
 
 /* A block that is freed twice is told when its magazine goes back, and given to the chunk once. */
