@@ -204,6 +204,19 @@ static void queue_up(struct waiting *waiting, struct waiter *waiters, int count)
     }
 }
 
+/* A pool all of whose @count elements are out, in @held. */
+static void hold_all(struct waiting *waiting, int count, void **held)
+{
+    int i;
+
+    stock_init(&waiting->stock, (unsigned)count);
+    assert_int_equal(mempool_init(&waiting->pool, count, stock_alloc, stock_free, &waiting->stock), 0);
+    for (i = 0; i < count; i++) {
+        held[i] = mempool_alloc(&waiting->pool, GFP_KERNEL);
+        assert_non_null(held[i]);
+    }
+}
+
 static void test_first_come_first_served(void **state)
 {
     struct dk_machine *machine = make_machine();
@@ -213,10 +226,7 @@ static void test_first_come_first_served(void **state)
     unsigned i;
 
     (void)state;
-    stock_init(&waiting.stock, 2);
-    assert_int_equal(mempool_init(&waiting.pool, 2, stock_alloc, stock_free, &waiting.stock), 0);
-    held[0] = mempool_alloc(&waiting.pool, GFP_KERNEL);
-    held[1] = mempool_alloc(&waiting.pool, GFP_KERNEL);
+    hold_all(&waiting, 2, held);
     queue_up(&waiting, waiters, WAITERS);
     for (i = 0; i < WAITERS; i++) {
         mempool_free(i < 2 ? held[i] : waiters[i - 2].element, &waiting.pool);
@@ -244,9 +254,7 @@ static void test_newcomers_do_not_overtake(void **state)
     unsigned i;
 
     (void)state;
-    stock_init(&waiting.stock, 1);
-    assert_int_equal(mempool_init(&waiting.pool, 1, stock_alloc, stock_free, &waiting.stock), 0);
-    held = mempool_alloc(&waiting.pool, GFP_KERNEL);
+    hold_all(&waiting, 1, &held);
     queue_up(&waiting, waiters, 4);
     stock_limit(&waiting.stock, 6);
     late.waiting = &waiting;
@@ -276,9 +284,7 @@ static void test_memory_from_elsewhere(void **state)
     unsigned i;
 
     (void)state;
-    stock_init(&waiting.stock, 1);
-    assert_int_equal(mempool_init(&waiting.pool, 1, stock_alloc, stock_free, &waiting.stock), 0);
-    held = mempool_alloc(&waiting.pool, GFP_KERNEL);
+    hold_all(&waiting, 1, &held);
     queue_up(&waiting, waiters, 3);
     for (i = 0; i < 3; i++) {
         stock_limit(&waiting.stock, 2 + i);
@@ -352,9 +358,7 @@ static void test_exit_while_waited_for(void **state)
     void *held;
 
     (void)state;
-    stock_init(&waiting.stock, 1);
-    assert_int_equal(mempool_init(&waiting.pool, 1, stock_alloc, stock_free, &waiting.stock), 0);
-    held = mempool_alloc(&waiting.pool, GFP_KERNEL);
+    hold_all(&waiting, 1, &held);
     queue_up(&waiting, &waiter, 1);
     mempool_exit(&waiting.pool);
     assert_true(reported("mempool-leak"));
