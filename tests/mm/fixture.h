@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the tests of this room share: small memories, and a sink that counts log lines.
+ * What the tests of this room share: small memories, a sink that counts log lines, and waiting for a thread.
  */
 #ifndef TEST_MM_FIXTURE_H
 #define TEST_MM_FIXTURE_H
@@ -15,7 +15,10 @@
 #include "mm/memory.h"
 #include <dmakit/error.h>
 #include <dmakit/log.h>
+#include <errno.h>
+#include <semaphore.h>
 #include <string.h>
+#include <time.h>
 
 #define MIB ((u64)1 << 20)
 #define GIB ((u64)1 << 30)
@@ -71,6 +74,20 @@ static inline void unmake(struct dk_memory *memory, u64 expected)
     assert_int_equal(dk_memory_free_pages(memory), expected);
     dk_memory_destroy(memory);
     dk_log_set_sink(NULL, NULL);
+}
+
+/* Waits up to a minute. False: nobody posted it. */
+static inline bool wait_for(sem_t *semaphore)
+{
+    struct timespec until;
+
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += 60;
+    while (sem_timedwait(semaphore, &until)) {
+        if (errno != EINTR)
+            return false;
+    }
+    return true;
 }
 
 #endif

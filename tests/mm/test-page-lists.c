@@ -5,10 +5,7 @@
 #include "mm/page-lists.h"
 
 #include <dmakit/fail.h>
-#include <errno.h>
-#include <semaphore.h>
 #include <stdlib.h>
-#include <time.h>
 
 #define PAGES ((u64)4096)
 #define THREADS 4
@@ -41,20 +38,6 @@ static void prepare(void)
 static void start(pthread_t *thread, void *(*run)(void *), void *argument)
 {
     assert_int_equal(pthread_create(thread, NULL, run, argument), 0);
-}
-
-/* Waits up to a minute. */
-static bool wait_for(sem_t *semaphore)
-{
-    struct timespec until;
-
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += 60;
-    while (sem_timedwait(semaphore, &until)) {
-        if (errno != EINTR)
-            return false;
-    }
-    return true;
 }
 
 static void *take_in_turns(void *argument)

@@ -8,9 +8,6 @@
 
 #include <dmakit/fail.h>
 #include <dmakit/shrinker.h>
-#include <errno.h>
-#include <semaphore.h>
-#include <time.h>
 
 #define PAGES ((u64)4096)
 #define CACHED 1000
@@ -428,19 +425,6 @@ static void test_scarcity(void **state)
 /* ---- Threads ---- */
 
 static sem_t inside, leave, done;
-
-static bool wait_for(sem_t *semaphore)
-{
-    struct timespec until;
-
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += 60;
-    while (sem_timedwait(semaphore, &until)) {
-        if (errno != EINTR)
-            return false;
-    }
-    return true;
-}
 
 static unsigned long count_one(struct shrinker *shrinker, struct shrink_control *control)
 {
