@@ -99,6 +99,13 @@ DK_PUBLIC void dk_pool_free(struct dma_pool *pool, void *cpu, dma_addr_t dma);
 /* As dk_pool_alloc(), and returns both addresses, so that the caller's DMA address can stay in a register. */
 DK_PUBLIC struct dk_pool_block dk_pool_alloc_block(struct dma_pool *pool, gfp_t gfp);
 
+/* Returns @pool, and keeps the frame of whom it was created for: the call before is not the last one. */
+DK_POOL_INLINE struct dma_pool *dk_pool_keep_frame(struct dma_pool *pool)
+{
+    DK_KEEP_FRAME();
+    return pool;
+}
+
 /*
  * A pool of blocks of @size bytes for @dev, each at a DMA address that is a multiple of @align (a power of
  * two; 0 means 1) and none across a multiple of @boundary (a power of two, at least @size rounded up to
@@ -113,10 +120,7 @@ DK_PUBLIC struct dk_pool_block dk_pool_alloc_block(struct dma_pool *pool, gfp_t 
 static inline struct dma_pool *dma_pool_create(const char *name, struct device *dev, size_t size,
                                                size_t align, size_t boundary)
 {
-    struct dma_pool *pool = dk_pool_create(name, dev, size, align, boundary);
-
-    DK_KEEP_FRAME();
-    return pool;
+    return dk_pool_keep_frame(dk_pool_create(name, dev, size, align, boundary));
 }
 /*
  * Frees @pool and its memory. Blocks still in use are reported, each with the stack of its allocation
@@ -136,10 +140,7 @@ static inline void dma_pool_destroy(struct dma_pool *pool)
 static inline struct dma_pool *dmam_pool_create(const char *name, struct device *dev, size_t size,
                                                 size_t align, size_t boundary)
 {
-    struct dma_pool *pool = dk_managed_pool_create(name, dev, size, align, boundary);
-
-    DK_KEEP_FRAME();
-    return pool;
+    return dk_pool_keep_frame(dk_managed_pool_create(name, dev, size, align, boundary));
 }
 /* Destroys it early. A pool that dmam_pool_create() did not make is refused with a log line. NULL is fine. */
 static inline void dmam_pool_destroy(struct dma_pool *pool)
