@@ -50,7 +50,7 @@ bool dk_pool_check_enter(struct dk_pool_state *state, struct dk_pool_chunk *chun
     if (!state->checked)
         return true;
     chunk->records = dk_allocate(chunk->blocks, sizeof(*chunk->records));
-    if (!chunk->records || !dk_pool_places_enter(state, chunk))
+    if (!chunk->records)
         return false;
     memset(chunk->start, ZONE_BYTE, chunk->pages << PAGE_SHIFT);
     for (size_t i = 0; i < chunk->blocks; i++) {
@@ -58,7 +58,8 @@ bool dk_pool_check_enter(struct dk_pool_state *state, struct dk_pool_chunk *chun
         chunk->records[i].index = (u32)i;
         memset(dk_pool_record_cpu(&chunk->records[i]), FREE_BYTE, state->layout.size);
     }
-    return true;
+    /* Last: from here on bus masters find them. */
+    return dk_pool_places_enter(state, chunk);
 }
 
 void dk_pool_check_leave(struct dk_pool_state *state, struct dk_pool_chunk *chunk)

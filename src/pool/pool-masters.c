@@ -93,11 +93,12 @@ void dk_pool_places_leave(struct dk_pool_state *state, struct dk_pool_chunk *chu
 
 /* ---- What they write ---- */
 
-/* What a write struck that it should not have; copies. */
+/* What a write struck that it should not have. Copies: the pool may be destroyed while the report is made. */
 struct strike {
-    struct dk_pool_state *state;
-    struct dk_pool_record block;
-    ssize_t within; /* in the block: negative in front of it */
+    char pool[65]; /* its name, cut */
+    struct dk_mapping block;
+    u32 allocated, freed; /* its stacks */
+    ssize_t within;       /* in the block: negative in front of it */
     size_t length;
 };
 
@@ -119,8 +120,10 @@ static bool find_strike(struct dk_pool_chunk *chunk, size_t offset, size_t end, 
         record->told |= (u8)(body                 ? DK_POOL_TOLD_BODY
                              : strike->within < 0 ? DK_POOL_TOLD_FRONT
                                                   : DK_POOL_TOLD_BEHIND);
-        strike->state = state;
-        strike->block = *record;
+        snprintf(strike->pool, sizeof(strike->pool), "%s", state->name);
+        strike->block = dk_pool_record_mapping(record);
+        strike->allocated = record->allocated;
+        strike->freed = record->freed;
         strike->length = end - offset;
         if (body && strike->length > (size_t)(size - strike->within))
             strike->length = (size_t)(size - strike->within);
@@ -131,31 +134,31 @@ static bool find_strike(struct dk_pool_chunk *chunk, size_t offset, size_t end, 
 
 static void report_strike(struct device *dev, const struct strike *strike)
 {
-    const struct dk_mapping mapping = dk_pool_record_mapping(&strike->block);
-    ssize_t size = (ssize_t)mapping.size, within = strike->within;
+    const struct dk_mapping *block = &strike->block;
+    ssize_t size = (ssize_t)block->size, within = strike->within;
     bool body = within >= 0 && within < size;
     struct dk_pool_bug bug = {
         .class_name = body ? "pool-use-after-free" : "pool-overrun",
         .call = "dk_master_write",
         .access_kind = "device-write",
-        .memory = &mapping,
-        .stack = strike->block.allocated,
-        .freed = body ? strike->block.freed : 0,
-        .cpu = (const char *)mapping.cpu + within,
-        .dma = mapping.dma + (u64)within,
+        .memory = block,
+        .stack = strike->allocated,
+        .freed = body ? strike->freed : 0,
+        .cpu = (const char *)block->cpu + within,
+        .dma = block->dma + (u64)within,
         .offset = within < 0 ? 0 : (u64)within,
         .length = strike->length,
     };
 
     if (body)
         snprintf(bug.what, sizeof(bug.what),
-                 "the device wrote %zu bytes at 0x%llx, byte %zd of a block of pool %.64s that is free",
-                 strike->length, bug.dma, within, strike->state->name);
+                 "the device wrote %zu bytes at 0x%llx, byte %zd of a block of pool %s that is free",
+                 strike->length, bug.dma, within, strike->pool);
     else
         snprintf(bug.what, sizeof(bug.what),
                  "the device wrote %zu bytes at 0x%llx, %zd bytes %s a block of %zd bytes of pool %.64s",
                  strike->length, bug.dma, within < 0 ? -within : within - size,
-                 within < 0 ? "in front of" : "behind", size, strike->state->name);
+                 within < 0 ? "in front of" : "behind", size, strike->pool);
     dk_check_pool(dev, &bug);
 }
 
