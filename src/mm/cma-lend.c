@@ -72,6 +72,31 @@ static bool is_allowed(const struct cma *cma, gfp_t gfp)
     return count && dk_zone_of(cma->memory, cma->end - 1) <= &cma->memory->zones[kinds[0]];
 }
 
+/* What @cma can lend to a request with @gfp. Takes its lock. */
+static u64 lendable_pages(struct cma *cma, gfp_t gfp)
+{
+    u64 free;
+
+    if (cma->order_per_bit || !is_allowed(cma, gfp))
+        return 0;
+    pthread_mutex_lock(&cma->lock);
+    free = dk_free_runs_units(cma->runs);
+    pthread_mutex_unlock(&cma->lock);
+    return free;
+}
+
+u64 dk_cma_lendable_pages(struct dk_memory *memory, gfp_t gfp)
+{
+    struct cma *cma;
+    u64 pages = 0;
+
+    pthread_mutex_lock(&memory->pages_lock);
+    list_for_each_entry (cma, &memory->areas, link)
+        pages += lendable_pages(cma, gfp);
+    pthread_mutex_unlock(&memory->pages_lock);
+    return pages;
+}
+
 /* The area to lend from: what is free in it may change before somebody has taken it. */
 static struct cma *choose_area(struct dk_memory *memory, gfp_t gfp)
 {
@@ -80,13 +105,8 @@ static struct cma *choose_area(struct dk_memory *memory, gfp_t gfp)
 
     pthread_mutex_lock(&memory->pages_lock);
     list_for_each_entry (cma, &memory->areas, link) {
-        u64 free;
+        u64 free = lendable_pages(cma, gfp);
 
-        if (cma->order_per_bit || !is_allowed(cma, gfp))
-            continue;
-        pthread_mutex_lock(&cma->lock);
-        free = dk_free_runs_units(cma->runs);
-        pthread_mutex_unlock(&cma->lock);
         if (free > most) {
             most = free;
             best = cma;

@@ -36,6 +36,9 @@ void dk_cma_lending_finish(struct dk_cma_lending *lending);
  */
 struct page *dk_cma_lend(struct dk_memory *memory, gfp_t gfp);
 
+/* How many dk_cma_lend() could give with @gfp now, one after the other. Takes the page lock. */
+u64 dk_cma_lendable_pages(struct dk_memory *memory, gfp_t gfp);
+
 /* Starts to tell what is reachable from what is free. False: out of memory. Under the area's lock. */
 bool dk_cma_begin_lending(struct cma *cma);
 /* Ends the window: @page's allocation is in it, or with NULL what is free there is free again. */

@@ -229,7 +229,7 @@ struct dk_movable *dk_movable_create(size_t size, gfp_t gfp)
         gfp |= __GFP_HIGHMEM;
     if (!size || !dk_zone_list(memory, gfp, kinds))
         return ERR_PTR(-EINVAL);
-    if (count > dk_memory_free_pages(memory)) {
+    if (count > dk_memory_free_pages(memory) + dk_cma_lendable_pages(memory, gfp)) {
         if (!(gfp & __GFP_NOWARN))
             dk_log(DK_LOG_WARNING, "dk_movable_create: %zu pages are more than are free", count);
         return ERR_PTR(-ENOMEM);

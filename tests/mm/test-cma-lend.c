@@ -395,6 +395,32 @@ static void test_no_destination(void **state)
     unmake(memory, before);
 }
 
+/* What areas lend counts, so that memory that only they have is enough. */
+static void test_more_than_zones_have(void **state)
+{
+    const u64 lendable = 48 * MIB / PAGE_SIZE, all = 64 * MIB / PAGE_SIZE;
+    struct dk_movable *movable;
+    struct dk_memory *memory;
+    struct cma *cma;
+    u64 before;
+
+    (void)state;
+    memory = make_area(0, lendable, &cma);
+    before = dk_memory_free_pages(memory);
+    assert_int_equal(before, all - lendable);
+    movable = dk_movable_create(32 * MIB, GFP_KERNEL);
+    assert_false(IS_ERR(movable));
+    assert_int_equal(lent_pages(movable, cma), 32 * MIB / PAGE_SIZE);
+    assert_true(silent());
+
+    /* What is lent is not there a second time. */
+    assert_true(IS_ERR(dk_movable_create(32 * MIB + PAGE_SIZE, GFP_KERNEL)));
+    assert_true(logged("are more than are free"));
+    dk_movable_destroy(movable);
+    dk_cma_destroy(cma);
+    unmake(memory, before);
+}
+
 /* ---- Handles ---- */
 
 #define HANDLES 24
@@ -739,6 +765,7 @@ int main(void)
         cmocka_unit_test(test_defragment_in_child),
         cmocka_unit_test(test_handles_model),
         cmocka_unit_test(test_no_destination),
+        cmocka_unit_test(test_more_than_zones_have),
         cmocka_unit_test(test_failures),
     };
 
