@@ -28,7 +28,8 @@ static enum obstacle obstacle_at(struct dk_memory *memory, u64 pfn)
     count = __atomic_load_n(&page->count, __ATOMIC_ACQUIRE);
     if (flags == DK_PAGE_LISTED || (flags & DK_PAGE_USED && !count))
         return PASSING;
-    if (!(flags & DK_PAGE_MOVABLE))
+    /* What an area lends goes back to the area, and so never becomes free here. */
+    if (!(flags & DK_PAGE_MOVABLE) || flags & DK_PAGE_LENT)
         return FIXED;
     return count > 1 || flags & DK_PAGE_ISOLATED ? PINNED : MOVABLE;
 }
@@ -72,11 +73,11 @@ static const char *kind_of(struct dk_memory *memory, u64 pfn)
     flags = page ? dk_page_flags(page) : 0;
     isolated = dk_block_type(memory, pfn) == MIGRATE_ISOLATE;
     pthread_mutex_unlock(&memory->pages_lock);
-    return isolated                  ? "in a page block that somebody else isolates"
-           : flags & DK_PAGE_SLAB    ? "a slab's"
-           : flags & DK_PAGE_LARGE   ? "kmalloc()'s"
-           : flags & DK_PAGE_VMALLOC ? "vmalloc()'s"
-           : flags & DK_PAGE_CMA     ? "a contiguous area's"
+    return isolated                               ? "in a page block that somebody else isolates"
+           : flags & DK_PAGE_SLAB                 ? "a slab's"
+           : flags & DK_PAGE_LARGE                ? "kmalloc()'s"
+           : flags & DK_PAGE_VMALLOC              ? "vmalloc()'s"
+           : flags & (DK_PAGE_CMA | DK_PAGE_LENT) ? "a contiguous area's"
            : flags & DK_PAGE_MOVABLE
                ? "movable, with more references than its owner's, or an owner that cannot move it now"
                : "in use, and not movable";

@@ -421,6 +421,30 @@ static void test_more_than_zones_have(void **state)
     unmake(memory, before);
 }
 
+/* A given range of an area's pages is refused before anything moves, though all of it could. */
+static void test_given_range(void **state)
+{
+    struct dk_memory_config config = small_config(&range);
+    struct dk_memory *memory = make(&config);
+    struct dk_movable *movable;
+    struct cma *cma;
+    u64 before = dk_memory_free_pages(memory), start;
+
+    (void)state;
+    cma = dk_cma_declare_in(memory, 0, AREA * PAGE_SIZE, 0, 0, 0, false, "frames");
+    assert_false(IS_ERR(cma));
+    movable = dk_movable_create(AREA * PAGE_SIZE, GFP_KERNEL);
+    assert_false(IS_ERR(movable));
+    assert_int_equal(lent_pages(movable, cma), AREA);
+    start = cma_get_base(cma) >> PAGE_SHIFT;
+    assert_int_equal(alloc_contig_range(start, start + 16, MIGRATE_MOVABLE, GFP_KERNEL), -EBUSY);
+    assert_true(logged("is a contiguous area's"));
+    assert_int_equal(lent_pages(movable, cma), AREA);
+    dk_movable_destroy(movable);
+    dk_cma_undeclare(cma);
+    unmake(memory, before);
+}
+
 /* ---- Handles ---- */
 
 #define HANDLES 24
@@ -766,6 +790,7 @@ int main(void)
         cmocka_unit_test(test_handles_model),
         cmocka_unit_test(test_no_destination),
         cmocka_unit_test(test_more_than_zones_have),
+        cmocka_unit_test(test_given_range),
         cmocka_unit_test(test_failures),
     };
 
