@@ -274,9 +274,9 @@ static void take_from_block(struct dk_memory *memory, struct dk_zone *zone, cons
 }
 
 static bool take_from_lists(struct dk_memory *memory, struct dk_zone *zone, const struct dk_request *request,
-                            enum migratetype type, u64 *pfn)
+                            u64 *pfn)
 {
-    struct page *page = find_block(zone, request, type, false, pfn);
+    struct page *page = find_block(zone, request, request->type, false, pfn);
 
     if (page)
         take_from_block(memory, zone, request, page, *pfn);
@@ -301,7 +301,7 @@ static void cut_from_extent(struct dk_memory *memory, struct dk_zone *zone, size
 }
 
 static bool take_from_extents(struct dk_memory *memory, struct dk_zone *zone,
-                              const struct dk_request *request, enum migratetype type, u64 *pfn)
+                              const struct dk_request *request, u64 *pfn)
 {
     size_t count = zone->count, first = request->choice && count ? (size_t)(request->choice >> 8) % count : 0,
            i;
@@ -310,8 +310,9 @@ static bool take_from_extents(struct dk_memory *memory, struct dk_zone *zone,
         size_t index = count - 1 - (i + first) % count;
         const struct dk_extent *extent = &zone->extents[index];
 
-        if (extent->type != type || !dk_run_fit(extent->start, extent->end, request->count, request->align,
-                                                request->lowest, request->highest, pfn))
+        if (extent->type != MIGRATE_MOVABLE ||
+            !dk_run_fit(extent->start, extent->end, request->count, request->align, request->lowest,
+                        request->highest, pfn))
             continue;
         if (request->choice)
             move_place(extent->start, request->count, request->align, request->lowest, request->choice >> 16,
@@ -358,11 +359,10 @@ bool dk_buddy_take(struct dk_memory *memory, struct dk_zone *zone, struct dk_req
     request->choice = 0;
     if (memory->seed) {
         request->choice = dk_mix(memory->seed, ++memory->allocations) | 1ull << 63;
-        if ((request->choice >> 3) % 8 == 0 && take_from_extents(memory, zone, request, MIGRATE_MOVABLE, pfn))
+        if ((request->choice >> 3) % 8 == 0 && take_from_extents(memory, zone, request, pfn))
             return true;
     }
-    return take_from_lists(memory, zone, request, request->type, pfn) ||
-           take_from_extents(memory, zone, request, MIGRATE_MOVABLE, pfn) ||
+    return take_from_lists(memory, zone, request, pfn) || take_from_extents(memory, zone, request, pfn) ||
            take_from_others(memory, zone, request, pfn);
 }
 

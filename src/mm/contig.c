@@ -51,12 +51,13 @@ static enum obstacle next_obstacle(struct dk_memory *memory, u64 *pfn, u64 end, 
     }
 }
 
-static enum obstacle find_obstacle(struct dk_memory *memory, u64 *pfn, u64 end, enum obstacle least)
+/* The first one of any kind. */
+static enum obstacle find_obstacle(struct dk_memory *memory, u64 *pfn, u64 end)
 {
     enum obstacle obstacle;
 
     pthread_mutex_lock(&memory->pages_lock);
-    obstacle = next_obstacle(memory, pfn, end, least);
+    obstacle = next_obstacle(memory, pfn, end, MOVABLE);
     pthread_mutex_unlock(&memory->pages_lock);
     return obstacle;
 }
@@ -101,7 +102,7 @@ static int evict(struct dk_memory *memory, u64 start, u64 end, gfp_t gfp, u64 *p
         enum obstacle obstacle;
 
         *pfn = start;
-        while ((obstacle = find_obstacle(memory, pfn, end, MOVABLE)) != NONE) {
+        while ((obstacle = find_obstacle(memory, pfn, end)) != NONE) {
             if (obstacle == PASSING && yields++ < YIELDS) {
                 sched_yield();
                 continue;
@@ -114,7 +115,7 @@ static int evict(struct dk_memory *memory, u64 start, u64 end, gfp_t gfp, u64 *p
             ++*pfn;
         }
         *pfn = start;
-        if (find_obstacle(memory, pfn, end, MOVABLE) == NONE)
+        if (find_obstacle(memory, pfn, end) == NONE)
             return 0;
     }
     return -EBUSY;
@@ -158,9 +159,7 @@ static int begin(struct dk_memory *memory, u64 start, u64 end, u64 *pfn)
 
     *pfn = start;
     pthread_mutex_lock(&memory->pages_lock);
-    error = is_isolated(memory, start, end) ? -EBUSY : 0;
-    if (!error)
-        error = dk_blocks_isolate(memory, start, end);
+    error = dk_blocks_isolate(memory, start, end);
     if (!error && next_obstacle(memory, pfn, end, PINNED) != NONE) {
         error = -EBUSY;
         dk_blocks_rejoin(memory, start, end);

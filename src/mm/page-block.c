@@ -91,7 +91,7 @@ u64 dk_block_alike_pages(struct dk_memory *memory, const struct dk_zone *zone, u
     return pages;
 }
 
-/* ---- Types for good, and isolation ---- */
+/* ---- Isolation ---- */
 
 /* Makes [*start, *end) whole blocks; returns the zone, which has the whole of each but the first and last. */
 static struct dk_zone *widen(struct dk_memory *memory, u64 *start, u64 *end)

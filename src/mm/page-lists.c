@@ -117,18 +117,14 @@ void dk_page_lists_spill(struct dk_memory *memory, unsigned class_index)
 }
 
 /* Empties @set; nobody else is in it. */
-static bool drain(struct dk_memory *memory, struct dk_page_list_set *set)
+static void drain(struct dk_memory *memory, struct dk_page_list_set *set)
 {
-    bool any = false;
     unsigned i;
 
     for (i = 0; i < DK_LIST_CLASSES; i++) {
-        if (!count_of(&set->lists[i]))
-            continue;
-        any = true;
-        shorten(memory, &set->lists[i], 0);
+        if (count_of(&set->lists[i]))
+            shorten(memory, &set->lists[i], 0);
     }
-    return any;
 }
 
 void dk_page_lists_drain_here(struct dk_memory *memory)
@@ -159,15 +155,14 @@ static void fence_all(struct dk_page_lists *lists)
     dk_fence(__ATOMIC_SEQ_CST);
 }
 
-bool dk_page_lists_close(struct dk_memory *memory)
+void dk_page_lists_close(struct dk_memory *memory)
 {
     struct dk_page_lists *lists = memory->lists;
-    bool any = false;
     unsigned i;
 
     __atomic_store_n(&lists->closed, lists->closed + 1, __ATOMIC_SEQ_CST);
     if (lists->closed > 1)
-        return false;
+        return;
     fence_all(lists);
     for (i = 0; i < DK_THREAD_NUMBERS; i++) {
         struct dk_page_list_set *set = __atomic_load_n(&lists->sets[i], __ATOMIC_ACQUIRE);
@@ -176,9 +171,8 @@ bool dk_page_lists_close(struct dk_memory *memory)
             continue;
         while (__atomic_load_n(&set->busy, __ATOMIC_ACQUIRE))
             sched_yield();
-        any = drain(memory, set) || any;
+        drain(memory, set);
     }
-    return any;
 }
 
 void dk_page_lists_open(struct dk_memory *memory)

@@ -136,8 +136,8 @@ void dk_page_lists_refill(struct dk_memory *memory, struct dk_zone *zone, unsign
 void dk_page_lists_spill(struct dk_memory *memory, unsigned class_index);
 /* Empties this thread's lists. */
 void dk_page_lists_drain_here(struct dk_memory *memory);
-/* Closes everybody's, and empties them. Closings count. Returns whether there was anything in them. */
-bool dk_page_lists_close(struct dk_memory *memory);
+/* Closes everybody's, and empties them. Closings count. */
+void dk_page_lists_close(struct dk_memory *memory);
 void dk_page_lists_open(struct dk_memory *memory);
 /* Pages in them. Exact when no other thread is inside. */
 u64 dk_page_lists_held(const struct dk_memory *memory);

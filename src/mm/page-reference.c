@@ -78,7 +78,7 @@ static bool give_fast(struct dk_memory *memory, struct page *page, u64 pfn, size
     u32 one = 1;
 
     if (memory->seed || dk_zone_tight(zone) || count >= 1u << DK_LIST_ORDERS || (count & (count - 1)) ||
-        (dk_page_flags(page) & ~DK_PAGE_COMPOUND) != (DK_PAGE_USED | flags) || flags & DK_PAGE_CMA ||
+        (dk_page_flags(page) & ~DK_PAGE_COMPOUND) != (DK_PAGE_USED | flags) ||
         !dk_page_lists_here(memory->lists) || __atomic_load_n(&page->run, __ATOMIC_RELAXED) != count)
         return false;
     if (!__atomic_compare_exchange_n(&page->count, &one, 0, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))

@@ -206,8 +206,7 @@ enum migratetype dk_block_whole_type(struct dk_memory *memory, u64 pfn);
 u64 dk_block_end(struct dk_memory *memory, u64 pfn, u64 end);
 /* How far from @start, up to @end, whole free blocks are of one type, which is *type. */
 u64 dk_blocks_alike(struct dk_memory *memory, u64 start, u64 end, enum migratetype *type);
-/* The blocks of [start, end) are broken for @type, or with MIGRATE_MOVABLE whole again; those of contiguous
- * areas stay what they are. */
+/* The blocks of [start, end) are broken for @type, or with MIGRATE_MOVABLE whole again. */
 void dk_blocks_use(struct dk_memory *memory, u64 start, u64 end, enum migratetype type);
 /* How many pages of @zone in the block that holds @pfn are free or allocated as @type. */
 u64 dk_block_alike_pages(struct dk_memory *memory, const struct dk_zone *zone, u64 pfn,
