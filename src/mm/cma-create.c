@@ -179,14 +179,21 @@ size_t dk_cma_list(struct dk_memory *memory, struct cma **areas, size_t most)
     return count;
 }
 
-struct page *dk_cma_head(struct dk_memory *memory, u64 pfn, u64 *head_pfn)
+struct cma *dk_cma_holding(const struct dk_memory *memory, u64 pfn)
 {
-    const struct cma *cma, *area = NULL;
+    struct cma *cma;
 
     list_for_each_entry (cma, &memory->areas, link) {
         if (pfn >= cma->start && pfn < cma->end)
-            area = cma;
+            return cma;
     }
+    return NULL;
+}
+
+struct page *dk_cma_head(struct dk_memory *memory, u64 pfn, u64 *head_pfn)
+{
+    const struct cma *area = dk_cma_holding(memory, pfn);
+
     for (u64 at = pfn; area && at >= area->start; at--) {
         struct page *page = dk_page_mapped(memory, at);
 
@@ -202,18 +209,15 @@ struct page *dk_cma_head(struct dk_memory *memory, u64 pfn, u64 *head_pfn)
 
 struct cma *dk_cma_of(struct dk_memory *memory, const struct page *page)
 {
-    struct cma *cma, *found = NULL;
     struct dk_memory *owner;
+    struct cma *cma;
     u64 pfn;
 
     if (!dk_page_find(page, &owner, &pfn) || owner != memory ||
         !(dk_page_flags(page) & (DK_PAGE_CMA | DK_PAGE_LENT)))
         return NULL;
     pthread_mutex_lock(&memory->pages_lock);
-    list_for_each_entry (cma, &memory->areas, link) {
-        if (pfn >= cma->start && pfn < cma->end)
-            found = cma;
-    }
+    cma = dk_cma_holding(memory, pfn);
     pthread_mutex_unlock(&memory->pages_lock);
-    return found;
+    return cma;
 }

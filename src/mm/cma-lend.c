@@ -131,22 +131,19 @@ struct page *dk_cma_lend(struct dk_memory *memory, gfp_t gfp)
 
 void dk_cma_lent_idle(struct dk_memory *memory, struct page *page, u64 pfn)
 {
-    struct cma *cma;
+    struct cma *cma = dk_cma_holding(memory, pfn);
 
-    list_for_each_entry (cma, &memory->areas, link) {
-        if (pfn < cma->start || pfn >= cma->end)
-            continue;
-        pthread_mutex_lock(&cma->lock);
-        /* Under the lock, so that who closes the window knows whose page this is. */
-        dk_cma_mark_free(page);
-        /* In the window it is for who opened that. */
-        if (pfn < cma->lending.start || pfn >= cma->lending.end) {
-            dk_cma_give_free(cma, pfn, 1);
-            dk_cma_note_change(cma);
-        }
-        pthread_mutex_unlock(&cma->lock);
+    if (!cma)
         return;
+    pthread_mutex_lock(&cma->lock);
+    /* Under the lock, so that who closes the window knows whose page this is. */
+    dk_cma_mark_free(page);
+    /* In the window it is for who opened that. */
+    if (pfn < cma->lending.start || pfn >= cma->lending.end) {
+        dk_cma_give_free(cma, pfn, 1);
+        dk_cma_note_change(cma);
     }
+    pthread_mutex_unlock(&cma->lock);
 }
 
 /* ---- Moving lent pages out of a window ---- */

@@ -97,6 +97,9 @@ static inline void dk_cma_give_units(struct cma *cma, u64 at, u64 units)
         dk_free_runs_give(cma->lending.reachable, at, units);
 }
 
+/* The area of @memory that holds @pfn; NULL: none does. Under pages_lock. */
+struct cma *dk_cma_holding(const struct dk_memory *memory, u64 pfn);
+
 /* A change of the index that was no failure. Under the area's lock. */
 void dk_cma_note_change(struct cma *cma);
 

@@ -301,15 +301,11 @@ static void idle(struct cma *cma, struct page *page, u64 pfn)
 
 void dk_cma_idle(struct dk_memory *memory, struct page *page, u64 pfn)
 {
-    struct cma *cma;
+    struct cma *cma = dk_cma_holding(memory, pfn);
 
-    list_for_each_entry (cma, &memory->areas, link) {
-        if (pfn >= cma->start && pfn < cma->end) {
-            idle(cma, page, pfn);
-            return;
-        }
-    }
-    dk_cma_mark_free(page);
+    /* An area that goes disowns its pages: they do not come here. */
+    if (cma)
+        idle(cma, page, pfn);
 }
 
 /* A release that fits no allocation of @cma. */
