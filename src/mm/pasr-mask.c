@@ -33,11 +33,6 @@ u32 dk_pasr_choose_mask(enum pasr_mode mode, unsigned count, u32 may)
     return 0;
 }
 
-static bool is_idle(const struct pasr_section *section)
-{
-    return section->offline || section->unused == section->end - section->base;
-}
-
 static u32 sleepers(const struct pasr_die *die)
 {
     u32 may = 0;
@@ -46,7 +41,7 @@ static u32 sleepers(const struct pasr_die *die)
     for (i = 0; i < die->count; i++) {
         const struct pasr_section *section = &die->sections[i];
 
-        if (is_idle(section) && (!section->partner || is_idle(section->partner)))
+        if (!dk_pasr_in_use(section) && (!section->partner || !dk_pasr_in_use(section->partner)))
             may |= 1u << i;
     }
     return may;
