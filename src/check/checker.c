@@ -94,6 +94,24 @@ bool dk_checker_quiet(struct dk_checker *checker, struct dk_mappings *mappings)
            (mappings && __atomic_load_n(&mappings->quiet, __ATOMIC_RELAXED));
 }
 
+u32 dk_checker_recall(struct dk_checker *checker, struct device *dev, struct dk_mapping *mapping)
+{
+    struct dk_mappings *mappings = dk_checker_mappings(checker, dev, false);
+    const struct dk_record *record;
+    u32 stack = 0;
+
+    if (!mappings)
+        return 0;
+    dk_lock_take(&mappings->lock);
+    record = dk_mappings_find(mappings, mapping);
+    if (record) {
+        *mapping = record->mapping;
+        stack = record->stack;
+    }
+    dk_lock_give(&mappings->lock);
+    return stack;
+}
+
 void dk_checker_exhausted(struct dk_checker *checker, const char *what)
 {
     if (!__atomic_exchange_n(&checker->exhausted, true, __ATOMIC_RELAXED))

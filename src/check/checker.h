@@ -38,6 +38,10 @@ struct dk_mappings *dk_checker_mappings(struct dk_checker *checker, struct devic
 /* Whether what is unknown of @mappings (NULL: a device without a table) may be right nevertheless. */
 bool dk_checker_quiet(struct dk_checker *checker, struct dk_mappings *mappings);
 
+/* @dev's mapping as it was remembered: *mapping, which describes it, and the stack of the call that made it.
+ * 0: it was not, and *mapping stays. Takes the table's lock. */
+u32 dk_checker_recall(struct dk_checker *checker, struct device *dev, struct dk_mapping *mapping);
+
 /* One log line, once, that the checker ran out of memory. */
 void dk_checker_exhausted(struct dk_checker *checker, const char *what);
 

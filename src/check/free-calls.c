@@ -333,23 +333,13 @@ void dk_check_freed_mapped(struct device *dev, const char *call, const struct dk
                            const char *still, const char *advice)
 {
     struct dk_checker *checker = dk_checker_of(dev);
-    struct dk_mappings *mappings = checker ? dk_checker_mappings(checker, dev, false) : NULL;
     struct dk_mapping mapping = *freed;
-    const struct dk_record *record;
     struct dk_report_draft draft;
-    u32 stack = 0;
+    u32 stack;
 
     if (!checker)
         return;
-    if (mappings) {
-        dk_lock_take(&mappings->lock);
-        record = dk_mappings_find(mappings, freed);
-        if (record) {
-            mapping = record->mapping;
-            stack = record->stack;
-        }
-        dk_lock_give(&mappings->lock);
-    }
+    stack = dk_checker_recall(checker, dev, &mapping);
     dk_draft_begin(&draft, checker, DK_CLASS_FREED_WHILE_MAPPED, dev, call);
     dk_draft_mapping(&draft, &mapping, stack, 0, mapping.size);
     draft.advice = advice;

@@ -47,26 +47,6 @@ bool dk_check_is_allocated(struct device *dev, const void *cpu, dma_addr_t dma, 
     return search.found || dk_checker_quiet(checker, mappings);
 }
 
-/* @dev's mapping as it was remembered: *mapping, which describes it, and the stack of the call that made it.
- * 0: it was not. */
-static u32 recall(struct dk_checker *checker, struct device *dev, struct dk_mapping *mapping)
-{
-    struct dk_mappings *mappings = dk_checker_mappings(checker, dev, false);
-    struct dk_record *record;
-    u32 stack = 0;
-
-    if (!mappings)
-        return 0;
-    dk_lock_take(&mappings->lock);
-    record = dk_mappings_find(mappings, mapping);
-    if (record) {
-        *mapping = record->mapping;
-        stack = record->stack;
-    }
-    dk_lock_give(&mappings->lock);
-    return stack;
-}
-
 void dk_check_unmap_elsewhere(struct device *dev, const char *call, struct device *other,
                               const struct dk_mapping *its)
 {
@@ -77,7 +57,7 @@ void dk_check_unmap_elsewhere(struct device *dev, const char *call, struct devic
 
     if (!checker)
         return;
-    stack = recall(checker, other, &mapping);
+    stack = dk_checker_recall(checker, other, &mapping);
     dk_draft_begin(&draft, checker, DK_CLASS_FREE_NOT_ALLOCATED, dev, call);
     dk_draft_mapping(&draft, &mapping, stack, 0, mapping.size);
     dk_draft_what(&draft,
@@ -96,7 +76,7 @@ void dk_check_freed_remapped(struct device *owner, const char *call, dma_addr_t 
 
     if (!checker)
         return;
-    stack = recall(checker, importer, &mapping);
+    stack = dk_checker_recall(checker, importer, &mapping);
     dk_draft_begin(&draft, checker, DK_CLASS_FREED_WHILE_REMAPPED, owner, call);
     dk_draft_mapping(&draft, &mapping, stack, 0, mapping.size);
     dk_draft_what(&draft,
