@@ -10,6 +10,7 @@
 #include <dmakit/fail.h>
 #include <dmakit/migrate.h>
 #include <dmakit/movable.h>
+#include <dmakit/pasr.h>
 #include <dmakit/vmalloc.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -20,18 +21,33 @@
 
 static const struct dk_memory_range range = { GIB, 64 * MIB };
 
-/* A memory with an area of @pages at its start. */
+/* A memory with an area of @pages at its start, whose die has sections of 2 MiB. */
 static struct dk_memory *make_area(u64 seed, u64 pages, struct cma **cma)
 {
+    const struct dk_pasr_layout die = { .name = "frames",
+                                        .mode = PASR_BANK_SELECTIVE,
+                                        .base = GIB,
+                                        .section_size = 2 * MIB,
+                                        .sections = (unsigned)(pages * PAGE_SIZE / (2 * MIB)) };
     struct dk_memory_config config = small_config(&range);
     struct dk_memory *memory;
 
     config.seed = seed;
     memory = make(&config);
+    assert_false(IS_ERR(dk_memory_add_die(memory, &die)));
     assert_int_equal(dk_memory_reserve(memory, GIB, pages << PAGE_SHIFT, true), 0);
     *cma = dk_cma_create(memory, GIB, pages << PAGE_SHIFT, 0, "frames");
     assert_false(IS_ERR_OR_NULL(*cma));
     return memory;
+}
+
+/* What is free in @cma, and nothing else of it, may go without refresh. */
+static void assert_unused_is_free(struct cma *cma)
+{
+    struct dk_pasr_statistics statistics;
+
+    assert_int_equal(dk_pasr_read(NULL, &statistics), 0);
+    assert_int_equal(statistics.bytes_unused, dk_cma_free_pages(cma) * PAGE_SIZE);
 }
 
 /* ---- The model ---- */
@@ -209,6 +225,7 @@ static void check_all(void)
     for (unsigned i = 0; i < AREA; i++)
         free += map[i] == FREE;
     assert_int_equal(dk_cma_free_pages(model.cma), free);
+    assert_unused_is_free(model.cma);
     for (unsigned i = 0; i < LENT_MOST; i++) {
         if (model.lent[i])
             assert_int_equal(*contents(model.lent[i]), i);
@@ -344,6 +361,7 @@ static void test_pinned(void **state)
     assert_true(logged(text));
     assert_numbers(movable);
     assert_int_equal(dk_cma_free_pages(cma), AREA - lent_pages(movable, cma));
+    assert_unused_is_free(cma);
 
     dk_movable_unpin(movable, 100 * PAGE_SIZE, 1);
     page = cma_alloc(cma, AREA, 0, false);
@@ -630,8 +648,10 @@ static void test_handles_model(void **state)
             dk_cma_handle_free(handles[i]);
             handles[i] = NULL;
         }
-        if (round % 16 == 0)
+        if (round % 16 == 0) {
             moved += dk_cma_defragment(cma);
+            assert_unused_is_free(cma);
+        }
         if (round % 4 == 0) {
             unsigned long count = 1 + pick(100);
 
