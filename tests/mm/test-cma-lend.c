@@ -463,6 +463,34 @@ static void test_given_range(void **state)
     unmake(memory, before);
 }
 
+/* Neither an area of larger units lends, nor one that lies above the zone that was asked for. */
+static void test_who_does_not_lend(void **state)
+{
+    struct dk_memory_config config = small_config(&range);
+    struct dk_memory *memory;
+    struct cma *cma;
+    u64 before;
+
+    (void)state;
+    config.zone_dma_end = GIB + 16 * MIB;
+    memory = make(&config);
+    assert_int_equal(dk_memory_reserve(memory, GIB + 32 * MIB, 2 * MIB, true), 0);
+    before = dk_memory_free_pages(memory);
+    cma = dk_cma_create(memory, GIB + 32 * MIB, 2 * MIB, 2, "units");
+    assert_false(IS_ERR(cma));
+    assert_null(dk_cma_lend(memory, GFP_HIGHUSER_MOVABLE));
+    assert_int_equal(dk_cma_lendable_pages(memory, GFP_HIGHUSER_MOVABLE), 0);
+    dk_cma_destroy(cma);
+
+    cma = dk_cma_create(memory, GIB + 32 * MIB, 2 * MIB, 0, "high");
+    assert_false(IS_ERR(cma));
+    assert_null(dk_cma_lend(memory, GFP_DMA | __GFP_MOVABLE));
+    assert_int_equal(dk_cma_lendable_pages(memory, GFP_DMA), 0);
+    assert_int_equal(dk_cma_lendable_pages(memory, GFP_KERNEL), 2 * MIB / PAGE_SIZE);
+    dk_cma_destroy(cma);
+    unmake(memory, before);
+}
+
 /* ---- Handles ---- */
 
 #define HANDLES 24
@@ -797,6 +825,36 @@ static void test_failures(void **state)
     assert_true(n > 10);
 }
 
+static void test_handle_failures(void **state)
+{
+    unsigned long n = 0;
+    bool failed = true;
+
+    (void)state;
+    while (failed) {
+        struct dk_cma_handle *handle;
+        struct dk_memory *memory;
+        struct cma *cma;
+        u64 before;
+
+        memory = make_area(0, AREA, &cma);
+        before = dk_memory_free_pages(memory);
+        dk_fail_nth(++n);
+        handle = dk_cma_handle_alloc(cma, 16, 0);
+        failed = dk_fail_hits();
+        dk_fail_nth(0);
+        assert_int_equal(IS_ERR(handle), failed);
+        assert_unused_is_free(cma);
+        if (failed)
+            assert_int_equal(PTR_ERR(handle), -ENOMEM);
+        dk_cma_handle_free(handle);
+        assert_int_equal(dk_cma_free_pages(cma), AREA);
+        dk_cma_destroy(cma);
+        unmake(memory, before);
+    }
+    assert_true(n > 3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -811,7 +869,9 @@ int main(void)
         cmocka_unit_test(test_no_destination),
         cmocka_unit_test(test_more_than_zones_have),
         cmocka_unit_test(test_given_range),
+        cmocka_unit_test(test_who_does_not_lend),
         cmocka_unit_test(test_failures),
+        cmocka_unit_test(test_handle_failures),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
