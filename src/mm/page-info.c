@@ -1,34 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 #include <dmakit/memory-info.h>
 
+#include "base/text.h"
 #include "mm/cma.h"
 #include "mm/page-lists.h"
 
 #include <linux/sysinfo.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 static const char *const zone_names[DK_ZONE_COUNT] = { "DMA", "DMA32", "Normal", "HighMem" };
 static const char *const type_names[MIGRATE_TYPES] = { "Unmovable", "Movable", "Isolate" };
-
-struct text {
-    char *at;
-    size_t room, length;
-};
-
-static void add(struct text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void add(struct text *text, const char *format, ...)
-{
-    size_t left = text->length < text->room ? text->room - text->length : 0;
-    va_list arguments;
-    int more;
-
-    va_start(arguments, format);
-    more = vsnprintf(left ? text->at + text->length : NULL, left, format, arguments);
-    va_end(arguments);
-    text->length += more > 0 ? (size_t)more : 0;
-}
 
 /* ---- Totals ---- */
 
@@ -115,7 +96,7 @@ void si_meminfo(struct sysinfo *info)
     info->mem_unit = memory ? PAGE_SIZE : 0;
 }
 
-static void add_meminfo(struct dk_memory *memory, struct text *text)
+static void add_meminfo(struct dk_memory *memory, struct dk_text *text)
 {
     const struct totals totals = count(memory);
     const struct {
@@ -127,23 +108,24 @@ static void add_meminfo(struct dk_memory *memory, struct text *text)
     size_t i;
 
     for (i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
-        add(text, "%-15s %8llu kB\n", lines[i].name, lines[i].pages << (PAGE_SHIFT - 10));
+        dk_text_add(text, "%-15s %8llu kB\n", lines[i].name, lines[i].pages << (PAGE_SHIFT - 10));
 }
 
 /* ---- Zones. Under pages_lock ---- */
 
-static void add_zoneinfo(const struct dk_zone *zone, struct text *text)
+static void add_zoneinfo(const struct dk_zone *zone, struct dk_text *text)
 {
     unsigned i;
 
-    add(text, "  pages free     %llu\n        min      %llu\n        low      %llu\n        high     %llu\n",
+    dk_text_add(
+        text, "  pages free     %llu\n        min      %llu\n        low      %llu\n        high     %llu\n",
         zone->free, zone->marks[DK_MARK_MIN], zone->marks[DK_MARK_LOW], zone->marks[DK_MARK_HIGH]);
-    add(text, "        spanned  %llu\n        present  %llu\n        protection: (",
-        zone->ram_end - zone->ram_start, zone->present);
+    dk_text_add(text, "        spanned  %llu\n        present  %llu\n        protection: (",
+                zone->ram_end - zone->ram_start, zone->present);
     for (i = 0; i < DK_ZONE_COUNT; i++)
-        add(text, "%s%llu", i ? ", " : "", zone->lowmem_reserve[i]);
-    add(text, ")\n      nr_isolated  %llu\n  start_pfn:     %llu\n", zone->free_of[MIGRATE_ISOLATE],
-        zone->ram_start);
+        dk_text_add(text, "%s%llu", i ? ", " : "", zone->lowmem_reserve[i]);
+    dk_text_add(text, ")\n      nr_isolated  %llu\n  start_pfn:     %llu\n", zone->free_of[MIGRATE_ISOLATE],
+                zone->ram_start);
 }
 
 /* Adds the free blocks of @type to @counts, by order. */
@@ -176,16 +158,16 @@ static void count_blocks(const struct dk_zone *zone, unsigned type, u64 *counts)
     }
 }
 
-static void add_counts(struct text *text, const u64 *counts)
+static void add_counts(struct dk_text *text, const u64 *counts)
 {
     unsigned order;
 
     for (order = 0; order <= MAX_PAGE_ORDER; order++)
-        add(text, " %6llu", counts[order]);
-    add(text, "\n");
+        dk_text_add(text, " %6llu", counts[order]);
+    dk_text_add(text, "\n");
 }
 
-static void add_buddyinfo(const struct dk_zone *zone, struct text *text)
+static void add_buddyinfo(const struct dk_zone *zone, struct dk_text *text)
 {
     u64 counts[MAX_PAGE_ORDER + 1] = { 0 };
     unsigned type;
@@ -195,7 +177,7 @@ static void add_buddyinfo(const struct dk_zone *zone, struct text *text)
     add_counts(text, counts);
 }
 
-static void add_types(const struct dk_zone *zone, const char *name, struct text *text)
+static void add_types(const struct dk_zone *zone, const char *name, struct dk_text *text)
 {
     unsigned type;
 
@@ -203,12 +185,12 @@ static void add_types(const struct dk_zone *zone, const char *name, struct text 
         u64 counts[MAX_PAGE_ORDER + 1] = { 0 };
 
         count_blocks(zone, type, counts);
-        add(text, "Node    0, zone %8s, type %12s", name, type_names[type]);
+        dk_text_add(text, "Node    0, zone %8s, type %12s", name, type_names[type]);
         add_counts(text, counts);
     }
 }
 
-static void add_blocks(struct dk_memory *memory, const struct dk_zone *zone, struct text *text)
+static void add_blocks(struct dk_memory *memory, const struct dk_zone *zone, struct dk_text *text)
 {
     u64 counts[MIGRATE_TYPES] = { 0 }, pfn = zone->ram_start & ~(DK_BLOCK_PAGES - 1), end = zone->ram_end;
     unsigned type;
@@ -220,11 +202,11 @@ static void add_blocks(struct dk_memory *memory, const struct dk_zone *zone, str
         pfn = until;
     }
     for (type = 0; type < MIGRATE_TYPES; type++)
-        add(text, " %12llu", counts[type]);
-    add(text, "\n");
+        dk_text_add(text, " %12llu", counts[type]);
+    dk_text_add(text, "\n");
 }
 
-static void add_zones(struct dk_memory *memory, enum dk_memory_info which, struct text *text)
+static void add_zones(struct dk_memory *memory, enum dk_memory_info which, struct dk_text *text)
 {
     unsigned i;
 
@@ -237,7 +219,7 @@ static void add_zones(struct dk_memory *memory, enum dk_memory_info which, struc
             add_types(zone, zone_names[i], text);
             continue;
         }
-        add(text, "Node 0, zone %8s%s", zone_names[i], which == DK_ZONEINFO ? "\n" : "");
+        dk_text_add(text, "Node 0, zone %8s%s", zone_names[i], which == DK_ZONEINFO ? "\n" : "");
         if (which == DK_ZONEINFO)
             add_zoneinfo(zone, text);
         else
@@ -245,24 +227,24 @@ static void add_zones(struct dk_memory *memory, enum dk_memory_info which, struc
     }
 }
 
-static void add_pagetypeinfo(struct dk_memory *memory, struct text *text)
+static void add_pagetypeinfo(struct dk_memory *memory, struct dk_text *text)
 {
     unsigned i;
 
-    add(text, "Page block order: %d\nPages per block:  %llu\n\n%-43s", MAX_PAGE_ORDER, DK_BLOCK_PAGES,
-        "Free pages count per migrate type at order");
+    dk_text_add(text, "Page block order: %d\nPages per block:  %llu\n\n%-43s", MAX_PAGE_ORDER, DK_BLOCK_PAGES,
+                "Free pages count per migrate type at order");
     for (i = 0; i <= MAX_PAGE_ORDER; i++)
-        add(text, " %6u", i);
-    add(text, "\n");
+        dk_text_add(text, " %6u", i);
+    dk_text_add(text, "\n");
     add_zones(memory, DK_PAGETYPEINFO, text);
-    add(text, "\n%-24s", "Number of blocks type");
+    dk_text_add(text, "\n%-24s", "Number of blocks type");
     for (i = 0; i < MIGRATE_TYPES; i++)
-        add(text, " %12s", type_names[i]);
-    add(text, "\n");
+        dk_text_add(text, " %12s", type_names[i]);
+    dk_text_add(text, "\n");
     for (i = 0; i < DK_ZONE_COUNT; i++) {
         if (!memory->zones[i].present)
             continue;
-        add(text, "Node 0, zone %8s   ", zone_names[i]);
+        dk_text_add(text, "Node 0, zone %8s   ", zone_names[i]);
         add_blocks(memory, &memory->zones[i], text);
     }
 }
@@ -270,7 +252,7 @@ static void add_pagetypeinfo(struct dk_memory *memory, struct text *text)
 size_t dk_memory_info(enum dk_memory_info which, char *text, size_t size)
 {
     struct dk_memory *memory = dk_memory_current();
-    struct text out = { text, size, 0 };
+    struct dk_text out = { text, size, 0 };
 
     if (!memory || dk_memory_forked(memory))
         return 0;

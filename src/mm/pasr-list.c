@@ -2,12 +2,9 @@
 /*
  * Partial array self-refresh in numbers and for people.
  */
+#include "base/text.h"
 #include "mm/pasr.h"
 #include "mm/private.h"
-
-#include <stdarg.h>
-#include <stdio.h>
-#include <string.h>
 
 static void add_die(const struct dk_pasr *pasr, const struct pasr_die *die, struct dk_pasr_statistics *sum)
 {
@@ -55,25 +52,7 @@ int dk_pasr_read(struct pasr_die *die, struct dk_pasr_statistics *statistics)
     return 0;
 }
 
-struct text {
-    char *data;
-    size_t size, length;
-};
-
-static __attribute__((format(printf, 2, 3))) void add(struct text *text, const char *format, ...)
-{
-    size_t room = text->length < text->size ? text->size - text->length : 0;
-    va_list arguments;
-    int length;
-
-    va_start(arguments, format);
-    length = vsnprintf(room ? text->data + text->length : NULL, room, format, arguments);
-    va_end(arguments);
-    if (length > 0)
-        text->length += (size_t)length;
-}
-
-static void list_die(struct text *text, const struct pasr_die *die)
+static void list_die(struct dk_text *text, const struct pasr_die *die)
 {
     static const char *const modes[] = {
         [PASR_SINGLE_ENDED] = "single-ended",
@@ -83,24 +62,24 @@ static void list_die(struct text *text, const struct pasr_die *die)
     };
     unsigned i;
 
-    add(text, "%s: %s, mask 0x%x, %llu mask changes\n", die->name, modes[die->mode], die->mask,
-        die->mask_changes);
+    dk_text_add(text, "%s: %s, mask 0x%x, %llu mask changes\n", die->name, modes[die->mode], die->mask,
+                die->mask_changes);
     for (i = 0; i < die->count; i++) {
         const struct pasr_section *section = &die->sections[i];
 
-        add(text, "  %2u  0x%09llx-0x%09llx  0x%llx of 0x%llx unused, %s%s", i, section->base,
-            section->end - 1, section->unused, section->end - section->base,
-            section->asleep ? "asleep" : "awake", section->offline ? ", offline" : "");
+        dk_text_add(text, "  %2u  0x%09llx-0x%09llx  0x%llx of 0x%llx unused, %s%s", i, section->base,
+                    section->end - 1, section->unused, section->end - section->base,
+                    section->asleep ? "asleep" : "awake", section->offline ? ", offline" : "");
         if (section->partner)
-            add(text, ", partner %s %u", section->partner->die->name,
-                (unsigned)(section->partner - section->partner->die->sections));
-        add(text, "\n");
+            dk_text_add(text, ", partner %s %u", section->partner->die->name,
+                        (unsigned)(section->partner - section->partner->die->sections));
+        dk_text_add(text, "\n");
     }
 }
 
 size_t dk_pasr_list(char *text, size_t size)
 {
-    struct text list = { text, size, 0 };
+    struct dk_text list = { text, size, 0 };
     const struct pasr_die *die;
     struct dk_pasr *pasr;
     int error;

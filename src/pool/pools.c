@@ -3,10 +3,9 @@
  * All pools of a machine: what becomes of them when their driver or their device goes, and the listing.
  */
 #include "base/alloc.h"
+#include "base/text.h"
 #include "pool/pool-check.h"
 #include "pool/pool-masters.h"
-
-#include <stdio.h>
 
 /* Destroyed pools without memory that stay recognisable: a late free is then refused, and not made in memory
  * that somebody else has. */
@@ -181,34 +180,18 @@ void dk_pools_device_removed(struct device *dev)
 
 /* ---- The listing ---- */
 
-struct text {
-    char *at;
-    size_t room; /* with the 0 at the end */
-    size_t length;
-};
-
-static void append(struct text *text, const char *line, size_t length)
-{
-    for (size_t i = 0; i < length && text->length + i + 1 < text->room; i++)
-        text->at[text->length + i] = line[i];
-    text->length += length;
-}
-
-static void append_pool(struct text *text, const struct dk_pool_state *state)
+static void add_pool(struct dk_text *text, const struct dk_pool_state *state)
 {
     size_t unused = state->free + dk_pool_magazines_held(state->pool);
     size_t used = unused < state->blocks ? state->blocks - unused : 0;
-    char line[160];
-    int length = snprintf(line, sizeof(line), "%-16.64s %4zu %4zu %4zu %2zu\n", state->name, used,
-                          state->blocks, state->pool->size, state->pages);
 
-    append(text, line, (size_t)length);
+    dk_text_add(text, "%-16.64s %4zu %4zu %4zu %2zu\n", state->name, used, state->blocks, state->pool->size,
+                state->pages);
 }
 
 ssize_t dk_device_pools(struct device *dev, char *buffer, size_t size)
 {
-    static const char head[] = "poolinfo - 0.1\n";
-    struct text text = { buffer, size, 0 };
+    struct dk_text text = { buffer, size, 0 };
     struct dk_pools *pools;
     struct dk_pool_state *state;
 
@@ -217,17 +200,15 @@ ssize_t dk_device_pools(struct device *dev, char *buffer, size_t size)
     if (is_parents(dk_device_machine(dev)))
         return -ENODEV;
     pools = dk_device_machine(dev)->pools;
-    append(&text, head, sizeof(head) - 1);
+    dk_text_add(&text, "poolinfo - 0.1\n");
     pthread_mutex_lock(&pools->lock);
     list_for_each_entry (state, &pools->pools, link) {
         if (state->dev != dev || dk_pool_is_destroyed(state))
             continue;
         pthread_mutex_lock(&state->lock);
-        append_pool(&text, state);
+        add_pool(&text, state);
         pthread_mutex_unlock(&state->lock);
     }
     pthread_mutex_unlock(&pools->lock);
-    if (size)
-        buffer[text.length < size - 1 ? text.length : size - 1] = 0;
     return (ssize_t)text.length;
 }
