@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "machine/grace.h"
 
+#include "base/membarrier.h"
+
 #include <errno.h>
-#include <linux/membarrier.h>
 #include <sched.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 /* Short uses end while the waiting one spins; a copy of megabytes, or a user that was preempted, is worth
  * giving way to. */
@@ -21,20 +20,12 @@ static u64 in_phase(u64 users, unsigned phase)
     return users >> (32 * phase) & 0x7fffffff;
 }
 
-static int membarrier(int command)
-{
-    return (int)syscall(SYS_membarrier, command, 0, 0);
-}
-
 void dk_grace_start(struct dk_grace *grace, bool fenced)
 {
 #ifdef DK_THREAD_CHECKED
     fenced = true;
 #endif
-    /* Registering a process twice changes nothing. */
-    if (!fenced && membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED))
-        fenced = true;
-    grace->users = fenced ? DK_GRACE_FENCED : 0;
+    grace->users = fenced || !dk_membarrier_register() ? DK_GRACE_FENCED : 0;
     grace->phase = 0;
     pthread_mutex_init(&grace->lock, NULL);
 }
@@ -55,7 +46,7 @@ int dk_grace_enter(struct dk_grace *grace, unsigned *phase)
         dk_fence(__ATOMIC_SEQ_CST);
         return 0;
     }
-    if (!membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED))
+    if (dk_membarrier())
         return 0;
     /* Forbidden since (seccomp), or no memory for it. */
     dk_grace_leave(grace, *phase);

@@ -2,10 +2,8 @@
 #include "mm/cma-cache.h"
 
 #include "base/alloc.h"
-#include <linux/membarrier.h>
+#include "base/membarrier.h"
 #include <sched.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 /* A stack holds 1/128 of an area, 16 of them 1/8. Below 32 pages it is not worth having one. */
 #define STACK_SHARE 128u
@@ -15,11 +13,6 @@
 #define MOST_BUDGET 8192u
 /* Being inside takes some instructions; whoever is there after these was preempted. */
 #define SPINS 100u
-
-static int membarrier(int command)
-{
-    return (int)syscall(SYS_membarrier, command, 0, 0);
-}
 
 void dk_cma_cache_start(struct dk_cma_cache *cache, u64 pages)
 {
@@ -33,8 +26,7 @@ void dk_cma_cache_start(struct dk_cma_cache *cache, u64 pages)
     cache->budget = (u32)budget;
     cache->most_stacks = stacks < DK_THREAD_NUMBERS ? (unsigned)stacks : DK_THREAD_NUMBERS;
     cache->phase = DK_CMA_CACHING;
-    /* Registering a process twice changes nothing. */
-    cache->fenced = membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) != 0;
+    cache->fenced = !dk_membarrier_register();
 }
 
 void dk_cma_cache_finish(struct dk_cma_cache *cache)
@@ -74,7 +66,7 @@ bool dk_cma_cache_wait(struct dk_cma_cache *cache)
 #ifndef DK_THREAD_CHECKED
     if (cache->fenced)
         dk_fence(__ATOMIC_SEQ_CST);
-    else if (membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED))
+    else if (!dk_membarrier())
         return false;
 #endif
     for (unsigned i = 0; i < DK_THREAD_NUMBERS; i++) {

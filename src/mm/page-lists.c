@@ -2,25 +2,17 @@
 #include "mm/page-lists.h"
 
 #include "base/alloc.h"
+#include "base/membarrier.h"
 
-#include <linux/membarrier.h>
 #include <sched.h>
-#include <sys/syscall.h>
 #include <time.h>
-#include <unistd.h>
-
-static int membarrier(int command)
-{
-    return (int)syscall(SYS_membarrier, command, 0, 0);
-}
 
 struct dk_page_lists *dk_page_lists_create(void)
 {
     struct dk_page_lists *lists = dk_allocate(1, sizeof(*lists));
 
-    /* Registering a process twice changes nothing. */
     if (lists)
-        lists->fenced = membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) != 0;
+        lists->fenced = !dk_membarrier_register();
     return lists;
 }
 
@@ -147,7 +139,7 @@ static void fence_all(struct dk_page_lists *lists)
         dk_fence(__ATOMIC_SEQ_CST);
         return;
     }
-    if (!membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED))
+    if (dk_membarrier())
         return;
     /* Forbidden since. A thread that entered without a fence just now has its store seen long before this. */
     __atomic_store_n(&lists->fenced, true, __ATOMIC_SEQ_CST);

@@ -3,13 +3,12 @@
  * Bus masters behind an IOMMU: where their accesses lead, how they stop, and that unmapping and detaching
  * stop them in time.
  */
+#include "../refuse-membarrier.h"
 #include "compose.h"
 #include "machine/iommu.h"
 
 #include <dmakit/platform.h>
 #include <dmakit/registers.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,8 +16,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 // clang-format off
 #include <cmocka.h>
@@ -770,21 +767,6 @@ static void test_several_unmap_at_once(void **state)
 }
 
 /* ---- A kernel that refuses the barrier ---- */
-
-/* Refuses membarrier() to this thread for good; false where that cannot be done. */
-static bool refuse_membarrier(void)
-{
-    struct sock_filter filter[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_membarrier, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    struct sock_fprog program = { sizeof(filter) / sizeof(filter[0]), filter };
-
-    return !prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) && !prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) &&
-           syscall(SYS_membarrier, 0, 0, 0) < 0;
-}
 
 struct refused {
     struct bench *bench;

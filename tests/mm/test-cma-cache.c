@@ -5,16 +5,12 @@
  */
 #include "fixture.h"
 
+#include "../refuse-membarrier.h"
 #include "mm/cma-cache.h"
 #include "mm/cma.h"
-#include <linux/audit.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -220,19 +216,6 @@ static void test_full(void **state)
 
 /* ---- A kernel that refuses the barrier after it promised it ---- */
 
-static bool forbid_membarrier(void)
-{
-    struct sock_filter filter[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_membarrier, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    const struct sock_fprog program = { sizeof(filter) / sizeof(filter[0]), filter };
-
-    return !prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) && !prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
-}
-
 static void *keep_one(void *data)
 {
     struct cma *cma = data;
@@ -252,7 +235,7 @@ static int with_refused_barrier(bool from_the_start)
     pthread_t thread;
     struct cma *cma;
 
-    if (from_the_start && !forbid_membarrier())
+    if (from_the_start && !refuse_membarrier())
         return 77;
     memory = make(&config);
     if (dk_memory_reserve(memory, GIB, 32 * MIB, true))
@@ -262,7 +245,7 @@ static int with_refused_barrier(bool from_the_start)
         return 2;
     pthread_create(&thread, NULL, keep_one, cma);
     pthread_join(thread, NULL);
-    if (!from_the_start && !forbid_membarrier())
+    if (!from_the_start && !refuse_membarrier())
         return 77;
     /* What another thread kept cannot be had without the barrier, and a log line says why; nothing else is
      * lost. With fences from the start it can. */
