@@ -2,6 +2,7 @@
 /* What contiguous areas lend, and get back when a device needs it: against a model of a byte a page, and
  * under threads that write. */
 #include "fixture.h"
+#include "writers.h"
 
 #include "base/log.h"
 #include "mm/cma-lend.h"
@@ -12,7 +13,6 @@
 #include <dmakit/movable.h>
 #include <dmakit/pasr.h>
 #include <dmakit/vmalloc.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -705,33 +705,6 @@ static void test_handles_model(void **state)
 
 /* ---- Threads ---- */
 
-#define WRITERS 2
-
-struct writer {
-    pthread_t thread;
-    char *start;
-    unsigned number;
-    bool *stop;
-    u64 rounds, lost;
-};
-
-static void *write_on(void *data)
-{
-    struct writer *writer = data;
-
-    while (!__atomic_load_n(writer->stop, __ATOMIC_RELAXED)) {
-        for (size_t page = 0; page < MOVABLE_PAGES; page++) {
-            volatile u64 *word = (volatile u64 *)(void *)(writer->start + page * PAGE_SIZE) + writer->number;
-
-            if (*word != writer->rounds)
-                writer->lost++;
-            *word = writer->rounds + 1;
-        }
-        writer->rounds++;
-    }
-    return NULL;
-}
-
 /* Two write all the time while the area is taken and given back, and other memory comes and goes. */
 static void test_threads(void **state)
 {
@@ -739,19 +712,17 @@ static void test_threads(void **state)
     struct writer writers[WRITERS];
     struct dk_movable *movable;
     struct dk_memory *memory;
-    bool stop = false;
     struct cma *cma;
     u64 before;
+    bool stop;
 
     (void)state;
     memory = make_area(0, AREA, &cma);
     before = dk_memory_free_pages(memory);
     movable = dk_movable_create(MOVABLE_PAGES * PAGE_SIZE, GFP_KERNEL | __GFP_ZERO);
     assert_false(IS_ERR(movable));
-    for (unsigned i = 0; i < WRITERS; i++) {
-        writers[i] = (struct writer){ .start = dk_movable_address(movable), .number = i, .stop = &stop };
-        assert_int_equal(pthread_create(&writers[i].thread, NULL, write_on, &writers[i]), 0);
-    }
+    /* One word of each page. */
+    start_writers(writers, dk_movable_address(movable), MOVABLE_PAGES, PAGE_SIZE / sizeof(u64), &stop);
     for (int i = 0; i < rounds; i++) {
         struct page *page = cma_alloc(cma, AREA, 0, false);
         struct dk_movable *other;
@@ -768,12 +739,9 @@ static void test_threads(void **state)
         assert_true(cma_release(cma, page, AREA / 2 + 10));
         dk_movable_destroy(other);
     }
-    __atomic_store_n(&stop, true, __ATOMIC_RELAXED);
-    for (unsigned i = 0; i < WRITERS; i++) {
-        pthread_join(writers[i].thread, NULL);
-        assert_int_equal(writers[i].lost, 0);
+    stop_writers(writers);
+    for (unsigned i = 0; i < WRITERS; i++)
         assert_true(writers[i].rounds > 0);
-    }
     dk_movable_destroy(movable);
     assert_int_equal(dk_cma_free_pages(cma), AREA);
     dk_cma_destroy(cma);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* Movable memory: what it holds stays while it moves, also under the feet of threads; pins hold it still. */
 #include "fixture.h"
+#include "writers.h"
 
 #include "mm/private.h"
 #include <dmakit/fail.h>
 #include <dmakit/migrate.h>
 #include <dmakit/movable.h>
 #include <dmakit/vmalloc.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -190,35 +190,6 @@ static void test_child(void **state)
 /* ---- Threads ---- */
 
 #define SHARED_PAGES 16
-#define WRITERS 2
-
-struct writer {
-    pthread_t thread;
-    char *start;
-    unsigned number;
-    bool *stop;
-    u64 rounds, lost;
-};
-
-/* Counts in words of its own in every page; each store must be there a round later. */
-static void *write_on(void *data)
-{
-    struct writer *writer = data;
-
-    while (!__atomic_load_n(writer->stop, __ATOMIC_RELAXED)) {
-        for (size_t page = 0; page < SHARED_PAGES; page++) {
-            volatile u64 *words = (volatile u64 *)(void *)(writer->start + page * PAGE_SIZE);
-
-            for (size_t i = writer->number; i < PAGE_SIZE / sizeof(u64); i += 37 * WRITERS) {
-                if (words[i] != writer->rounds)
-                    writer->lost++;
-                words[i] = writer->rounds + 1;
-            }
-        }
-        writer->rounds++;
-    }
-    return NULL;
-}
 
 static void storm(bool by_signal, bool two_views)
 {
@@ -226,24 +197,13 @@ static void storm(bool by_signal, bool two_views)
     struct dk_movable *movable = create(SHARED_PAGES * PAGE_SIZE, GFP_KERNEL | __GFP_ZERO);
     long rounds = getenv("DMAKIT_TEST_FAST") ? 20 : 400, moved = 0;
     struct writer writers[WRITERS];
-    bool stop = false;
+    bool stop;
 
-    for (unsigned i = 0; i < WRITERS; i++) {
-        writers[i] = (struct writer){ .start = dk_movable_address(movable), .number = i, .stop = &stop };
-        assert_int_equal(pthread_create(&writers[i].thread, NULL, write_on, &writers[i]), 0);
-    }
+    start_writers(writers, dk_movable_address(movable), SHARED_PAGES, 37 * WRITERS, &stop);
     for (long i = 0; i < rounds; i++)
         moved += dk_movable_migrate(movable, 0, SHARED_PAGES * PAGE_SIZE);
-    __atomic_store_n(&stop, true, __ATOMIC_RELAXED);
-    for (unsigned i = 0; i < WRITERS; i++)
-        pthread_join(writers[i].thread, NULL);
+    stop_writers(writers);
     assert_int_equal(moved, rounds * SHARED_PAGES);
-    for (unsigned i = 0; i < WRITERS; i++) {
-        const u64 *words = dk_movable_address(movable);
-
-        assert_int_equal(writers[i].lost, 0);
-        assert_int_equal(words[writers[i].number], writers[i].rounds);
-    }
     dk_movable_destroy(movable);
     assert_true(silent());
     unmake(memory, PAGES);
