@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Page blocks have types: what stays for long is kept together, so that the rest stays whole. */
+#include "draw.h"
 #include "fixture.h"
 
 #include "mm/page-lists.h"
@@ -10,16 +11,6 @@
 #define BLOCKS (PAGES / DK_BLOCK_PAGES)
 
 static const struct dk_memory_range range = { 0, PAGES *PAGE_SIZE };
-
-static u64 state_word;
-
-static u64 draw(u64 below)
-{
-    state_word ^= state_word << 13;
-    state_word ^= state_word >> 7;
-    state_word ^= state_word << 17;
-    return state_word % below;
-}
 
 /*
  * Buffers come and go, a quarter of memory at a time, and here and there a page is taken for

@@ -4,6 +4,7 @@
  * success must be what was asked for; a failure is allowed only where the model, too, has no aligned block.
  * Some page blocks are isolated for a while.
  */
+#include "draw.h"
 #include "fixture.h"
 
 #include "mm/private.h"
@@ -42,16 +43,7 @@ static unsigned char model[SPAN];
 static bool isolated[BLOCKS];
 static struct allocation live[PAGES];
 static unsigned live_count;
-static u64 state_word;
 static u64 free_now;
-
-static u64 draw(u64 below)
-{
-    state_word ^= state_word << 13;
-    state_word ^= state_word >> 7;
-    state_word ^= state_word << 17;
-    return state_word % below;
-}
 
 static int zone_of(u64 pfn)
 {

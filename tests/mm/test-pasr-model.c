@@ -3,6 +3,7 @@
  * Random calls beside a plain model: one byte a page that says whether it is unused. Two dies that are
  * interleaved, one that masks from both ends, a hole, and memory of no die.
  */
+#include "draw.h"
 #include "fixture.h"
 
 #include <dmakit/pasr.h>
@@ -20,15 +21,6 @@ static unsigned char unused[PAGES];
 static struct pasr_die *dies[3];
 static u32 told[3];
 static u64 changes[3];
-static u64 state_word;
-
-static u64 draw(u64 below)
-{
-    state_word ^= state_word << 13;
-    state_word ^= state_word >> 7;
-    state_word ^= state_word << 17;
-    return state_word % below;
-}
 
 static void apply(struct pasr_die *die, u32 mask, void *data)
 {

@@ -2,6 +2,7 @@
 /*
  * The page allocator says which memory is unused, and memory that slept has lost what it held.
  */
+#include "draw.h"
 #include "fixture.h"
 
 #include "mm/cma.h"
@@ -25,15 +26,6 @@
 
 static struct pasr_die *dies[2];
 static u32 told[2];
-static u64 state_word;
-
-static u64 draw(u64 below)
-{
-    state_word ^= state_word << 13;
-    state_word ^= state_word >> 7;
-    state_word ^= state_word << 17;
-    return state_word % below;
-}
 
 static void apply(struct pasr_die *die, u32 mask, void *data)
 {

@@ -3,6 +3,7 @@
  * Random kmalloc(), krealloc() and kfree() beside a plain model: one byte for each 8 bytes of RAM that says
  * whether an object is there.
  */
+#include "draw.h"
 #include "fixture.h"
 
 #include <dmakit/slab.h>
@@ -23,15 +24,6 @@ struct object {
 static unsigned char model[GRAINS];
 static struct object objects[OBJECTS];
 static unsigned count;
-static u64 state_word;
-
-static u64 draw(u64 below)
-{
-    state_word ^= state_word << 13;
-    state_word ^= state_word >> 7;
-    state_word ^= state_word << 17;
-    return state_word % below;
-}
 
 static void mark(const struct object *object, unsigned char from)
 {

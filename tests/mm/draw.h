@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Random numbers that come again with the same seed (xorshift, 64 bits).
+ */
+#ifndef TEST_MM_DRAW_H
+#define TEST_MM_DRAW_H
+
+#include <dmakit/types.h>
+
+static u64 state_word; /* the seed, not 0, and what becomes of it */
+
+/* From 0 to @below - 1. */
+static inline u64 draw(u64 below)
+{
+    state_word ^= state_word << 13;
+    state_word ^= state_word >> 7;
+    state_word ^= state_word << 17;
+    return state_word % below;
+}
+
+#endif
