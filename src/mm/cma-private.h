@@ -30,8 +30,8 @@ struct cma {
     unsigned order_per_bit;
     struct page *pages; /* that of @start, when one section holds the whole area; else NULL */
     char *name;
-    u32 whole_run; /* of the dk_pages_take() behind it, which its pages forget meanwhile; 0: it was reserved
-                    */
+    /* Of the dk_pages_take() behind it, which its pages forget meanwhile; 0: it was reserved. */
+    u32 whole_run;
     pthread_mutex_t drain_lock; /* of those that empty the stacks; taken before the next */
     pthread_mutex_t lock;       /* guards the index, the phase and what follows */
     struct dk_free_runs *runs;  /* in units, numbered like pfns */

@@ -57,13 +57,12 @@ static u64 blocks_left_whole(u64 seed, gfp_t movable)
 
 static void test_long_lived_pages_stay_together(void **state)
 {
-    const char *text = getenv("DMAKIT_TEST_SEED");
-    u64 seed = text ? strtoull(text, NULL, 0) : 0x1234567ull;
+    u64 seed = draw_seed(0x1234567);
     u64 typed = blocks_left_whole(seed, __GFP_MOVABLE), untyped = blocks_left_whole(seed, 0);
 
     (void)state;
-    print_message("seed 0x%llx: %llu of %llu blocks stay whole, %llu without types\n", seed, typed,
-                  (unsigned long long)BLOCKS, untyped);
+    print_message("%llu of %llu blocks stay whole, %llu without types\n", typed, (unsigned long long)BLOCKS,
+                  untyped);
     /* 2000 pages fill two blocks. */
     assert_true(typed >= BLOCKS - 6);
     assert_true(untyped + 8 < typed);
