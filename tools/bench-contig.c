@@ -3,32 +3,22 @@
  * The rows about contiguous memory: a run of an area of 65,536 pages taken and given back, beside a first fit
  * in a bitmap of the same area.
  */
+#include "bench-contig.h"
 #include "base/alloc.h"
-#include "bench.h"
 #include "machine/machine.h"
 #include "mm/cma.h"
 
-#include <pthread.h>
 #include <string.h>
 
 #define AREA_PAGES 65536u
 /* The operation's place: the highest of its size, so that a first fit has to come by all the others. */
 #define PLACE_PAGES 256u
-/* No two pages so far apart are free together, for the row that finds nothing. */
-#define SPACING 512u
 
-struct bench_contig {
-    struct dk_memory *memory;
-    struct page *pages; /* the area's memory */
-    struct cma *area;
-    unsigned order;
-    pthread_mutex_t lock;
-    u64 bitmap[AREA_PAGES / 64]; /* the peer's */
-};
+const char dk_bench_bitmap[] = "first-fit bitmap";
 
 /* ---- The peer ---- */
 
-static void set_busy(u64 *bitmap, size_t page, size_t count, bool busy)
+void dk_bench_set_busy(u64 *bitmap, size_t page, size_t count, bool busy)
 {
     for (; count; page++, count--) {
         if (busy)
@@ -53,16 +43,17 @@ static size_t next_in_state(const u64 *bitmap, size_t page, size_t end, bool bus
     return page < end ? page : end;
 }
 
-static size_t first_fit(const u64 *bitmap, size_t count)
+size_t dk_bench_first_fit(const struct bench_contig *contig, size_t count, size_t align)
 {
-    size_t at = 0;
+    const u64 *bitmap = contig->bitmap;
+    size_t at = 0, end = contig->area_pages;
 
     for (;;) {
         size_t busy;
 
-        at = (next_in_state(bitmap, at, AREA_PAGES, false) + count - 1) & ~(count - 1);
-        if (at + count > AREA_PAGES)
-            return AREA_PAGES;
+        at = (next_in_state(bitmap, at, end, false) + align - 1) & ~(align - 1);
+        if (at + count > end)
+            return end;
         busy = next_in_state(bitmap, at, at + count, true);
         if (busy == at + count)
             return at;
@@ -70,7 +61,7 @@ static size_t first_fit(const u64 *bitmap, size_t count)
     }
 }
 
-static void run_bitmap(struct bench_state *state, unsigned long count)
+void dk_bench_bitmap_pair(struct bench_state *state, unsigned long count)
 {
     struct bench_contig *contig = state->contig;
     size_t pages = (size_t)1 << contig->order;
@@ -79,15 +70,15 @@ static void run_bitmap(struct bench_state *state, unsigned long count)
         size_t at;
 
         pthread_mutex_lock(&contig->lock);
-        at = first_fit(contig->bitmap, pages);
-        if (at < AREA_PAGES)
-            set_busy(contig->bitmap, at, pages, true);
+        at = dk_bench_first_fit(contig, pages, pages);
+        if (at < contig->area_pages)
+            dk_bench_set_busy(contig->bitmap, at, pages, true);
         pthread_mutex_unlock(&contig->lock);
         __asm__ volatile("" : "+r"(at) : : "memory");
-        if (at == AREA_PAGES)
+        if (at == contig->area_pages)
             continue;
         pthread_mutex_lock(&contig->lock);
-        set_busy(contig->bitmap, at, pages, false);
+        dk_bench_set_busy(contig->bitmap, at, pages, false);
         pthread_mutex_unlock(&contig->lock);
     }
 }
@@ -107,12 +98,12 @@ static void run_pair(struct bench_state *state, unsigned long count)
     }
 }
 
-static void run_fail(struct bench_state *state, unsigned long count)
+void dk_bench_contig_fail(struct bench_state *state, unsigned long count)
 {
     const struct bench_contig *contig = state->contig;
 
     for (unsigned long i = 0; i < count; i++) {
-        struct page *page = cma_alloc(contig->area, SPACING, 0, true);
+        struct page *page = cma_alloc(contig->area, BENCH_SPACING, 0, true);
 
         __asm__ volatile("" : "+r"(page) : : "memory");
     }
@@ -121,18 +112,18 @@ static void run_fail(struct bench_state *state, unsigned long count)
 /* ---- Occupancy ---- */
 
 /* Takes a run for good, in both. False: there is none. */
-static bool occupy(struct bench_contig *contig, unsigned long count, unsigned align, struct page **page)
+bool dk_bench_occupy(struct bench_contig *contig, unsigned long count, unsigned align, struct page **page)
 {
     *page = cma_alloc(contig->area, count, align, true);
     if (*page)
-        set_busy(contig->bitmap, (size_t)(*page - contig->pages), count, true);
+        dk_bench_set_busy(contig->bitmap, dk_bench_index(contig, *page), count, true);
     return *page;
 }
 
-static void vacate(struct bench_contig *contig, struct page *page, unsigned long count)
+void dk_bench_vacate(struct bench_contig *contig, struct page *page, unsigned long count)
 {
     cma_release(contig->area, page, count);
-    set_busy(contig->bitmap, (size_t)(page - contig->pages), count, false);
+    dk_bench_set_busy(contig->bitmap, dk_bench_index(contig, page), count, false);
 }
 
 /* The lowest @percent of the area are taken. */
@@ -140,7 +131,7 @@ static bool pack(struct bench_contig *contig, unsigned percent)
 {
     struct page *page;
 
-    return occupy(contig, (unsigned long)AREA_PAGES * percent / 100, 0, &page);
+    return dk_bench_occupy(contig, (unsigned long)AREA_PAGES * percent / 100, 0, &page);
 }
 
 /*
@@ -158,17 +149,18 @@ static bool churn(struct bench_contig *contig, unsigned percent)
     unsigned word = 1;
 
     /* The place is above all the rest while that is in one piece. */
-    if (!runs || !occupy(contig, taken, 0, &low) || !occupy(contig, PLACE_PAGES, 8, &place)) {
+    if (!runs || !dk_bench_occupy(contig, taken, 0, &low) ||
+        !dk_bench_occupy(contig, PLACE_PAGES, 8, &place)) {
         dk_release(runs);
         return false;
     }
-    vacate(contig, low, taken);
+    dk_bench_vacate(contig, low, taken);
     for (left = taken; left; left -= count, used++) {
         word = word * 1103515245 + 12345;
         count = (word >> 16) % 16 + 1;
         count = count < left ? count : left;
         runs[used].count = count;
-        if (!occupy(contig, count, 0, &runs[used].page)) {
+        if (!dk_bench_occupy(contig, count, 0, &runs[used].page)) {
             dk_release(runs);
             return false;
         }
@@ -178,25 +170,24 @@ static bool churn(struct bench_contig *contig, unsigned percent)
 
         word = word * 1103515245 + 12345;
         run = &runs[(word >> 16) % used];
-        vacate(contig, run->page, run->count);
+        dk_bench_vacate(contig, run->page, run->count);
         taken -= run->count;
         *run = runs[--used];
     }
-    vacate(contig, place, PLACE_PAGES);
+    dk_bench_vacate(contig, place, PLACE_PAGES);
     dk_release(runs);
     return true;
 }
 
-/* One page in SPACING is taken. */
-static bool space(struct bench_contig *contig)
+bool dk_bench_space(struct bench_contig *contig)
 {
     struct page *whole, *page;
 
-    if (!occupy(contig, AREA_PAGES, 0, &whole))
+    if (!dk_bench_occupy(contig, contig->area_pages, 0, &whole))
         return false;
-    vacate(contig, whole, AREA_PAGES);
-    for (unsigned i = 0; i < AREA_PAGES / SPACING; i++) {
-        if (!occupy(contig, 1, 9, &page))
+    dk_bench_vacate(contig, whole, contig->area_pages);
+    for (size_t i = 0; i < contig->area_pages / BENCH_SPACING; i++) {
+        if (!dk_bench_occupy(contig, 1, 9, &page))
             return false;
     }
     return true;
@@ -204,7 +195,7 @@ static bool space(struct bench_contig *contig)
 
 /* ---- Setting up ---- */
 
-static int set_up(struct bench_state *state, unsigned order)
+int dk_bench_contig_set_up(struct bench_state *state, size_t pages, unsigned order)
 {
     struct bench_contig *contig = dk_allocate(1, sizeof(*contig));
     struct cma *area;
@@ -214,19 +205,22 @@ static int set_up(struct bench_state *state, unsigned order)
     state->contig = contig;
     pthread_mutex_init(&contig->lock, NULL);
     contig->memory = state->machine->memory;
+    contig->area_pages = pages;
     contig->order = order;
-    contig->pages = dk_pages_take(contig->memory, GFP_KERNEL, AREA_PAGES, AREA_PAGES, 0, ~0ull);
+    contig->bitmap = dk_allocate(pages / 64, sizeof(*contig->bitmap));
+    if (!contig->bitmap)
+        return -ENOMEM;
+    contig->pages = dk_pages_take(contig->memory, GFP_KERNEL, pages, pages, 0, ~0ull);
     if (!contig->pages)
         return -ENOMEM;
-    area =
-        dk_cma_create(contig->memory, page_to_phys(contig->pages), (u64)AREA_PAGES << PAGE_SHIFT, 0, "bench");
+    area = dk_cma_create(contig->memory, page_to_phys(contig->pages), (u64)pages << PAGE_SHIFT, 0, "bench");
     if (IS_ERR(area))
         return PTR_ERR_OR_ZERO(area);
     contig->area = area;
     return 0;
 }
 
-static void tear_down(struct bench_state *state)
+void dk_bench_contig_tear_down(struct bench_state *state)
 {
     struct bench_contig *contig = state->contig;
 
@@ -234,17 +228,18 @@ static void tear_down(struct bench_state *state)
         return;
     dk_cma_destroy(contig->area);
     if (contig->pages)
-        dk_pages_give(contig->memory, contig->pages, AREA_PAGES);
+        dk_pages_give(contig->memory, contig->pages, contig->area_pages);
+    dk_release(contig->bitmap);
     pthread_mutex_destroy(&contig->lock);
     dk_release(contig);
 }
 
-#define SET_UP(name, order, occupancy)                  \
-    static int set_up_##name(struct bench_state *state) \
-    {                                                   \
-        int error = set_up(state, order);               \
-                                                        \
-        return error ? error : occupancy ? 0 : -ENOMEM; \
+#define SET_UP(name, order, occupancy)                                \
+    static int set_up_##name(struct bench_state *state)               \
+    {                                                                 \
+        int error = dk_bench_contig_set_up(state, AREA_PAGES, order); \
+                                                                      \
+        return error ? error : occupancy ? 0 : -ENOMEM;               \
     }
 
 #define SET_UP_ORDER(order)                                     \
@@ -257,12 +252,12 @@ static void tear_down(struct bench_state *state)
 SET_UP_ORDER(0)
 SET_UP_ORDER(4)
 SET_UP_ORDER(8)
-SET_UP(fail, 9, space(state->contig))
+SET_UP(fail, 9, dk_bench_space(state->contig))
 
-#define ROW(name_, summary_, setup_)                                                                     \
-    {                                                                                                    \
-        .subject = { name_, run_pair }, .peer = { "first-fit bitmap", run_bitmap }, .summary = summary_, \
-        .goal = 15, .setup = setup_, .teardown = tear_down,                                              \
+#define ROW(name_, summary_, setup_)                                                             \
+    {                                                                                            \
+        .subject = { name_, run_pair }, .peer = { dk_bench_bitmap, dk_bench_bitmap_pair },       \
+        .summary = summary_, .goal = 15, .setup = setup_, .teardown = dk_bench_contig_tear_down, \
     }
 
 #define ROWS(order, pages)                                                                                  \
@@ -281,12 +276,12 @@ const struct bench_row dk_bench_contig_rows[] = {
     ROWS(4, "16 pages"),
     ROWS(8, "256 pages"),
     {
-        .subject = { "contig-fail", run_fail },
-        .peer = { "first-fit bitmap", run_bitmap },
+        .subject = { "contig-fail", dk_bench_contig_fail },
+        .peer = { dk_bench_bitmap, dk_bench_bitmap_pair },
         .summary = "512 pages asked of an area in which each 512th page is taken",
         .goal = 10,
         .setup = set_up_fail,
-        .teardown = tear_down,
+        .teardown = dk_bench_contig_tear_down,
     },
 };
 

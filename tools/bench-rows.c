@@ -216,7 +216,7 @@ static int set_up_rings(struct bench_state *state)
     if (IS_ERR(ring))
         return PTR_ERR_OR_ZERO(ring);
     state->ring = ring;
-    state->plain_machine = dk_bench_machine(0);
+    state->plain_machine = dk_bench_machine(0, NULL);
     if (IS_ERR(state->plain_machine)) {
         int error = PTR_ERR_OR_ZERO(state->plain_machine);
 
@@ -360,24 +360,37 @@ static const struct bench_row rows[] = {
     },
 };
 
-static const size_t count = sizeof(rows) / sizeof(rows[0]);
+static const size_t row_count = sizeof(rows) / sizeof(rows[0]);
+
+/* In the order of the output. */
+static const struct {
+    const struct bench_row *rows;
+    const size_t *count;
+} tables[] = {
+    { rows, &row_count },
+    { dk_bench_bounce_rows, &dk_bench_bounce_row_count },
+    { dk_bench_contig_rows, &dk_bench_contig_row_count },
+    { dk_bench_pool_rows, &dk_bench_pool_row_count },
+    { dk_bench_pool_thread_rows, &dk_bench_pool_thread_row_count },
+    { dk_bench_growth_rows, &dk_bench_growth_row_count },
+};
 
 size_t dk_bench_row_count(void)
 {
-    return count + dk_bench_bounce_row_count + dk_bench_contig_row_count + dk_bench_pool_row_count;
+    size_t count = 0;
+
+    for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++)
+        count += *tables[i].count;
+    return count;
 }
 
 const struct bench_row *dk_bench_row_at(size_t index)
 {
-    if (index < count)
-        return &rows[index];
-    index -= count;
-    if (index < dk_bench_bounce_row_count)
-        return &dk_bench_bounce_rows[index];
-    index -= dk_bench_bounce_row_count;
-    if (index < dk_bench_contig_row_count)
-        return &dk_bench_contig_rows[index];
-    return &dk_bench_pool_rows[index - dk_bench_contig_row_count];
+    size_t i = 0;
+
+    for (; index >= *tables[i].count; i++)
+        index -= *tables[i].count;
+    return &tables[i].rows[index];
 }
 
 const struct bench_row *dk_bench_row_find(const char *name)
@@ -389,9 +402,9 @@ const struct bench_row *dk_bench_row_find(const char *name)
     return NULL;
 }
 
-struct dk_machine *dk_bench_machine(int depth)
+struct dk_machine *dk_bench_machine(int depth, const char *memory)
 {
-    struct dk_machine_options options = { .size = sizeof(options), .depth = depth };
+    struct dk_machine_options options = { .size = sizeof(options), .depth = depth, .memory = memory };
     struct dk_board *board = dk_board_parse(dk_bench_blob, dk_bench_blob_size);
     struct dk_machine *machine;
 
@@ -428,8 +441,8 @@ int dk_bench_open(const struct bench_row *row, struct bench_state *state)
 {
     int error;
 
-    *state = (struct bench_state){ 0 };
-    state->machine = dk_bench_machine(row->depth);
+    *state = (struct bench_state){ .scale = row->scale };
+    state->machine = dk_bench_machine(row->depth, row->memory);
     if (IS_ERR(state->machine)) {
         error = PTR_ERR_OR_ZERO(state->machine);
         state->machine = NULL;

@@ -16,6 +16,7 @@ struct bench_request {
     bool json;
     bool list;
     bool gate;
+    bool growth;
     char *const *names; /* NULL-terminated; none: all rows */
 };
 
@@ -27,13 +28,14 @@ struct bench_outcome {
 static int print_help(void)
 {
     puts(
-        "Usage: dmakit bench [--list] [--json] [--gate] [ROW]...\n"
+        "Usage: dmakit bench [--list] [--json] [--gate] [--growth] [ROW]...\n"
         "\n"
         "Times the library's operations on this machine, each in turns with a floor or peer in the same process:\n"
-        "31 rounds of 2 ms. No ROW: all of them.\n"
+        "31 rounds of 2 ms. No ROW: all of them, but for those of --growth.\n"
         "\n"
         "  --list     print the rows there are\n"
         "  --json     print JSON (docs/formats.md) instead of text\n"
+        "  --growth   the rows that show what grows with the number of blocks or pages: takes 2 GiB of memory\n"
         "  --gate     exit 1 when a goal is missed\n"
         "  --help     print this\n"
         "  --version  print the version\n"
@@ -45,9 +47,13 @@ static int print_help(void)
 static int read_options(int argc, char **argv, struct bench_request *request)
 {
     static const struct option options[] = {
-        { "list", no_argument, NULL, 'l' },    { "json", no_argument, NULL, 'j' },
-        { "gate", no_argument, NULL, 'g' },    { "help", no_argument, NULL, 'h' },
-        { "version", no_argument, NULL, 'v' }, { NULL, 0, NULL, 0 },
+        { "list", no_argument, NULL, 'l' },
+        { "json", no_argument, NULL, 'j' },
+        { "gate", no_argument, NULL, 'g' },
+        { "growth", no_argument, NULL, 'r' },
+        { "help", no_argument, NULL, 'h' },
+        { "version", no_argument, NULL, 'v' },
+        { NULL, 0, NULL, 0 },
     };
     int choice;
 
@@ -63,6 +69,9 @@ static int read_options(int argc, char **argv, struct bench_request *request)
             break;
         case 'g':
             request->gate = true;
+            break;
+        case 'r':
+            request->growth = true;
             break;
         case 'h':
             return print_help();
@@ -81,13 +90,13 @@ static int read_options(int argc, char **argv, struct bench_request *request)
     return -1;
 }
 
-static bool is_wanted(const struct bench_request *request, const char *name)
+static bool is_wanted(const struct bench_request *request, const struct bench_row *row)
 {
     for (size_t i = 0; request->names[i]; i++) {
-        if (!strcmp(request->names[i], name))
+        if (!strcmp(request->names[i], row->subject.name))
             return true;
     }
-    return !request->names[0];
+    return !request->names[0] && request->growth == (row->scale > 0);
 }
 
 static const char *unit(const struct bench_row *row)
@@ -100,7 +109,7 @@ static int list_rows(const struct bench_request *request)
     for (size_t i = 0; i < dk_bench_row_count(); i++) {
         const struct bench_row *row = dk_bench_row_at(i);
 
-        if (!is_wanted(request, row->subject.name))
+        if (!is_wanted(request, row))
             continue;
         printf("%-20s %-2s  %s; beside: %s\n", row->subject.name, unit(row), row->summary, row->peer.name);
     }
@@ -207,7 +216,7 @@ static int measure_rows(const struct bench_request *request, struct bench_outcom
         struct bench_state state;
         int error;
 
-        if (!is_wanted(request, row->subject.name))
+        if (!is_wanted(request, row))
             continue;
         if (shows_progress)
             fprintf(stderr, "\r%s\033[K", row->subject.name);

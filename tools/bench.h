@@ -3,9 +3,10 @@
  * dmakit bench: rows of operations, each timed beside a floor or peer in the same process.
  *
  * bench.c reads the options and prints, bench-measure.c times, bench-rows.c has the rows but for those of
- * bouncing, contiguous memory and pools, which bench-bounce.c, bench-contig.c and bench-pool.c have;
- * bench-ring.c and bench-iova.c have the programs of the check-depth and iova rows, bench-pool-peers.c and
- * bench-pool-dpdk.c other allocators.
+ * bouncing, contiguous memory and pools, which bench-bounce.c, bench-contig.c, bench-pool.c and
+ * bench-pool-threads.c have, and those of growth, which are in bench-growth.c; bench-ring.c and bench-iova.c
+ * have the programs of the check-depth and iova rows, bench-pool-peers.c and bench-pool-dpdk.c other
+ * allocators.
  */
 #ifndef DK_TOOLS_BENCH_H
 #define DK_TOOLS_BENCH_H
@@ -20,6 +21,7 @@ struct bench_ring;
 struct bench_bounce;
 struct bench_contig;
 struct bench_pool;
+struct bench_blocks;
 
 /* What a row's functions work on. */
 struct bench_state {
@@ -36,6 +38,8 @@ struct bench_state {
     struct bench_bounce *bounce;
     struct bench_contig *contig;
     struct bench_pool *pool;
+    struct bench_blocks *blocks;
+    unsigned long scale; /* the row's */
     /* The same at depth 0, for the peer of a row about the checker; else NULL. */
     struct dk_machine *plain_machine;
     struct bench_ring *plain_ring;
@@ -60,6 +64,8 @@ struct bench_row {
     bool ratio;                                  /* unit x: times the peer; else ns an operation */
     bool threads;                                /* of several threads: the goal is on the median */
     int depth;                                   /* of the machine */
+    unsigned long scale;                         /* blocks or pages, of a row about growth; else 0 */
+    const char *memory;                          /* of the machine; NULL: the board's */
     int (*setup)(struct bench_state *state);     /* after the machine is up; 0 or -errno */
     void (*teardown)(struct bench_state *state); /* also after a setup that failed */
 };
@@ -70,10 +76,14 @@ extern const size_t dk_bench_bounce_row_count;
 /* Contiguous memory's. */
 extern const struct bench_row dk_bench_contig_rows[];
 extern const size_t dk_bench_contig_row_count;
-
-/* Pools', in a file of their own. */
+/* Pools', in one thread and in two. */
 extern const struct bench_row dk_bench_pool_rows[];
 extern const size_t dk_bench_pool_row_count;
+extern const struct bench_row dk_bench_pool_thread_rows[];
+extern const size_t dk_bench_pool_thread_row_count;
+/* Growth's, which come last. */
+extern const struct bench_row dk_bench_growth_rows[];
+extern const size_t dk_bench_growth_row_count;
 
 /* How many rows there are, and the one at @index. */
 size_t dk_bench_row_count(void);
@@ -85,9 +95,9 @@ const struct bench_row *dk_bench_row_find(const char *name);
 int dk_bench_open(const struct bench_row *row, struct bench_state *state);
 void dk_bench_close(const struct bench_row *row, struct bench_state *state);
 
-/* A machine of the bench's own board with the checker at @depth. Error pointer as from dk_machine_create().
- */
-struct dk_machine *dk_bench_machine(int depth);
+/* A machine of the bench's own board with the checker at @depth, with @memory, or with the board's: NULL.
+ * Error pointer as from dk_machine_create(). */
+struct dk_machine *dk_bench_machine(int depth, const char *memory);
 /* A device called @name there, with a 64-bit mask. Error pointer. */
 struct device *dk_bench_device(struct dk_machine *machine, const char *name);
 /* The same below the bus with the alias @bus; NULL: the default one. */

@@ -28,6 +28,9 @@ static void each_allocation_fails(void **state)
         unsigned long hits = 1;
         unsigned long n;
 
+        /* What fails in the smallest of the rows about growth does in the others. */
+        if (row->scale > 1024)
+            continue;
         /* Rows that fill an area make thousands of allocations, all in one place. */
         for (n = 1; hits; n += n < 300 ? 1 : 499) {
             struct bench_state bench;

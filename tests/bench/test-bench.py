@@ -19,8 +19,10 @@ ROWS = {"map-identity": ("ns", 4), "map-identity-inline": ("ns", 1.5), "sg-16": 
         "contig-fail": ("ns", 10),
         "pool-pair": ("ns", 4.2), "pool-pair-inline": ("ns", 2), "pool-spaced": ("ns", None), "pool-batch-64": ("ns", 2.5),
         "pool-batch-256": ("ns", 2.5), "pool-batch-4k": ("ns", 2.5), "pool-2t": ("ns", 3.5), "pool-handoff": ("ns", 10)}
+GROWTH = [*(f"pool-growth-1e{power}" for power in range(3, 8)), *(f"contig-growth-{log}" for log in range(10, 25, 2)),
+          *(f"contig-fail-growth-{log}" for log in range(10, 25, 2))]
 # Peers besides the first: some have others that every computer has, and some more where they are installed.
-OTHERS = {"pool-spaced": 1}
+OTHERS = {"pool-spaced": 1, "pool-handoff": 1}
 
 
 class Bench(unittest.TestCase):
@@ -63,6 +65,17 @@ class Bench(unittest.TestCase):
     def test_list(self):
         done = self.bench("--list")
         self.assertEqual([line.split()[0] for line in done.stdout.strip().split("\n")], list(ROWS))
+
+    def test_growth(self):
+        done = self.bench("--growth", "--list")
+        self.assertEqual([line.split()[0] for line in done.stdout.strip().split("\n")], GROWTH)
+        # Those that take little memory.
+        names = ["pool-growth-1e3", "contig-growth-10", "contig-fail-growth-10"]
+        told = json.loads(self.bench("--json", *names).stdout)["rows"]
+        self.assertEqual([row["row"] for row in told], names)
+        for row in told:
+            self.assertEqual((row["goal"], len(row["peers"])), (None, 1))
+            self.assertTrue(0 < row["min"] <= row["median"])
 
     def test_refusals(self):
         for arguments, pattern in ((["no-such-row"], "no row 'no-such-row'"), (["--bad"], "bad option '--bad'")):
