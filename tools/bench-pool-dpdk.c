@@ -2,7 +2,7 @@
 /*
  * DPDK's rte_mempool with its cache for each core, as a peer of the pool rows.
  */
-#include "bench.h"
+#include "bench-dpdk.h"
 
 #include <rte_eal.h>
 #include <rte_mempool.h>

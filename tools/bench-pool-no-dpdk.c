@@ -2,7 +2,7 @@
 /*
  * In the place of bench-pool-dpdk.c where DPDK is not installed.
  */
-#include "bench.h"
+#include "bench-dpdk.h"
 
 bool dk_bench_dpdk_start(void)
 {

@@ -11,6 +11,8 @@
 #ifndef DK_TOOLS_BENCH_H
 #define DK_TOOLS_BENCH_H
 
+#include "bench-dpdk.h"
+
 #include <dmakit/dmakit.h>
 
 #define BENCH_SEGMENTS 16
@@ -138,10 +140,6 @@ struct bench_allocator {
 extern const char dk_bench_mimalloc[], dk_bench_jemalloc[];
 /* NULL: it is not there. Loads it at the first call, for good. */
 const struct bench_allocator *dk_bench_allocator(const char *name);
-
-/* DPDK's rte_mempool of 64-byte blocks. False: not built with it, or it does not start. */
-bool dk_bench_dpdk_start(void);
-void dk_bench_dpdk_pairs(unsigned long count);
 
 /* ---- The program of the check-depth rows ------------------------------------------------------------------
  */
