@@ -295,6 +295,11 @@ static void test_pairs_of_other_modes(void **state)
     two = add(&b);
     assert_int_equal(dk_pasr_pair(one, 5, two, 0), 0);
     assert_int_equal(dk_pasr_pair(two, 6, two, 7), 0);
+    /* One of the two has a partner. */
+    assert_int_equal(dk_pasr_pair(one, 5, one, 4), -EBUSY);
+    assert_true(logged("a section has a partner already"));
+    assert_int_equal(dk_pasr_pair(one, 4, two, 6), -EBUSY);
+    assert_true(logged("a section has a partner already"));
     assert_int_equal(pasr_put(DIE, 8 * SECTION), 0);
     assert_int_equal(first.mask, 0);
     assert_int_equal(pasr_put(DIE + 14 * SECTION, SECTION), 0);
