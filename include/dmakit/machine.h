@@ -18,7 +18,8 @@ struct dk_machine_options {
     const char
         *arguments; /* as on a kernel command line: "cma=64M highmem=16M …"; NULL: the board's bootargs */
     uint64_t seed;  /* 0: no random eviction or fragmentation */
-    int depth;      /* checker: 0 off, 1 to 3 on, each watching the calls; -1: from DMAKIT_OPTIONS, else 2 */
+    int depth;      /* checker: 0 off, 1 calls, 2 and 3 also what changes hands (docs/checker.md);
+                       -1: from DMAKIT_OPTIONS, else 2 */
 };
 
 /*

@@ -52,6 +52,14 @@ struct dk_hooks {
      */
     void (*master_access)(void *data, struct device *dev, dma_addr_t dma, phys_addr_t phys, u64 length,
                           bool write);
+    /*
+     * After master_access, and as often: what is going to be written is at @from, NULL for a read. When it
+     * returns other than 0, bytes_moved follows with that, once the bytes are moved or will not be (@moved).
+     * bytes_moved may not map or unmap. Both may be NULL.
+     */
+    u64 (*bytes_move)(void *data, struct device *dev, dma_addr_t dma, phys_addr_t phys, u64 length,
+                      const void *from);
+    void (*bytes_moved)(void *data, phys_addr_t phys, u64 length, u64 ticket, bool moved);
     /* A bus master was refused at @fault->dma: nothing was moved from there on. May map and unmap. */
     void (*master_fault)(void *data, struct device *dev, const struct dk_master_fault *fault);
     /* A bus master moved @length bytes at @dma through a mapping that is gone, and that a lazy IOMMU has not

@@ -64,6 +64,7 @@ static void check_asleep(struct dk_checker *checker, struct device *dev, const c
 void dk_check_mapped(struct device *dev, const char *call, struct dk_mapping *mapping)
 {
     struct dk_checker *checker = dk_checker_of(dev);
+    struct dk_handover_findings findings;
     struct dk_overlap overlap;
     struct dk_mappings *mappings;
     struct dk_record *record;
@@ -78,6 +79,7 @@ void dk_check_mapped(struct device *dev, const char *call, struct dk_mapping *ma
     if (!mappings)
         return;
     overlap.found = overlap.overflow = false;
+    findings.count = 0;
     stack = dk_stacks_capture(&checker->stacks);
     dk_lock_take(&mappings->lock);
     record = dk_mappings_take(mappings);
@@ -87,10 +89,13 @@ void dk_check_mapped(struct device *dev, const char *call, struct dk_mapping *ma
         record->checked = !dk_mapping_needs_check(mapping->kind);
         record->by_phys.size = 0;
         record->pieces = NULL;
+        record->handover = NULL;
         dk_mappings_enter(mappings, record);
         if (takes_lines(mapping))
             enter_lines(checker, dev, record, mapping->phys,
                         mapping->contiguous ? mapping->contiguous : mapping->size, &overlap);
+        if (checker->depth > 1)
+            record->handover = dk_handover_mapped(checker, dev, mapping, stack, &findings);
     } else {
         __atomic_store_n(&mappings->quiet, true, __ATOMIC_RELAXED);
     }
@@ -100,6 +105,8 @@ void dk_check_mapped(struct device *dev, const char *call, struct dk_mapping *ma
     check_asleep(checker, dev, call, mapping, stack);
     if (overlap.found || overlap.overflow)
         dk_overlap_report(checker, dev, call, mapping, &overlap);
+    if (findings.count)
+        dk_handover_report(checker, call, NULL, &findings);
 }
 
 void dk_check_mapped_piece(struct device *dev, const char *call, const struct dk_mapping *mapping, u64 offset,
@@ -107,20 +114,26 @@ void dk_check_mapped_piece(struct device *dev, const char *call, const struct dk
 {
     struct dk_checker *checker = dk_checker_of(dev);
     struct dk_mappings *mappings = checker ? dk_checker_mappings(checker, dev, false) : NULL;
+    struct dk_handover_findings findings = { .count = 0 };
     struct dk_overlap overlap = { .found = false };
     struct dk_record *record, *piece = NULL;
 
-    if (!mappings || !takes_lines(mapping))
+    if (!mappings)
         return;
     dk_lock_take(&mappings->lock);
     record = dk_mappings_find(mappings, mapping);
-    if (record && record->mapping.number == mapping->number)
+    if (record && record->mapping.number != mapping->number)
+        record = NULL;
+    if (record)
+        dk_handover_piece(checker, record->handover, offset, phys, size, &findings);
+    if (record && takes_lines(mapping))
         piece = dk_mappings_take(mappings);
     if (piece) {
         piece->mapping = *mapping;
         /* So that an address in the piece less this one is an offset into the mapping. */
         piece->mapping.phys = phys - offset;
         piece->stack = record->stack;
+        piece->handover = NULL;
         piece->pieces = record->pieces;
         record->pieces = piece;
         enter_lines(checker, dev, piece, phys, size, &overlap);
@@ -128,6 +141,8 @@ void dk_check_mapped_piece(struct device *dev, const char *call, const struct dk
     dk_lock_give(&mappings->lock);
     if (overlap.found || overlap.overflow)
         dk_overlap_report(checker, dev, call, mapping, &overlap);
+    if (findings.count)
+        dk_handover_report(checker, call, NULL, &findings);
 }
 
 void dk_check_mapping_error(struct device *dev, dma_addr_t dma)
@@ -259,6 +274,7 @@ static bool take_one(struct dk_checker *checker, struct dk_mappings *mappings, s
         dk_intervals_each(&mappings->live, any, &found);
     if (found) {
         dk_record_leave_lines(checker, mappings, found);
+        dk_handover_drop(checker, found->handover);
         dk_mappings_leave(mappings, found);
         *record = *found;
         dk_mappings_give(mappings, found);

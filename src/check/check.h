@@ -30,6 +30,7 @@ enum dk_mapping_kind {
 /* A mapping or allocation, as the driver described it. */
 struct dk_mapping {
     enum dk_mapping_kind kind;
+    bool shared; /* set by dk_check_unmap(): dk_check_unmapped() is to be called afterwards */
     dma_addr_t dma;
     phys_addr_t phys; /* of the first byte */
     const void
@@ -47,7 +48,7 @@ struct dk_mapping {
  * Options of the checker, from DMAKIT_OPTIONS.
  */
 struct dk_check_options {
-    int depth;               /* 1 to 3; depths above 1 do what 1 does, and leave their hooks in place */
+    int depth;               /* 1 to 3; from 2 on mappings are watched as they change hands (handover.h) */
     bool json;               /* default sink writes JSON lines */
     const char *report_path; /* default sink appends to this file; NULL: standard error */
     bool abort_on_error;     /* abort() after the first report: the user asked for it */
@@ -105,13 +106,19 @@ void dk_check_mapping_error(struct device *dev, dma_addr_t dma);
 bool dk_check_unmap(struct device *dev, const char *call, const struct dk_mapping *asked,
                     struct dk_mapping *found);
 
+/* The unmapping is done: of the memory, some is mapped by others too. */
+void dk_check_unmapped(struct device *dev, phys_addr_t phys, u64 size);
+
 /*
- * Before a sync of [dma, dma + size): reports the sync-* classes. False: not mapped or out of range, and
- * nothing is to be done.
+ * Before a sync of [dma, dma + size): reports the sync-* classes, and what the CPU did to the bytes. False:
+ * not mapped or out of range, and nothing is to be done.
  * @sg_nents: the caller's nents for sync_sg, else 0. *found is the mapping, when true.
  */
 bool dk_check_sync(struct device *dev, const char *call, dma_addr_t dma, u64 size,
                    enum dma_data_direction direction, bool for_cpu, int sg_nents, struct dk_mapping *found);
+/* After a sync that dk_check_sync() let pass: the bytes have changed hands. */
+void dk_check_synced(struct device *dev, dma_addr_t dma, u64 size, enum dma_data_direction direction,
+                     bool for_cpu, int sg_nents);
 
 /* Whether [dma, dma + size) and @cpu are of one live coherent allocation of @dev. True without a checker, and
  * for a quiet device. Any context. */

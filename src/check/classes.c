@@ -49,6 +49,11 @@ static const char *const names[DK_CLASS_COUNT + 1] = {
     [DK_CLASS_POOL_USE_AFTER_FREE] = "pool-use-after-free",
     [DK_CLASS_POOL_OVERRUN] = "pool-overrun",
     [DK_CLASS_POOL_DESTROYED_BUSY] = "pool-destroyed-busy",
+    [DK_CLASS_CPU_WRITE_WHILE_DEVICE_OWNS] = "cpu-write-while-device-owns",
+    [DK_CLASS_MISSING_SYNC_FOR_DEVICE] = "missing-sync-for-device",
+    [DK_CLASS_SYNC_WRONG_SUBRANGE] = "sync-wrong-subrange",
+    [DK_CLASS_SKIP_SYNC_WITHOUT_SYNC] = "skip-sync-without-sync",
+    [DK_CLASS_SHARED_CACHE_LINE] = "shared-cache-line",
     [DK_CLASS_COUNT] = NULL,
 };
 
@@ -273,6 +278,33 @@ static const struct dk_class_facts facts[DK_CLASS_COUNT] = {
     [DK_CLASS_POOL_DESTROYED_BUSY] = {
         "a pool was destroyed with a block still in use",
         "free every block before dma_pool_destroy(), on every path",
+        "error",
+    },
+    [DK_CLASS_CPU_WRITE_WHILE_DEVICE_OWNS] = {
+        "the CPU stored into mapped memory while the device owned it",
+        "fill the buffer before it is mapped, or take it back with dma_sync_*_for_cpu() first and give it with "
+        "dma_sync_*_for_device() again",
+        "error",
+    },
+    [DK_CLASS_MISSING_SYNC_FOR_DEVICE] = {
+        "the CPU stored into mapped memory that it owned, and did not sync it for the device",
+        "call dma_sync_*_for_device() on what the CPU changed before the device uses it or it is unmapped",
+        "error",
+    },
+    [DK_CLASS_SYNC_WRONG_SUBRANGE] = {
+        "a sync covered another part of the mapping than the one that the CPU changed",
+        "sync the very bytes that the CPU changes: offset and size count from the start of the mapping",
+        "error",
+    },
+    [DK_CLASS_SKIP_SYNC_WITHOUT_SYNC] = {
+        "memory was mapped with DMA_ATTR_SKIP_CPU_SYNC and used without the sync that the driver owes then",
+        "call dma_sync_*_for_device() on what the device is to read, or map it without the attribute",
+        "error",
+    },
+    [DK_CLASS_SHARED_CACHE_LINE] = {
+        "the CPU stored next to mapped memory, into a cache line that the device was writing to",
+        "give the buffer cache lines of its own: allocate it by itself, or align and pad it to "
+        "dma_get_cache_alignment()",
         "error",
     },
 };

@@ -293,6 +293,8 @@ bool dk_check_unmap(struct device *dev, const char *call, const struct dk_mappin
     struct dk_record *record = NULL;
     struct dk_record copy;
     struct comparison comparison = { checker, dev, call, asked, &copy };
+    struct dk_handover_findings findings;
+    bool shared = false;
 
     *found = *asked;
     if (!checker)
@@ -301,11 +303,14 @@ bool dk_check_unmap(struct device *dev, const char *call, const struct dk_mappin
         report_invalid(checker, dev, call, asked);
         return false;
     }
+    findings.count = 0;
     mappings = dk_checker_mappings(checker, dev, false);
     if (mappings) {
         dk_lock_take(&mappings->lock);
         record = dk_mappings_find(mappings, asked);
         if (record) {
+            if (record->handover)
+                shared = dk_handover_unmap(checker, record->handover, asked->attrs, &findings);
             dk_record_leave_lines(checker, mappings, record);
             dk_mappings_leave(mappings, record);
             copy = *record;
@@ -320,6 +325,9 @@ bool dk_check_unmap(struct device *dev, const char *call, const struct dk_mappin
         return false;
     }
     *found = copy.mapping;
+    found->shared = shared;
+    if (findings.count)
+        dk_handover_report(checker, call, NULL, &findings);
     compare_function(&comparison);
     compare_size(&comparison);
     compare_cpu_address(&comparison);
@@ -327,6 +335,14 @@ bool dk_check_unmap(struct device *dev, const char *call, const struct dk_mappin
     compare_direction(&comparison);
     compare_checked(&comparison);
     return can_undo(asked->kind, copy.mapping.kind);
+}
+
+void dk_check_unmapped(struct device *dev, phys_addr_t phys, u64 size)
+{
+    struct dk_checker *checker = dk_checker_of(dev);
+
+    if (checker)
+        dk_handover_changed(checker, phys, size);
 }
 
 void dk_check_freed_mapped(struct device *dev, const char *call, const struct dk_mapping *freed,

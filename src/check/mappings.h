@@ -16,8 +16,9 @@ struct dk_record {
     struct dk_record
         *pieces; /* of the same mapping, elsewhere in memory: counted in lines, not live by themselves */
     struct dk_mapping mapping;
-    u32 stack;    /* of the call that made it */
-    bool checked; /* dma_mapping_error() was asked about it */
+    struct dk_handover *handover; /* NULL: nobody watches it change hands */
+    u32 stack;                    /* of the call that made it */
+    bool checked;                 /* dma_mapping_error() was asked about it */
 };
 
 /* A mapping that is gone: enough to tell a second unmap from one of something that never was. */

@@ -110,16 +110,29 @@ static bool holds_all(const struct dk_mapping *mapping, const struct sync_call *
     return sync->dma >= mapping->dma && offset <= mapping->size && sync->size <= mapping->size - offset;
 }
 
-/* The record that the sync concerns, copied: it holds the first byte, or at least the last. */
-static bool find_record(struct dk_mappings *mappings, const struct sync_call *sync, struct dk_record *copy)
+/* Under the lock: the record that the sync concerns. It holds the first byte, or at least the last. */
+static struct dk_record *record_of(const struct dk_mappings *mappings, const struct sync_call *sync)
 {
     u64 last = sync->dma + (sync->size ? sync->size - 1 : 0);
+    struct dk_record *record =
+        dk_mappings_holding(mappings, sync->dma, sync->size, sync->direction, sync->sg_nents);
+
+    if (!record && last >= sync->dma)
+        record = dk_mappings_holding(mappings, last, 1, sync->direction, sync->sg_nents);
+    return record;
+}
+
+/* The record, copied; what the CPU did to its bytes, if they change hands, to *findings. */
+static bool find_record(struct dk_mappings *mappings, const struct sync_call *sync, struct dk_record *copy,
+                        struct dk_handover_findings *findings)
+{
     const struct dk_record *record;
 
     dk_lock_take(&mappings->lock);
-    record = dk_mappings_holding(mappings, sync->dma, sync->size, sync->direction, sync->sg_nents);
-    if (!record && last >= sync->dma)
-        record = dk_mappings_holding(mappings, last, 1, sync->direction, sync->sg_nents);
+    record = record_of(mappings, sync);
+    if (record && record->handover && holds_all(&record->mapping, sync))
+        dk_handover_sync(sync->checker, record->handover, sync->dma - record->mapping.dma, sync->size,
+                         sync->direction, sync->for_cpu, findings);
     /* The links of its place among the lines are guarded by another lock. */
     if (record) {
         copy->mapping = record->mapping;
@@ -134,6 +147,7 @@ bool dk_check_sync(struct device *dev, const char *call, dma_addr_t dma, u64 siz
 {
     struct dk_checker *checker = dk_checker_of(dev);
     const struct sync_call sync = { checker, dev, call, dma, size, direction, for_cpu, sg_nents };
+    struct dk_handover_findings findings;
     struct dk_mappings *mappings;
     struct dk_record record;
 
@@ -141,7 +155,8 @@ bool dk_check_sync(struct device *dev, const char *call, dma_addr_t dma, u64 siz
     if (!checker)
         return true;
     mappings = dk_checker_mappings(checker, dev, false);
-    if (!mappings || !find_record(mappings, &sync, &record)) {
+    findings.count = 0;
+    if (!mappings || !find_record(mappings, &sync, &record, &findings)) {
         if (dk_checker_quiet(checker, mappings))
             return true;
         report_not_mapped(&sync, mappings);
@@ -156,5 +171,28 @@ bool dk_check_sync(struct device *dev, const char *call, dma_addr_t dma, u64 siz
     *found = record.mapping;
     check_direction(&sync, &record);
     check_sg_count(&sync, &record);
+    /* What a sync in the wrong direction does to the bytes is part of that mistake. */
+    if (findings.count && dk_direction_fits(record.mapping.direction, direction))
+        dk_handover_report(checker, call, NULL, &findings);
     return true;
+}
+
+void dk_check_synced(struct device *dev, dma_addr_t dma, u64 size, enum dma_data_direction direction,
+                     bool for_cpu, int sg_nents)
+{
+    struct dk_checker *checker = dk_checker_of(dev);
+    const struct sync_call sync = { checker, dev, NULL, dma, size, direction, for_cpu, sg_nents };
+    struct dk_mappings *mappings;
+    const struct dk_record *record;
+
+    if (!checker || checker->depth < 2)
+        return;
+    mappings = dk_checker_mappings(checker, dev, false);
+    if (!mappings)
+        return;
+    dk_lock_take(&mappings->lock);
+    record = record_of(mappings, &sync);
+    if (record && holds_all(&record->mapping, &sync))
+        dk_handover_synced(checker, record->handover, dma - record->mapping.dma, size, direction, for_cpu);
+    dk_lock_give(&mappings->lock);
 }

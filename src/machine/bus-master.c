@@ -15,6 +15,8 @@ struct access {
     /* Of the next bytes, these were told to the hooks: they lead to told_phys. */
     u64 told;
     phys_addr_t told_phys;
+    u64 ticket; /* the hooks wait to hear what became of the bytes they were told of; 0: they do not */
+    u64 ticket_run;
 };
 
 /* Why an access stops. */
@@ -153,6 +155,41 @@ static struct refusal move(const struct access *access, phys_addr_t phys, u64 ru
     return (struct refusal){ 0 };
 }
 
+/* What became of the bytes that the hooks were told of last. */
+static __attribute__((noinline)) void tell_end(struct access *access, bool moved)
+{
+    const struct dk_hooks *hooks = &dk_device_machine(access->dev)->hooks;
+
+    hooks->bytes_moved(hooks->data, access->told_phys, access->ticket_run, access->ticket, moved);
+    access->ticket = 0;
+}
+
+static inline void tell_moved(struct access *access, bool moved)
+{
+    if (__builtin_expect(access->ticket != 0, 0))
+        tell_end(access, moved);
+}
+
+/* What they are told when they are to hear of that. */
+static __attribute__((noinline)) void tell_move(struct access *access, const struct dk_hooks *hooks,
+                                                phys_addr_t phys, u64 run)
+{
+    tell_moved(access, false);
+    access->ticket = hooks->bytes_move(hooks->data, access->dev, access->dma, phys, run, access->from);
+    access->ticket_run = run;
+}
+
+static void tell(struct access *access, phys_addr_t phys, u64 run)
+{
+    const struct dk_hooks *hooks = &dk_device_machine(access->dev)->hooks;
+
+    hooks->master_access(hooks->data, access->dev, access->dma, phys, run, access->from);
+    if (hooks->bytes_move)
+        tell_move(access, hooks, phys, run);
+    access->told = run;
+    access->told_phys = phys;
+}
+
 static void advance(struct access *access, u64 run)
 {
     access->dma += run;
@@ -190,6 +227,7 @@ static struct refusal move_inside(struct access *access, const struct inside *in
             refusal = move(access, target->at.phys, target->at.run);
             if (refusal.reason)
                 return refusal;
+            tell_moved(access, true);
             advance(access, target->at.run);
             *errand = target->stale ? STALE : NOTHING;
         }
@@ -224,10 +262,7 @@ static struct refusal run_errand(struct access *access, enum errand errand, cons
     u64 run = target->at.run;
 
     if (errand == TELL) {
-        machine->hooks.master_access(machine->hooks.data, access->dev, access->dma, target->at.phys, run,
-                                     access->from);
-        access->told = run;
-        access->told_phys = target->at.phys;
+        tell(access, target->at.phys, run);
     } else if (errand == REGISTERS) {
         if (dk_registers_move(machine, target->at.phys, run, access->into, access->from))
             return (struct refusal){ DK_MASTER_FAULT_BUS,
@@ -235,6 +270,7 @@ static struct refusal run_errand(struct access *access, enum errand errand, cons
         advance(access, run);
     } else if (errand == ASLEEP) {
         move_asleep(access, target->at.phys, run);
+        tell_moved(access, false);
         advance(access, run);
     }
     if (errand == STALE || ((errand == REGISTERS || errand == ASLEEP) && target->stale))
@@ -270,6 +306,7 @@ static int perform(struct access *access)
         if (!refusal.reason)
             refusal = run_errand(access, errand, &target);
     }
+    tell_moved(access, false);
     return refusal.reason ? fault(access, refusal) : 0;
 }
 

@@ -91,6 +91,10 @@ static int map_sg(struct device *dev, const char *call, struct scatterlist *sgl,
 static void unmap_sg(struct device *dev, const char *call, struct scatterlist *sgl, int nents,
                      enum dma_data_direction direction, unsigned long attrs)
 {
+    struct scatterlist *sg;
+    bool shared = false;
+    int i;
+
     if (!sgl || !dk_undo_usable(dev, call, (u64)(nents > 0), direction))
         return;
     if (dk_checked(dev)) {
@@ -104,8 +108,6 @@ static void unmap_sg(struct device *dev, const char *call, struct scatterlist *s
             .sg_nents = nents,
         };
         struct dk_mapping first, other;
-        struct scatterlist *sg;
-        int i;
 
         if (!dk_check_unmap(dev, call, &asked, &first))
             return;
@@ -113,15 +115,21 @@ static void unmap_sg(struct device *dev, const char *call, struct scatterlist *s
          * has. */
         asked.direction = direction = first.direction;
         asked.sg_nents = nents = first.sg_nents ? first.sg_nents : nents;
+        shared = first.shared;
         for (i = 1, sg = sg_next(sgl); i < first.sg_mapped && sg; i++, sg = sg_next(sg)) {
             asked.dma = sg->dma_address;
             asked.size = sg->dma_length;
             asked.phys = sg_page(sg) ? sg_phys(sg) : 0;
-            dk_check_unmap(dev, call, &asked, &other);
+            if (dk_check_unmap(dev, call, &asked, &other))
+                shared |= other.shared;
         }
     }
     if (dev->dma_ops->unmap_sg)
         dev->dma_ops->unmap_sg(dev, sgl, nents, direction, attrs);
+    for (i = 0, sg = sgl; shared && i < nents && sg; i++, sg = sg_next(sg)) {
+        if (sg_page(sg))
+            dk_check_unmapped(dev, sg_phys(sg), sg->length);
+    }
 }
 
 /*

@@ -21,6 +21,7 @@ static void sync_single(struct device *dev, const char *call, dma_addr_t dma, si
         dev->dma_ops->sync_single_for_cpu(dev, dma, size, direction);
     else if (!for_cpu && dev->dma_ops->sync_single_for_device)
         dev->dma_ops->sync_single_for_device(dev, dma, size, direction);
+    dk_check_synced(dev, dma, size, direction, for_cpu, 0);
 }
 
 void dk_sync_single_for_cpu(struct device *dev, dma_addr_t dma, size_t size,
@@ -72,6 +73,8 @@ static void sync_sg(struct device *dev, const char *call, struct scatterlist *sg
         dev->dma_ops->sync_sg_for_cpu(dev, sgl, nents, direction);
     else if (!for_cpu && dev->dma_ops->sync_sg_for_device)
         dev->dma_ops->sync_sg_for_device(dev, sgl, nents, direction);
+    for (i = 0, sg = sgl; i < found.sg_mapped && sg; i++, sg = sg_next(sg))
+        dk_check_synced(dev, sg->dma_address, sg->dma_length, direction, for_cpu, nents);
 }
 
 void dk_sync_sg_for_cpu(struct device *dev, struct scatterlist *sg, int nents,

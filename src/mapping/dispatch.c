@@ -98,7 +98,9 @@ static void unmap(struct device *dev, const char *call, enum dk_mapping_kind kin
                   size_t size, enum dma_data_direction direction, unsigned long attrs)
 {
     const struct dma_map_ops *ops = dev->dma_ops;
+    struct dk_mapping found;
 
+    found.shared = false;
     if (dk_checked(dev)) {
         const struct dk_mapping asked = {
             .kind = kind,
@@ -107,7 +109,6 @@ static void unmap(struct device *dev, const char *call, enum dk_mapping_kind kin
             .direction = direction,
             .attrs = attrs,
         };
-        struct dk_mapping found;
 
         if (!dk_check_unmap(dev, call, &asked, &found))
             return;
@@ -119,6 +120,8 @@ static void unmap(struct device *dev, const char *call, enum dk_mapping_kind kin
         dk_direct_unmap(dev, dma, size, direction, attrs);
     else if (ops->unmap_page)
         ops->unmap_page(dev, dma, size, direction, attrs);
+    if (found.shared)
+        dk_check_unmapped(dev, found.phys, found.size);
 }
 
 dma_addr_t dk_map_single_long(struct device *dev, void *cpu, size_t size, enum dma_data_direction direction,

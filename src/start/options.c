@@ -22,7 +22,7 @@ static const struct option table[] = {
     { "seed", OPTION_INTEGER, offsetof(struct dk_options, seed), 0, 0,
       "random eviction and fragmentation; 0: none" },
     { "depth", OPTION_LEVEL, offsetof(struct dk_options, depth), -1, 3,
-      "checker: 0 off, 1 to 3 on: each watches the calls" },
+      "checker: 0 off, 1 calls, 2 what changes hands too, 3 instrumented; -1: 2" },
     { "memory", OPTION_TEXT, offsetof(struct dk_options, memory), 0, 0,
       "RAM instead of the board's, as in 1G@0x0,3G@0x40000000" },
     { "arguments", OPTION_TEXT, offsetof(struct dk_options, arguments), 0, 0,

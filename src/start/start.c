@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "check/check.h"
+#include "check/handover.h"
 #include "mapping/mapping.h"
 #include "mapping/remap.h"
 #include "pool/dma-alloc.h"
@@ -170,6 +171,17 @@ static void hook_master_access(void *data, struct device *dev, dma_addr_t dma, p
                                bool write)
 {
     dk_pools_master_access(data, dev, dma, phys, length, write);
+}
+
+static u64 hook_bytes_move(void *data, struct device *dev, dma_addr_t dma, phys_addr_t phys, u64 length,
+                           const void *from)
+{
+    return dk_handover_access(data, dev, dma, phys, length, from);
+}
+
+static void hook_bytes_moved(void *data, phys_addr_t phys, u64 length, u64 ticket, bool moved)
+{
+    dk_handover_written(data, phys, length, ticket, moved);
 }
 
 static void hook_master_fault(void *data, struct device *dev, const struct dk_master_fault *fault)
@@ -456,6 +468,8 @@ static struct dk_machine *compose(const struct dk_board *board, const struct dk_
         .device_removed = hook_device_removed,
         .memory_taken = hook_memory_taken,
         .master_access = machine->depth ? hook_master_access : NULL,
+        .bytes_move = machine->depth > 1 ? hook_bytes_move : NULL,
+        .bytes_moved = machine->depth > 1 ? hook_bytes_moved : NULL,
         .master_fault = hook_master_fault,
         .master_stale = hook_master_stale,
         .master_asleep = hook_master_asleep,

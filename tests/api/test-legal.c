@@ -513,6 +513,7 @@ static void on_every_bus(void **state)
     (void)state;
     for (bus = 0; bus < sizeof(buses) / sizeof(buses[0]); bus++) {
         legal_on(bus, 0, 1);
+        legal_on(bus, 0, 2);
         legal_on(bus, 7, 2);
         legal_on(bus, 8, 0);
     }

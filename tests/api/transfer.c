@@ -195,6 +195,7 @@ static void move_sync(const struct transfer_row *row, struct device *dev, gfp_t 
 
     sg_init_one(&sg, buffer, (unsigned)size);
     assert_int_equal(dma_map_sg(dev, &sg, 1, DMA_BIDIRECTIONAL), 1);
+    dma_sync_sg_for_cpu(dev, &sg, 1, DMA_TO_DEVICE);
     fill(buffer, size, 19);
     dma_sync_sg_for_device(dev, &sg, 1, DMA_TO_DEVICE);
     assert_true(transfer_to_device(dev, sg_dma_address(&sg), size, 19));
@@ -254,7 +255,7 @@ static void is_refused(struct device *dev, unsigned mask)
 
 void transfer_cell(const struct transfer_row *row, unsigned mask, uint64_t seed)
 {
-    struct dk_machine *machine = machine_with(row->board, row->arguments, seed, 1);
+    struct dk_machine *machine = machine_with(row->board, row->arguments, seed, 2);
     struct device *dev = dk_device_find(machine, row->device ? row->device : "nic");
     size_t i;
 

@@ -101,6 +101,37 @@ bool dk_memory_is_ram(const struct dk_memory *memory, phys_addr_t phys, u64 size
     return phys < FAKE_RAM && size <= FAKE_RAM - phys;
 }
 
+/* Nothing is watched as it changes hands: there is no memory to look at. */
+char *dk_memory_cached(struct dk_memory *memory, phys_addr_t phys)
+{
+    (void)memory;
+    (void)phys;
+    return NULL;
+}
+
+char *dk_memory_dram(struct dk_memory *memory, phys_addr_t phys)
+{
+    return dk_memory_cached(memory, phys);
+}
+
+bool dk_memory_is_uncached(struct dk_memory *memory, phys_addr_t phys, u64 size)
+{
+    (void)memory;
+    (void)phys;
+    (void)size;
+    return false;
+}
+
+int dk_bus_translate(struct device *dev, dma_addr_t dma, u64 length, phys_addr_t *phys, u64 *run)
+{
+    (void)dev;
+    (void)dma;
+    (void)length;
+    (void)phys;
+    (void)run;
+    return -EFAULT;
+}
+
 phys_addr_t page_to_phys(const struct page *page)
 {
     struct dk_memory *memory;

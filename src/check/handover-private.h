@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A watched mapping, for the files that watch it.
+ */
+#ifndef DK_CHECK_HANDOVER_PRIVATE_H
+#define DK_CHECK_HANDOVER_PRIVATE_H
+
+#include "check/checker.h"
+#include "check/handover.h"
+#include "check/views.h"
+
+/*
+ * Bytes of a mapping that follow each other in memory. A device that bounces meets other memory at its DMA
+ * address than the CPU uses: then there is a second place, of the slots.
+ */
+struct dk_place {
+    struct dk_interval by_phys;
+    struct dk_place *next; /* of the same mapping */
+    struct dk_handover *handover;
+    u64 at;           /* of its first byte in the extent */
+    const char *cpu;  /* the CPU's view of it; NULL: slots */
+    const char *dram; /* bus masters' */
+};
+
+/*
+ * The extent of a mapping is what is compared: its bytes and, where the device does not snoop and may write,
+ * the rest of its first and last line. Offsets into the mapping and into the extent differ by @before.
+ */
+struct dk_handover {
+    struct dk_handover *next; /* free */
+    unsigned order;           /* of its memory */
+    struct device *dev;
+    struct dk_mapping mapping;
+    u32 stack;
+    u64 before, after;
+    struct dk_place first;
+    struct dk_place *places;
+    struct dk_owned_ranges owners; /* of the mapping's bytes */
+    char *held;                    /* by extent: what the CPU's view held when bytes last changed hands */
+    char *written;        /* what devices wrote since: it gets there with any refill. NULL: one view */
+    u64 got, got_end;     /* the last sync for the CPU */
+    u64 given, given_end; /* the sync for the device after it, which left bytes with the CPU; or 0 */
+    u64 since;            /* ticket */
+    /* Writes of devices under way: how many, and the extent bytes that hold them all. */
+    unsigned writing;
+    u64 hull, hull_end;
+    bool disturbed;                 /* it is not known what the hull held */
+    bool shared;                    /* other mappings have, or had, bytes of it */
+    bool blind;                     /* out of memory: nothing is said of it */
+    bool front_struck, back_struck; /* the device wrote to the first or last line since it got it */
+    bool front_others, back_others; /* another mapping that may be written has bytes in the rest of it */
+};
+
+/* What is about to happen to the bytes that are looked at. */
+enum dk_look {
+    DK_LOOK_MAP,           /* another mapping is made of them */
+    DK_LOOK_FOR_CPU,       /* what the CPU stored is kept */
+    DK_LOOK_FOR_CPU_LOSES, /* what the CPU stored is lost */
+    DK_LOOK_FOR_DEVICE,
+    DK_LOOK_AROUND, /* bytes beside those are synced for the device */
+    DK_LOOK_UNMAP,  /* as DK_LOOK_FOR_CPU */
+    DK_LOOK_UNMAP_LOSES,
+    DK_LOOK_READ, /* by the device */
+    DK_LOOK_WRITE,
+};
+
+static inline u64 dk_extent_size(const struct dk_handover *handover)
+{
+    return handover->before + handover->mapping.size + handover->after;
+}
+
+static inline u64 dk_lower(u64 a, u64 b)
+{
+    return a < b ? a : b;
+}
+
+static inline u64 dk_higher(u64 a, u64 b)
+{
+    return a > b ? a : b;
+}
+
+/* All that follow: under the lock. [from, to): extent offsets. */
+
+/* Compares, adds what is wrong to *findings (NULL: nothing is said) and takes as held what was reported. Only
+ * bytes of the mapping. */
+void dk_handover_look(struct dk_handover *handover, u64 from, u64 to, enum dk_look look,
+                      struct dk_handover_findings *findings);
+/* The same for the rest of the first and last line, as far as [from, to) is of it: when the CPU gets them. */
+void dk_handover_look_edges(struct dk_handover *handover, u64 from, u64 to, unsigned line,
+                            struct dk_handover_findings *findings);
+/* The device reads bytes that were mapped unsynced and never synced for it. */
+void dk_handover_look_unsynced(struct dk_handover *handover, u64 from, u64 to,
+                               struct dk_handover_findings *findings);
+
+/* What is there now is what is held. */
+void dk_handover_hold(struct dk_handover *handover, u64 from, u64 to);
+/* With two views: what refills brought into the CPU's is held; with @all, whatever else is new there too. */
+void dk_handover_refilled(struct dk_handover *handover, u64 from, u64 to, bool all);
+/* [from, to): of the mapping. */
+void dk_handover_own(struct dk_handover *handover, u64 from, u64 to, enum dk_owner owner);
+
+/* Enters @place, whose by_phys is set, and takes it out. */
+void dk_place_enter(struct dk_handovers *handovers, struct dk_place *place);
+void dk_place_leave(struct dk_handovers *handovers, struct dk_place *place);
+/* False: no place has a byte of [phys, phys + size). Without the lock. */
+bool dk_places_any(const struct dk_handovers *handovers, phys_addr_t phys, u64 size);
+/* Calls @visit for each place that shares a byte with [phys, phys + size). */
+void dk_places_touching(struct dk_handovers *handovers, phys_addr_t phys, u64 size,
+                        bool (*visit)(struct dk_interval *interval, void *data), void *data);
+
+static inline struct dk_place *dk_place_of(struct dk_interval *by_phys)
+{
+    return container_of(by_phys, struct dk_place, by_phys);
+}
+
+/* The extent offset of @phys, an address of @place or its end. */
+static inline u64 dk_place_offset(const struct dk_place *place, phys_addr_t phys)
+{
+    return place->at + (phys - place->by_phys.start);
+}
+
+#endif
