@@ -358,6 +358,16 @@ static const struct bench_row rows[] = {
         .setup = set_up_rings,
         .teardown = tear_down_rings,
     },
+    {
+        .subject = { "check-depth-2", run_ring },
+        .peer = { "without mapping calls", run_ring_plain },
+        .summary = "the same at depth 2: what each packet's buffer held is kept and compared",
+        .goal = 2,
+        .ratio = true,
+        .depth = 2,
+        .setup = set_up_rings,
+        .teardown = tear_down_rings,
+    },
 };
 
 static const size_t row_count = sizeof(rows) / sizeof(rows[0]);
