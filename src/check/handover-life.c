@@ -169,7 +169,7 @@ static void leave_with_device(struct dk_handovers *handovers, struct dk_handover
     struct dk_left *left = NULL;
     unsigned i;
 
-    if (handover->places != &handover->first || handover->first.next ||
+    if (handover->first.next || handover->bounced != (handover->places != &handover->first) ||
         dk_owned_any(&handover->owners, DK_OWNER_CPU) || dk_owned_any(&handover->owners, DK_OWNER_UNSYNCED))
         return;
     for (i = 0; i < DK_HANDOVER_LEFT && handovers->left[i].size && !left; i++) {
@@ -187,7 +187,19 @@ static void leave_with_device(struct dk_handovers *handovers, struct dk_handover
     *left = (struct dk_left){ handover->mapping.phys, handover->mapping.size, hash_of(handover) };
 }
 
-/* Whether the device may have it already. With two views what the CPU sees may be new without any store. */
+/* Whether the CPU has stored nothing to @handover, which is @left's memory, since that was left. */
+static bool is_as_left(const struct dk_handover *handover, const struct dk_left *left)
+{
+    const struct dk_mapping *mapping = &handover->mapping;
+    struct dk_cache *cache = dk_device_machine(handover->dev)->cache;
+
+    /* With two views what the CPU sees may be new without any store; and lines that bouncing leaves dirty. */
+    if (cache && !handover->bounced)
+        return !dk_cache_is_dirty(cache, mapping->phys, mapping->size);
+    return left->phys != mapping->phys || left->size != mapping->size || hash_of(handover) == left->hash;
+}
+
+/* Whether the device may have it already. */
 static bool was_left(const struct dk_handovers *handovers, const struct dk_handover *handover)
 {
     const struct dk_mapping *mapping = &handover->mapping;
@@ -196,10 +208,8 @@ static bool was_left(const struct dk_handovers *handovers, const struct dk_hando
     for (i = 0; i < DK_HANDOVER_LEFT && handovers->left[i].size; i++) {
         const struct dk_left *left = &handovers->left[i];
 
-        if (mapping->phys < left->phys + left->size && left->phys < mapping->phys + mapping->size &&
-            (handover->written || left->phys != mapping->phys || left->size != mapping->size ||
-             hash_of(handover) == left->hash))
-            return true;
+        if (mapping->phys < left->phys + left->size && left->phys < mapping->phys + mapping->size)
+            return is_as_left(handover, left);
     }
     return handovers->left_lost;
 }
@@ -218,10 +228,9 @@ static void enter(struct dk_handovers *handovers, struct dk_handover *handover, 
     place->by_phys.start = phys;
     place->by_phys.size = size;
     place->cpu = dk_memory_cached(memory, phys);
-    place->dram = handover->written ? dk_memory_dram(memory, phys) : place->cpu;
     place->next = handover->places;
     handover->places = place;
-    if (!place->cpu || !place->dram)
+    if (!place->cpu)
         handover->blind = true;
     else
         dk_handover_hold(handover, at, at + size);
@@ -262,6 +271,7 @@ static bool enter_slots(struct dk_handovers *handovers, struct dk_handover *hand
     place->by_phys.size = size;
     place->next = handover->places;
     handover->places = place;
+    handover->bounced = true;
     dk_place_enter(handovers, place);
     return true;
 }

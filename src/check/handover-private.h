@@ -17,9 +17,8 @@ struct dk_place {
     struct dk_interval by_phys;
     struct dk_place *next; /* of the same mapping */
     struct dk_handover *handover;
-    u64 at;           /* of its first byte in the extent */
-    const char *cpu;  /* the CPU's view of it; NULL: slots */
-    const char *dram; /* bus masters' */
+    u64 at;          /* of its first byte in the extent */
+    const char *cpu; /* the CPU's view of it; NULL: slots */
 };
 
 /*
@@ -45,6 +44,7 @@ struct dk_handover {
     unsigned writing;
     u64 hull, hull_end;
     bool disturbed;                 /* it is not known what the hull held */
+    bool bounced;                   /* it has a place of slots, the first of @places */
     bool shared;                    /* other mappings have, or had, bytes of it */
     bool blind;                     /* out of memory: nothing is said of it */
     bool front_struck, back_struck; /* the device wrote to the first or last line since it got it */

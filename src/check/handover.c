@@ -100,7 +100,9 @@ void dk_handover_hold(struct dk_handover *handover, u64 from, u64 to)
             continue;
         dk_view_copy(handover->held + first, place->cpu + (first - place->at), end - first);
         if (handover->written)
-            dk_view_copy(handover->written + first, place->dram + (first - place->at), end - first);
+            dk_cache_refills(dk_device_machine(handover->dev)->cache,
+                             place->by_phys.start + (first - place->at), handover->written + first,
+                             end - first);
     }
     if (handover->writing && from < handover->hull_end && to > handover->hull)
         handover->disturbed = true;

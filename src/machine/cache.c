@@ -354,6 +354,64 @@ DK_UNSEEN void dk_cache_renew(struct dk_cache *cache, phys_addr_t phys, u64 size
     }
 }
 
+/* What becomes of a part of a line. */
+typedef bool part_visitor(const struct line *line, u64 offset, u64 size, char *into);
+
+static DK_UNSEEN bool copy_refill(const struct line *line, u64 offset, u64 size, char *into)
+{
+    const char *from = (*line->filled & line->bit ? line->dram : line->cached) + offset;
+    u64 at;
+
+    for (at = 0; at < size; at++)
+        into[at] = *(const volatile char *)(from + at);
+    return true;
+}
+
+static DK_UNSEEN bool is_part_clean(const struct line *line, u64 offset, u64 size, char *into)
+{
+    const volatile char *cached = line->cached + offset, *reference = reference_of(line) + offset;
+    u64 at;
+
+    (void)into;
+    for (at = 0; at < size && cached[at] == reference[at]; at++)
+        continue;
+    return at == size;
+}
+
+/* Calls @visit for each line's part of [phys, phys + size), until it returns false: then so does this. */
+static DK_UNSEEN bool visit_parts(struct dk_cache *cache, phys_addr_t phys, u64 size, char *into,
+                                  part_visitor *visit)
+{
+    const struct dk_section *section = dk_memory_section(cache->memory, phys);
+    phys_addr_t start, end = phys + size;
+    bool go_on = section;
+    u64 run;
+
+    for (; go_on && phys < end; phys += run) {
+        struct line line;
+
+        start = line_down(cache, phys);
+        line = line_at(cache, section, start);
+        run = lower(end, start + cache->line) - phys;
+        pthread_mutex_lock(block_lock(cache, phys));
+        go_on = visit(&line, phys - start, run, into);
+        pthread_mutex_unlock(block_lock(cache, phys));
+        if (into)
+            into += run;
+    }
+    return go_on;
+}
+
+void dk_cache_refills(struct dk_cache *cache, phys_addr_t phys, char *into, u64 size)
+{
+    visit_parts(cache, phys, size, into, copy_refill);
+}
+
+bool dk_cache_is_dirty(struct dk_cache *cache, phys_addr_t phys, u64 size)
+{
+    return !visit_parts(cache, phys, size, NULL, is_part_clean);
+}
+
 /* The widest access of a device that starts at @address and fits in @size bytes: 8, 4, 2 or 1. */
 static unsigned widest(const char *address, u64 size)
 {

@@ -162,6 +162,14 @@ void dk_cache_invalidate(struct dk_cache *cache, phys_addr_t phys, u64 size);
  */
 void dk_cache_renew(struct dk_cache *cache, phys_addr_t phys, u64 size);
 /*
+ * What refills of the lines would bring into the CPU's view of [phys, phys + size): DRAM's bytes where a device
+ * has overwritten a line since it was filled, else what the CPU sees already. One section's at most.
+ */
+void dk_cache_refills(struct dk_cache *cache, phys_addr_t phys, char *into, u64 size);
+/* Whether any of the @size bytes at @phys is one that the CPU stored and no clean or eviction wrote back. One
+ * section's at most. */
+bool dk_cache_is_dirty(struct dk_cache *cache, phys_addr_t phys, u64 size);
+/*
  * Random eviction in the range and one line either side: dirty lines written back, clean ones dropped, chosen
  * by hash(seed, @number, line), one line in four. The lines either side only within the pages of the range.
  * Nothing with seed 0.

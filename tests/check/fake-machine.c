@@ -109,9 +109,20 @@ char *dk_memory_cached(struct dk_memory *memory, phys_addr_t phys)
     return NULL;
 }
 
-char *dk_memory_dram(struct dk_memory *memory, phys_addr_t phys)
+void dk_cache_refills(struct dk_cache *cache, phys_addr_t phys, char *into, u64 size)
 {
-    return dk_memory_cached(memory, phys);
+    (void)cache;
+    (void)phys;
+    (void)into;
+    (void)size;
+}
+
+bool dk_cache_is_dirty(struct dk_cache *cache, phys_addr_t phys, u64 size)
+{
+    (void)cache;
+    (void)phys;
+    (void)size;
+    return false;
 }
 
 bool dk_memory_is_uncached(struct dk_memory *memory, phys_addr_t phys, u64 size)

@@ -1,0 +1,792 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Each class of depth 2: a driver that makes the mistake is reported once, with class, bytes, file and lines,
+ * on every kind of bus, with and without eviction; its correct twin is not.
+ */
+#include "handover.h"
+
+#define SIZE 256
+
+struct driver {
+    const struct handover_place *place;
+    struct dk_machine *machine;
+    struct device *dev, *other;
+    char *buffer; /* SIZE bytes */
+    dma_addr_t dma;
+    bool wrong;
+    int map_line, line; /* of the mapping, and of the call at which the mistake is seen */
+    char bytes[2 * SIZE];
+};
+
+/* A call at which a mistake is seen. */
+#define SEEN(driver, call) ((driver)->line = __LINE__, call)
+#define MAP(driver, cpu, size, direction) MAP_ATTRS(driver, cpu, size, direction, 0)
+#define MAP_ATTRS(driver, cpu, size, direction, attrs)                                    \
+    do {                                                                                  \
+        (driver)->map_line = __LINE__;                                                    \
+        (driver)->dma = dma_map_single_attrs((driver)->dev, cpu, size, direction, attrs); \
+        assert_int_equal(dma_mapping_error((driver)->dev, (driver)->dma), 0);             \
+    } while (0)
+
+static void store(void *at, size_t size)
+{
+    char *bytes = at;
+    size_t i;
+
+    for (i = 0; i < size; i++)
+        bytes[i] = (char)~bytes[i];
+}
+
+static void reads(struct driver *driver, size_t offset, size_t size)
+{
+    assert_int_equal(dk_master_read(driver->dev, driver->dma + offset, driver->bytes, size), 0);
+}
+
+static void writes(struct driver *driver, size_t offset, size_t size, unsigned tag)
+{
+    fill(driver->bytes, size, tag);
+    assert_int_equal(dk_master_write(driver->dev, driver->dma + offset, driver->bytes, size), 0);
+}
+
+/* ---- cpu-write-while-device-owns ---- */
+
+static void store_before_unmap(struct driver *driver)
+{
+    MAP(driver, driver->buffer, SIZE, DMA_TO_DEVICE);
+    if (driver->wrong)
+        store(driver->buffer + 60, 4);
+    SEEN(driver, dma_unmap_single(driver->dev, driver->dma, SIZE, DMA_TO_DEVICE));
+    store(driver->buffer + 60, 4);
+}
+
+static void store_beside_what_was_received(struct driver *driver)
+{
+    MAP(driver, driver->buffer, SIZE, DMA_FROM_DEVICE);
+    writes(driver, 0, 100, 2);
+    if (driver->wrong)
+        store(driver->buffer + SIZE - 1, 1);
+    SEEN(driver, dma_unmap_single(driver->dev, driver->dma, SIZE, DMA_FROM_DEVICE));
+    assert_true(filled(driver->buffer, 100, 2));
+}
+
+static void store_before_sync_for_cpu(struct driver *driver)
+{
+    MAP(driver, driver->buffer, SIZE, DMA_BIDIRECTIONAL);
+    if (driver->wrong)
+        store(driver->buffer + 3, 70);
+    SEEN(driver, dma_sync_single_for_cpu(driver->dev, driver->dma, SIZE, DMA_BIDIRECTIONAL));
+    if (!driver->wrong)
+        store(driver->buffer + 3, 70);
+    dma_sync_single_for_device(driver->dev, driver->dma, SIZE, DMA_BIDIRECTIONAL);
+    reads(driver, 0, SIZE);
+    dma_unmap_single(driver->dev, driver->dma, SIZE, DMA_BIDIRECTIONAL);
+}
+
+static void store_before_sync_for_device(struct driver *driver)
+{
+    MAP(driver, driver->buffer, SIZE, DMA_TO_DEVICE);
+    if (!driver->wrong)
+        dma_sync_single_for_cpu(driver->dev, driver->dma, SIZE, DMA_TO_DEVICE);
+    store(driver->buffer + 3, 70);
+    SEEN(driver, dma_sync_single_for_device(driver->dev, driver->dma, SIZE, DMA_TO_DEVICE));
+    reads(driver, 0, SIZE);
+    dma_unmap_single(driver->dev, driver->dma, SIZE, DMA_TO_DEVICE);
+}
+
+static void store_before_the_device_reads(struct driver *driver)
+{
+    MAP(driver, driver->buffer, SIZE, DMA_TO_DEVICE);
+    if (driver->wrong)
+        store(driver->buffer + 8, 8);
+    driver->line = __LINE__ + 1;
+    assert_int_equal(dk_master_read(driver->dev, driver->dma, driver->bytes, SIZE), 0);
+    dma_unmap_single(driver->dev, driver->dma, SIZE, DMA_TO_DEVICE);
+}
+
+static void store_before_the_device_writes(struct driver *driver)
+{
+    MAP(driver, driver->buffer, SIZE, DMA_FROM_DEVICE);
+    if (driver->wrong)
+        store(driver->buffer + 8, 8);
+    driver->line = __LINE__ + 1;
+    assert_int_equal(dk_master_write(driver->dev, driver->dma + 4, driver->bytes, 100), 0);
+    dma_unmap_single(driver->dev, driver->dma, SIZE, DMA_FROM_DEVICE);
+}
+
+static void store_into_what_was_given_back(struct driver *driver)
+{
+    MAP(driver, driver->buffer, SIZE, DMA_FROM_DEVICE);
+    writes(driver, 0, SIZE, 4);
+    dma_sync_single_for_cpu(driver->dev, driver->dma, SIZE, DMA_FROM_DEVICE);
+    assert_true(filled(driver->buffer, SIZE, 4));
+    if (!driver->wrong)
+        store(driver->buffer + 9, 2);
+    dma_sync_single_for_device(driver->dev, driver->dma, SIZE, DMA_FROM_DEVICE);
+    if (driver->wrong)
+        store(driver->buffer + 9, 2);
+    SEEN(driver, dma_unmap_single(driver->dev, driver->dma, SIZE, DMA_FROM_DEVICE));
+}
+
+/* Stale bytes, changed and stored again over what the device wrote. */
+static void store_of_stale_bytes(struct driver *driver)
+{
+    MAP(driver, driver->buffer, SIZE, DMA_BIDIRECTIONAL);
+    writes(driver, 0, SIZE, 5);
+    if (!driver->wrong)
+        dma_sync_single_for_cpu(driver->dev, driver->dma, SIZE, DMA_BIDIRECTIONAL);
+    store(driver->buffer + 32, 16);
+    SEEN(driver, dma_sync_single_for_device(driver->dev, driver->dma, SIZE, DMA_BIDIRECTIONAL));
+    dma_unmap_single(driver->dev, driver->dma, SIZE, DMA_BIDIRECTIONAL);
+}
+
+/* ---- missing-sync-for-device ---- */
+
+static void header_not_synced(struct driver *driver)
+{
+    MAP(driver, driver->buffer, SIZE, DMA_TO_DEVICE);
+    dma_sync_single_for_cpu(driver->dev, driver->dma, 64, DMA_TO_DEVICE);
+    store(driver->buffer + 4, 4);
+    if (!driver->wrong)
+        dma_sync_single_for_device(driver->dev, driver->dma, 64, DMA_TO_DEVICE);
+    driver->line = __LINE__ + 1;
+    assert_int_equal(dk_master_read(driver->dev, driver->dma, driver->bytes, SIZE), 0);
+    dma_unmap_single(driver->dev, driver->dma, SIZE, DMA_TO_DEVICE);
+}
+
+static void frame_changed_and_posted(struct driver *driver)
+{
+    MAP(driver, driver->buffer, SIZE, DMA_FROM_DEVICE);
+    writes(driver, 0, 100, 6);
+    dma_sync_single_for_cpu(driver->dev, driver->dma, 100, DMA_FROM_DEVICE);
+    store(driver->buffer + 14, 20);
+    if (!driver->wrong)
+        dma_sync_single_for_device(driver->dev, driver->dma, 100, DMA_FROM_DEVICE);
+    driver->line = __LINE__ + 1;
+    assert_int_equal(dk_master_write(driver->dev, driver->dma, driver->bytes, 50), 0);
+    dma_unmap_single(driver->dev, driver->dma, SIZE, DMA_FROM_DEVICE);
+}
+
+static void change_lost_at_unmap(struct driver *driver)
+{
+    MAP(driver, driver->buffer, SIZE, DMA_BIDIRECTIONAL);
+    writes(driver, 0, SIZE, 7);
+    dma_sync_single_for_cpu(driver->dev, driver->dma, SIZE, DMA_BIDIRECTIONAL);
+    store(driver->buffer + 64, 64);
+    if (!driver->wrong)
+        dma_sync_single_for_device(driver->dev, driver->dma, SIZE, DMA_BIDIRECTIONAL);
+    SEEN(driver, dma_unmap_single(driver->dev, driver->dma, SIZE, DMA_BIDIRECTIONAL));
+}
+
+static void change_lost_at_next_sync(struct driver *driver)
+{
+    MAP(driver, driver->buffer, SIZE, DMA_FROM_DEVICE);
+    dma_sync_single_for_cpu(driver->dev, driver->dma, SIZE, DMA_FROM_DEVICE);
+    store(driver->buffer, 64);
+    if (!driver->wrong)
+        dma_sync_single_for_device(driver->dev, driver->dma, SIZE, DMA_FROM_DEVICE);
+    SEEN(driver, dma_sync_single_for_cpu(driver->dev, driver->dma, SIZE, DMA_FROM_DEVICE));
+    dma_unmap_single(driver->dev, driver->dma, SIZE, DMA_FROM_DEVICE);
+}
+
+/* ---- sync-wrong-subrange ---- */
+
+static void another_part_for_device(struct driver *driver)
+{
+    MAP(driver, driver->buffer, SIZE, DMA_TO_DEVICE);
+    dma_sync_single_for_cpu(driver->dev, driver->dma, SIZE, DMA_TO_DEVICE);
+    store(driver->buffer + 100, 10);
+    dma_sync_single_for_device(driver->dev, driver->dma, driver->wrong ? 64 : 128, DMA_TO_DEVICE);
+    driver->line = __LINE__ + 1;
+    assert_int_equal(dk_master_read(driver->dev, driver->dma + 96, driver->bytes, 64), 0);
+    dma_unmap_single(driver->dev, driver->dma, SIZE, DMA_TO_DEVICE);
+}
+
+static void another_part_for_cpu(struct driver *driver)
+{
+    MAP(driver, driver->buffer, SIZE, DMA_TO_DEVICE);
+    dma_sync_single_range_for_cpu(driver->dev, driver->dma, driver->wrong ? 0 : 64, 64, DMA_TO_DEVICE);
+    store(driver->buffer + 64, 12);
+    SEEN(driver, dma_sync_single_range_for_device(driver->dev, driver->dma, driver->wrong ? 0 : 64, 64,
+                                                  DMA_TO_DEVICE));
+    reads(driver, 0, SIZE);
+    dma_unmap_single(driver->dev, driver->dma, SIZE, DMA_TO_DEVICE);
+}
+
+/* ---- skip-sync-without-sync ---- */
+
+static void filled_and_mapped_unsynced(struct driver *driver)
+{
+    store(driver->buffer, SIZE);
+    MAP_ATTRS(driver, driver->buffer, SIZE, DMA_TO_DEVICE, DMA_ATTR_SKIP_CPU_SYNC);
+    if (!driver->wrong)
+        dma_sync_single_for_device(driver->dev, driver->dma, SIZE, DMA_TO_DEVICE);
+    driver->line = __LINE__ + 1;
+    assert_int_equal(dk_master_read(driver->dev, driver->dma + 16, driver->bytes, 32), 0);
+    dma_unmap_single_attrs(driver->dev, driver->dma, SIZE, DMA_TO_DEVICE, DMA_ATTR_SKIP_CPU_SYNC);
+}
+
+static void mapped_unsynced_and_stored(struct driver *driver)
+{
+    MAP_ATTRS(driver, driver->buffer, SIZE, DMA_FROM_DEVICE, DMA_ATTR_SKIP_CPU_SYNC);
+    store(driver->buffer + 20, 5);
+    if (!driver->wrong)
+        dma_sync_single_for_device(driver->dev, driver->dma, SIZE, DMA_FROM_DEVICE);
+    driver->line = __LINE__ + 1;
+    assert_int_equal(dk_master_write(driver->dev, driver->dma, driver->bytes, SIZE), 0);
+    dma_sync_single_for_cpu(driver->dev, driver->dma, SIZE, DMA_FROM_DEVICE);
+    dma_unmap_single_attrs(driver->dev, driver->dma, SIZE, DMA_FROM_DEVICE, DMA_ATTR_SKIP_CPU_SYNC);
+}
+
+static const struct {
+    const char *name;
+    void (*run)(struct driver *driver);
+    const char *class_name;
+    u64 offset, length;
+    const char *kind, *call; /* of the access */
+} mistakes[] = {
+    { "store before unmap", store_before_unmap, "cpu-write-while-device-owns", 60, 4, "call",
+      "dma_unmap_single" },
+    { "store beside what was received", store_beside_what_was_received, "cpu-write-while-device-owns",
+      SIZE - 1, 1, "call", "dma_unmap_single" },
+    { "store before a sync for the CPU", store_before_sync_for_cpu, "cpu-write-while-device-owns", 3, 70,
+      "call", "dma_sync_single_for_cpu" },
+    { "store before a sync for the device", store_before_sync_for_device, "cpu-write-while-device-owns", 3,
+      70, "call", "dma_sync_single_for_device" },
+    { "store before the device reads", store_before_the_device_reads, "cpu-write-while-device-owns", 8, 8,
+      "device-read", "dk_master_read" },
+    { "store before the device writes", store_before_the_device_writes, "cpu-write-while-device-owns", 8, 8,
+      "device-write", "dk_master_write" },
+    { "store into what was given back", store_into_what_was_given_back, "cpu-write-while-device-owns", 9, 2,
+      "call", "dma_unmap_single" },
+    { "store of stale bytes", store_of_stale_bytes, "cpu-write-while-device-owns", 32, 16, "call",
+      "dma_sync_single_for_device" },
+    { "header not synced", header_not_synced, "missing-sync-for-device", 4, 4, "device-read",
+      "dk_master_read" },
+    { "frame changed and posted", frame_changed_and_posted, "missing-sync-for-device", 14, 20, "device-write",
+      "dk_master_write" },
+    { "change lost at unmap", change_lost_at_unmap, "missing-sync-for-device", 64, 64, "call",
+      "dma_unmap_single" },
+    { "change lost at the next sync", change_lost_at_next_sync, "missing-sync-for-device", 0, 64, "call",
+      "dma_sync_single_for_cpu" },
+    { "another part for the device", another_part_for_device, "sync-wrong-subrange", 100, 10, "device-read",
+      "dk_master_read" },
+    { "another part for the CPU", another_part_for_cpu, "sync-wrong-subrange", 64, 12, "call",
+      "dma_sync_single_range_for_device" },
+    { "filled and mapped unsynced", filled_and_mapped_unsynced, "skip-sync-without-sync", 16, 32,
+      "device-read", "dk_master_read" },
+    { "mapped unsynced and stored", mapped_unsynced_and_stored, "skip-sync-without-sync", 20, 5,
+      "device-write", "dk_master_write" },
+};
+#define MISTAKES (sizeof(mistakes) / sizeof(mistakes[0]))
+
+static void start(struct driver *driver, const struct handover_place *place, uint64_t seed,
+                  struct handover_seen *seen)
+{
+    *driver = (struct driver){ .place = place };
+    driver->machine = machine_with(place->board, place->arguments, seed, 2);
+    driver->dev = device_below(driver->machine, place->bus, "one");
+    driver->other = device_below(driver->machine, place->bus, "other");
+    /* What reaches all memory need not bounce; some cannot. */
+    dma_set_mask_and_coherent(driver->dev, DMA_BIT_MASK(64));
+    dma_set_mask_and_coherent(driver->other, DMA_BIT_MASK(64));
+    driver->buffer = kmalloc(SIZE, GFP_KERNEL);
+    assert_non_null(driver->buffer);
+    fill(driver->buffer, SIZE, 1);
+    seen->count = 0;
+    dk_check_set_sink(driver->machine, handover_see, seen);
+}
+
+static void finish(struct driver *driver, unsigned long reports)
+{
+    kfree(driver->buffer);
+    assert_int_equal(dk_machine_destroy(driver->machine), reports);
+}
+
+static void is_at(const struct dk_frames *frames, int line)
+{
+    assert_true(frames->count > 0);
+    assert_non_null(frames->frames[0].file);
+    assert_non_null(strstr(frames->frames[0].file, "test-handover.c"));
+    assert_int_equal(frames->frames[0].line, line);
+}
+
+static void mistake_and_twin(size_t mistake, const struct handover_place *place, uint64_t seed)
+{
+    const char *class_name = mistakes[mistake].class_name;
+    struct handover_seen seen;
+    struct driver driver;
+    unsigned long count;
+
+    start(&driver, place, seed, &seen);
+    mistakes[mistake].run(&driver);
+    if (seen.count)
+        fail_msg("twin of %s, %s, seed %d: %s: %s", mistakes[mistake].name, place->name, (int)seed,
+                 seen.report.class_name, seen.report.what);
+    /* Other bytes than the twin left, so that none is stored again. */
+    fill(driver.buffer, SIZE, 2);
+    driver.wrong = true;
+    mistakes[mistake].run(&driver);
+    count = dk_check_count(driver.machine, class_name);
+    if (seen.count != 1 || count != 1)
+        fail_msg("%s, %s, seed %d: %u reports, %lu of %s", mistakes[mistake].name, place->name, (int)seed,
+                 seen.count, count, class_name);
+    assert_string_equal(seen.report.class_name, class_name);
+    assert_string_equal(seen.report.severity, "error");
+    assert_string_equal(seen.report.device, dk_device_path(driver.dev));
+    if (seen.report.bytes.offset != mistakes[mistake].offset ||
+        seen.report.bytes.length != mistakes[mistake].length)
+        fail_msg("%s, %s, seed %d: offset %llu, length %llu", mistakes[mistake].name, place->name, (int)seed,
+                 (unsigned long long)seen.report.bytes.offset, (unsigned long long)seen.report.bytes.length);
+    assert_int_equal(seen.report.bytes.cpu, (uintptr_t)driver.buffer + mistakes[mistake].offset);
+    assert_int_equal(seen.report.bytes.dma, driver.dma + mistakes[mistake].offset);
+    assert_string_equal(seen.report.mapping.kind, "single");
+    assert_int_equal(seen.report.mapping.size, SIZE);
+    assert_string_equal(seen.report.access.kind, mistakes[mistake].kind);
+    assert_string_equal(seen.report.access.name, mistakes[mistake].call);
+    is_at(&seen.report.mapping.stack, driver.map_line);
+    if (strcmp(mistakes[mistake].kind, "call") == 0)
+        is_at(&seen.report.access.stack, driver.line);
+    finish(&driver, 1);
+}
+
+static void each_mistake_is_one_report(void **state)
+{
+    size_t place, mistake;
+    uint64_t seed;
+
+    (void)state;
+    for (place = 0; place < HANDOVER_PLACES; place++) {
+        for (mistake = 0; mistake < MISTAKES; mistake++) {
+            for (seed = 0; seed < 1 + seeds(6); seed++)
+                mistake_and_twin(mistake, &handover_places[place], seed);
+        }
+    }
+}
+
+/* Depth 1 knows calls only. */
+static void depth_one_says_nothing(void **state)
+{
+    size_t mistake;
+
+    (void)state;
+    for (mistake = 0; mistake < MISTAKES; mistake++) {
+        struct driver driver = { .place = &handover_places[0], .wrong = true };
+
+        driver.machine = machine_with("hostile.dts", NULL, 0, 1);
+        driver.dev = device_below(driver.machine, "noncoherent", "one");
+        driver.buffer = kmalloc(SIZE, GFP_KERNEL);
+        mistakes[mistake].run(&driver);
+        finish(&driver, 0);
+    }
+}
+
+/* ---- shared-cache-line ---- */
+
+/* A note of the driver's in front of a frame or behind it, in one allocation. */
+static void note_beside_a_frame(struct driver *driver, char *note, char *frame, size_t size)
+{
+    MAP(driver, frame, size, DMA_FROM_DEVICE);
+    store(note, 1);
+    writes(driver, 0, size, 3);
+    SEEN(driver, dma_sync_single_for_cpu(driver->dev, driver->dma, size, DMA_FROM_DEVICE));
+    /* The CPU has the line now. */
+    store(note, 1);
+    dma_sync_single_for_device(driver->dev, driver->dma, size, DMA_FROM_DEVICE);
+    dma_unmap_single(driver->dev, driver->dma, size, DMA_FROM_DEVICE);
+}
+
+static void lines_are_shared(const struct handover_place *place, uint64_t seed)
+{
+    struct handover_seen seen;
+    struct driver driver;
+
+    start(&driver, place, seed, &seen);
+    note_beside_a_frame(&driver, driver.buffer, driver.buffer + 8, 120);
+    if (seen.count != place->lines)
+        fail_msg("%s, seed %d: %u reports", place->name, (int)seed, seen.count);
+    if (place->lines) {
+        assert_string_equal(seen.report.class_name, "shared-cache-line");
+        assert_int_equal(seen.report.bytes.cpu, (uintptr_t)driver.buffer);
+        assert_int_equal(seen.report.bytes.dma, driver.dma - 8);
+        assert_int_equal(seen.report.bytes.length, 1);
+        is_at(&seen.report.mapping.stack, driver.map_line);
+        is_at(&seen.report.access.stack, driver.line);
+    }
+    note_beside_a_frame(&driver, driver.buffer + 104, driver.buffer, 100);
+    assert_int_equal(seen.count, 2 * place->lines);
+    if (place->lines) {
+        assert_int_equal(seen.report.bytes.cpu, (uintptr_t)driver.buffer + 104);
+        assert_int_equal(seen.report.bytes.offset, 104);
+        assert_int_equal(seen.report.bytes.length, 1);
+    }
+    /* With lines of its own, and where the device only reads, nothing is wrong. */
+    note_beside_a_frame(&driver, driver.buffer, driver.buffer + 128, 128);
+    MAP(&driver, driver.buffer + 8, 120, DMA_TO_DEVICE);
+    store(driver.buffer, 1);
+    reads(&driver, 0, 120);
+    dma_unmap_single(driver.dev, driver.dma, 120, DMA_TO_DEVICE);
+    /* Nor where the device did not write. */
+    MAP(&driver, driver.buffer + 8, 120, DMA_FROM_DEVICE);
+    store(driver.buffer, 1);
+    dma_unmap_single(driver.dev, driver.dma, 120, DMA_FROM_DEVICE);
+    assert_int_equal(seen.count, 2 * place->lines);
+    finish(&driver, dk_check_count(driver.machine, "shared-cache-line"));
+}
+
+static void a_note_in_the_frames_line(void **state)
+{
+    size_t place;
+    uint64_t seed;
+
+    (void)state;
+    for (place = 0; place < HANDOVER_PLACES; place++) {
+        for (seed = 0; seed < 1 + seeds(6); seed++)
+            lines_are_shared(&handover_places[place], seed);
+    }
+}
+
+/* Two mappings in one line are overlapping-lines, and not this too. */
+static void two_mappings_in_a_line(void **state)
+{
+    struct handover_seen seen;
+    struct driver driver;
+    dma_addr_t first;
+
+    (void)state;
+    start(&driver, &handover_places[1], 0, &seen);
+    MAP(&driver, driver.buffer, 40, DMA_FROM_DEVICE);
+    first = driver.dma;
+    MAP(&driver, driver.buffer + 40, 88, DMA_FROM_DEVICE);
+    assert_int_equal(seen.count, 1);
+    assert_string_equal(seen.report.class_name, "overlapping-lines");
+    writes(&driver, 0, 88, 4);
+    dma_sync_single_for_cpu(driver.dev, driver.dma, 88, DMA_FROM_DEVICE);
+    store(driver.buffer + 44, 8);
+    dma_sync_single_for_device(driver.dev, driver.dma, 88, DMA_FROM_DEVICE);
+    driver.dma = first;
+    writes(&driver, 0, 40, 5);
+    dma_unmap_single(driver.dev, first, 40, DMA_FROM_DEVICE);
+    assert_int_equal(seen.count, 1);
+    dk_device_remove(driver.dev);
+    finish(&driver, dk_check_count(driver.machine, NULL));
+}
+
+/* ---- Pages and lists ---- */
+
+static void pages_are_watched(const struct handover_place *place, uint64_t seed)
+{
+    struct handover_seen seen;
+    struct driver driver;
+    struct page *page;
+    char *cpu;
+
+    start(&driver, place, seed, &seen);
+    page = alloc_pages(GFP_KERNEL, 1);
+    assert_non_null(page);
+    cpu = page_address(page);
+    fill(cpu, 2 * PAGE_SIZE, 3);
+    driver.dma = dma_map_page(driver.dev, page, 4000, 1000, DMA_BIDIRECTIONAL);
+    assert_int_equal(dma_mapping_error(driver.dev, driver.dma), 0);
+    store(cpu + 4090, 20);
+    dma_unmap_page(driver.dev, driver.dma, 1000, DMA_BIDIRECTIONAL);
+    assert_int_equal(seen.count, 1);
+    assert_string_equal(seen.report.class_name, "cpu-write-while-device-owns");
+    assert_string_equal(seen.report.mapping.kind, "page");
+    assert_int_equal(seen.report.bytes.offset, 90);
+    assert_int_equal(seen.report.bytes.length, 20);
+    assert_int_equal(seen.report.bytes.cpu, (uintptr_t)cpu + 4090);
+    __free_pages(page, 1);
+    finish(&driver, 1);
+}
+
+/* Pages that an IOMMU makes one segment of, and others that stay two. */
+static void lists_are_watched(const struct handover_place *place, uint64_t seed)
+{
+    struct scatterlist list[2];
+    struct handover_seen seen;
+    struct driver driver;
+    struct page *pages[2];
+    u64 offset;
+    int mapped;
+
+    start(&driver, place, seed, &seen);
+    sg_init_table(list, 2);
+    for (int i = 0; i < 2; i++) {
+        pages[i] = alloc_page(GFP_KERNEL);
+        assert_non_null(pages[i]);
+        fill(page_address(pages[i]), PAGE_SIZE, (unsigned)i);
+        sg_set_page(&list[i], pages[i], PAGE_SIZE, 0);
+    }
+    /* All is right. */
+    mapped = (int)dma_map_sg(driver.dev, list, 2, DMA_BIDIRECTIONAL);
+    assert_in_range(mapped, 1, 2);
+    driver.dma = sg_dma_address(list);
+    writes(&driver, 100, 2 * SIZE, 9);
+    dma_sync_sg_for_cpu(driver.dev, list, 2, DMA_BIDIRECTIONAL);
+    store((char *)page_address(pages[1]) + 10, 5);
+    dma_sync_sg_for_device(driver.dev, list, 2, DMA_BIDIRECTIONAL);
+    assert_int_equal(seen.count, 0);
+    /* A store into the second page. */
+    store((char *)page_address(pages[1]) + 17, 7);
+    dma_unmap_sg(driver.dev, list, 2, DMA_BIDIRECTIONAL);
+    assert_int_equal(seen.count, 1);
+    assert_string_equal(seen.report.class_name, "cpu-write-while-device-owns");
+    assert_string_equal(seen.report.mapping.kind, "sg");
+    offset = mapped == 1 ? PAGE_SIZE + 17 : 17;
+    assert_int_equal(seen.report.bytes.offset, offset);
+    assert_int_equal(seen.report.bytes.length, 7);
+    assert_int_equal(seen.report.bytes.cpu, (uintptr_t)page_address(pages[1]) + 17);
+    __free_page(pages[0]);
+    __free_page(pages[1]);
+    finish(&driver, 1);
+}
+
+/* Memory from dma_alloc_noncoherent() is the CPU's first. */
+static void allocations_are_watched(const struct handover_place *place, uint64_t seed)
+{
+    struct handover_seen seen;
+    struct driver driver;
+    char *cpu;
+
+    start(&driver, place, seed, &seen);
+    cpu = dma_alloc_noncoherent(driver.dev, SIZE, &driver.dma, DMA_TO_DEVICE, GFP_KERNEL);
+    assert_non_null(cpu);
+    store(cpu, SIZE);
+    dma_sync_single_for_device(driver.dev, driver.dma, SIZE, DMA_TO_DEVICE);
+    reads(&driver, 0, SIZE);
+    dma_sync_single_for_cpu(driver.dev, driver.dma, SIZE, DMA_TO_DEVICE);
+    store(cpu + 5, 3);
+    assert_int_equal(seen.count, 0);
+    reads(&driver, 0, SIZE);
+    assert_int_equal(seen.count, 1);
+    assert_string_equal(seen.report.class_name, "missing-sync-for-device");
+    assert_string_equal(seen.report.mapping.kind, "noncoherent");
+    assert_int_equal(seen.report.bytes.offset, 5);
+    assert_int_equal(seen.report.bytes.length, 3);
+    store(cpu + 5, 3);
+    dma_free_noncoherent(driver.dev, SIZE, cpu, driver.dma, DMA_TO_DEVICE);
+    finish(&driver, 1);
+}
+
+static void every_kind_of_mapping(void **state)
+{
+    size_t place;
+    uint64_t seed;
+
+    (void)state;
+    for (place = 0; place < HANDOVER_PLACES; place++) {
+        for (seed = 0; seed < 1 + seeds(4); seed++) {
+            pages_are_watched(&handover_places[place], seed);
+            lists_are_watched(&handover_places[place], seed);
+            allocations_are_watched(&handover_places[place], seed);
+        }
+    }
+}
+
+/* ---- Never reported ---- */
+
+/* Documentation/core-api/dma-api-howto.rst: the CPU looks, and the card may write again at once. */
+static void buffer_read_and_left(struct driver *driver)
+{
+    MAP(driver, driver->buffer, SIZE, DMA_FROM_DEVICE);
+    for (unsigned i = 0; i < 8; i++) {
+        writes(driver, 0, SIZE, i);
+        dma_sync_single_for_cpu(driver->dev, driver->dma, SIZE, DMA_FROM_DEVICE);
+        assert_true(filled(driver->buffer, SIZE, i));
+    }
+    dma_unmap_single(driver->dev, driver->dma, SIZE, DMA_FROM_DEVICE);
+}
+
+static void given_back_unread(struct driver *driver)
+{
+    MAP(driver, driver->buffer, SIZE, DMA_FROM_DEVICE);
+    for (unsigned i = 0; i < 8; i++) {
+        writes(driver, 0, SIZE, i);
+        dma_sync_single_for_device(driver->dev, driver->dma, SIZE, DMA_FROM_DEVICE);
+    }
+    dma_unmap_single_attrs(driver->dev, driver->dma, SIZE, DMA_FROM_DEVICE, DMA_ATTR_SKIP_CPU_SYNC);
+}
+
+static void loads_of_what_is_sent(struct driver *driver)
+{
+    MAP(driver, driver->buffer, SIZE, DMA_TO_DEVICE);
+    assert_true(filled(driver->buffer, SIZE, 1));
+    reads(driver, 0, SIZE);
+    assert_true(filled(driver->buffer, SIZE, 1));
+    dma_sync_single_for_device(driver->dev, driver->dma, SIZE, DMA_TO_DEVICE);
+    dma_unmap_single(driver->dev, driver->dma, SIZE, DMA_TO_DEVICE);
+}
+
+static void one_direction_of_two(struct driver *driver)
+{
+    MAP(driver, driver->buffer, SIZE, DMA_BIDIRECTIONAL);
+    for (unsigned i = 0; i < 8; i++) {
+        writes(driver, 0, SIZE, i);
+        dma_sync_single_for_cpu(driver->dev, driver->dma, SIZE, DMA_FROM_DEVICE);
+        assert_true(filled(driver->buffer, SIZE, i));
+        store(driver->buffer + 1, 100);
+        dma_sync_single_for_device(driver->dev, driver->dma, SIZE, DMA_TO_DEVICE);
+        reads(driver, 0, SIZE);
+    }
+    dma_unmap_single(driver->dev, driver->dma, SIZE, DMA_BIDIRECTIONAL);
+}
+
+/* To two devices, and changed through the first mapping. */
+static void two_readers(struct driver *driver)
+{
+    dma_addr_t other;
+
+    MAP(driver, driver->buffer, SIZE, DMA_TO_DEVICE);
+    other = dma_map_single(driver->other, driver->buffer + 16, SIZE - 16, DMA_TO_DEVICE);
+    assert_int_equal(dma_mapping_error(driver->other, other), 0);
+    for (unsigned i = 0; i < 4; i++) {
+        dma_sync_single_for_cpu(driver->dev, driver->dma, SIZE, DMA_TO_DEVICE);
+        store(driver->buffer, SIZE);
+        dma_sync_single_for_device(driver->dev, driver->dma, SIZE, DMA_TO_DEVICE);
+        reads(driver, 0, SIZE);
+        assert_int_equal(dk_master_read(driver->other, other, driver->bytes, SIZE - 16), 0);
+    }
+    dma_unmap_single(driver->dev, driver->dma, SIZE, DMA_TO_DEVICE);
+    dma_unmap_single(driver->other, other, SIZE - 16, DMA_TO_DEVICE);
+}
+
+/* A buffer that one device fills and the next reads, mapped for the second without another sync. */
+static void from_device_to_device(struct driver *driver)
+{
+    dma_addr_t out;
+
+    MAP(driver, driver->buffer, SIZE, DMA_FROM_DEVICE);
+    writes(driver, 0, SIZE, 2);
+    out = dma_map_single_attrs(driver->other, driver->buffer, SIZE, DMA_TO_DEVICE, DMA_ATTR_SKIP_CPU_SYNC);
+    assert_int_equal(dma_mapping_error(driver->other, out), 0);
+    assert_int_equal(dk_master_read(driver->other, out, driver->bytes, SIZE), 0);
+    dma_unmap_single_attrs(driver->other, out, SIZE, DMA_TO_DEVICE, DMA_ATTR_SKIP_CPU_SYNC);
+    dma_unmap_single(driver->dev, driver->dma, SIZE, DMA_FROM_DEVICE);
+    assert_true(filled(driver->buffer, SIZE, 2));
+}
+
+/* Left with the device and mapped for it again: nobody but it has touched the buffer. */
+static void recycled_unsynced(struct driver *driver)
+{
+    MAP(driver, driver->buffer, SIZE, DMA_BIDIRECTIONAL);
+    writes(driver, 0, SIZE, 2);
+    dma_unmap_single_attrs(driver->dev, driver->dma, SIZE, DMA_BIDIRECTIONAL, DMA_ATTR_SKIP_CPU_SYNC);
+    MAP_ATTRS(driver, driver->buffer, SIZE, DMA_TO_DEVICE, DMA_ATTR_SKIP_CPU_SYNC);
+    reads(driver, 0, SIZE);
+    dma_unmap_single_attrs(driver->dev, driver->dma, SIZE, DMA_TO_DEVICE, DMA_ATTR_SKIP_CPU_SYNC);
+}
+
+/* A page pool's: synced by hand both ways, changed by the CPU, and unmapped without a sync. */
+static void changed_and_unmapped_unsynced(struct driver *driver)
+{
+    MAP_ATTRS(driver, driver->buffer, SIZE, DMA_FROM_DEVICE, DMA_ATTR_SKIP_CPU_SYNC);
+    dma_sync_single_for_device(driver->dev, driver->dma, SIZE, DMA_FROM_DEVICE);
+    writes(driver, 0, 100, 3);
+    dma_sync_single_for_cpu(driver->dev, driver->dma, 100, DMA_FROM_DEVICE);
+    assert_true(filled(driver->buffer, 100, 3));
+    store(driver->buffer, 40);
+    dma_unmap_single_attrs(driver->dev, driver->dma, SIZE, DMA_FROM_DEVICE, DMA_ATTR_SKIP_CPU_SYNC);
+}
+
+/* Eviction brings what the device wrote, in part and in any order. */
+static void refills_between_writes(struct driver *driver)
+{
+    dma_addr_t more;
+    char *beside = kmalloc(SIZE, GFP_KERNEL);
+
+    assert_non_null(beside);
+    MAP(driver, driver->buffer, SIZE, DMA_FROM_DEVICE);
+    for (unsigned i = 0; i < 20; i++) {
+        writes(driver, 10 * i, 60, i);
+        dma_sync_single_for_device(driver->dev, driver->dma, SIZE, DMA_FROM_DEVICE);
+        writes(driver, 5 * i, 60, i + 1);
+        more = dma_map_single(driver->dev, beside, SIZE, DMA_TO_DEVICE);
+        assert_int_equal(dma_mapping_error(driver->dev, more), 0);
+        dma_unmap_single(driver->dev, more, SIZE, DMA_TO_DEVICE);
+    }
+    dma_sync_single_for_cpu(driver->dev, driver->dma, SIZE, DMA_FROM_DEVICE);
+    dma_unmap_single(driver->dev, driver->dma, SIZE, DMA_FROM_DEVICE);
+    kfree(beside);
+}
+
+static const struct {
+    const char *name;
+    void (*run)(struct driver *driver);
+} legal[] = {
+    { "buffer read and left", buffer_read_and_left },
+    { "given back unread", given_back_unread },
+    { "loads of what is sent", loads_of_what_is_sent },
+    { "one direction of two", one_direction_of_two },
+    { "two readers", two_readers },
+    { "from device to device", from_device_to_device },
+    { "recycled unsynced", recycled_unsynced },
+    { "changed and unmapped unsynced", changed_and_unmapped_unsynced },
+    { "refills between writes", refills_between_writes },
+};
+
+static void what_is_legal_is_silent(void **state)
+{
+    size_t place, i;
+    uint64_t seed;
+
+    (void)state;
+    for (place = 0; place < HANDOVER_PLACES; place++) {
+        for (i = 0; i < sizeof(legal) / sizeof(legal[0]); i++) {
+            for (seed = 0; seed < 1 + seeds(8); seed++) {
+                struct handover_seen seen;
+                struct driver driver;
+
+                start(&driver, &handover_places[place], seed, &seen);
+                /* One that bounces has copies of its own. */
+                if (legal[i].run == two_readers && dma_max_mapping_size(driver.dev) != SIZE_MAX) {
+                    finish(&driver, 0);
+                    continue;
+                }
+                legal[i].run(&driver);
+                if (seen.count)
+                    fail_msg("%s, %s, seed %d: %s: %s", legal[i].name, handover_places[place].name, (int)seed,
+                             seen.report.class_name, seen.report.what);
+                finish(&driver, 0);
+            }
+        }
+    }
+}
+
+/* What is too large is not watched, and not reported either. */
+static void the_largest_mappings(void **state)
+{
+    const size_t large = (size_t)65 << 20;
+    struct handover_seen seen;
+    struct driver driver;
+    struct scatterlist sg;
+    struct page *page;
+    struct cma *cma;
+
+    (void)state;
+    start(&driver, &handover_places[0], 0, &seen);
+    cma = dev_get_cma_area(driver.dev);
+    page = cma ? cma_alloc(cma, large >> PAGE_SHIFT, 0, true) : NULL;
+    if (page) {
+        sg_init_table(&sg, 1);
+        sg_set_page(&sg, page, (unsigned)large, 0);
+        dma_set_max_seg_size(driver.dev, ~0u);
+        assert_int_equal(dma_map_sg(driver.dev, &sg, 1, DMA_TO_DEVICE), 1);
+        store(page_address(page), 10);
+        dma_unmap_sg(driver.dev, &sg, 1, DMA_TO_DEVICE);
+        cma_release(cma, page, large >> PAGE_SHIFT);
+    }
+    assert_int_equal(seen.count, 0);
+    finish(&driver, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_mistake_is_one_report), cmocka_unit_test(depth_one_says_nothing),
+        cmocka_unit_test(a_note_in_the_frames_line),  cmocka_unit_test(two_mappings_in_a_line),
+        cmocka_unit_test(every_kind_of_mapping),      cmocka_unit_test(what_is_legal_is_silent),
+        cmocka_unit_test(the_largest_mappings),
+    };
+
+    return cmocka_run_group_tests_name("handover", tests, NULL, NULL);
+}
