@@ -325,6 +325,18 @@ static void print_parts(struct json_object *report, FILE *out)
     }
 }
 
+/* Lines as the library drew them. */
+static void print_picture(const char *lines, FILE *out)
+{
+    while (*lines) {
+        size_t length = strcspn(lines, "\n");
+
+        print_plain(out, lines, length);
+        fputc('\n', out);
+        lines += length + (lines[length] == '\n');
+    }
+}
+
 static void print_bug(const struct check_result *result, const struct check_bug *bug, FILE *out)
 {
     char place[1024];
@@ -344,6 +356,7 @@ static void print_bug(const struct check_result *result, const struct check_bug 
     print_field(out, "what:", dk_check_text(bug->report, "what"));
     print_field(out, "advice:", dk_check_text(bug->report, "advice"));
     print_parts(bug->report, out);
+    print_picture(dk_check_text(bug->report, "picture"), out);
     print_seen(result, bug->runs, bug->run_count, out);
     print_reproduce(result, bug->runs[0], out);
 }

@@ -65,6 +65,12 @@ struct dk_report {
 
     unsigned long
         count; /* how often it was made so far: by the same access on mappings made by the same call */
+
+    /*
+     * The memory around the bytes concerned, as it was when the report was made, for people: lines that end in
+     * '\n'. "" or NULL: there is none to show.
+     */
+    const char *picture;
 };
 
 typedef void dk_report_sink(const struct dk_report *report, void *data);

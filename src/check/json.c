@@ -103,5 +103,7 @@ void dk_report_print_json(const struct dk_report *report, FILE *out)
     print_member(", ", "name", report->access.name, out);
     fputs(", \"stack\": ", out);
     print_stack(&report->access.stack, out);
-    fprintf(out, "}, \"count\": %lu}\n", report->count);
+    fprintf(out, "}, \"count\": %lu", report->count);
+    print_member(", ", "picture", report->picture && *report->picture ? report->picture : NULL, out);
+    fputs("}\n", out);
 }

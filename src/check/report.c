@@ -2,6 +2,7 @@
 #include "check/report.h"
 
 #include "base/alloc.h"
+#include "check/bytes.h"
 #include "check/checker.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -249,7 +250,8 @@ static void move_string(const char **string, char **to)
 static struct dk_kept_report *keep(const struct dk_report_draft *draft, const struct dk_report *report)
 {
     size_t size = strlen(report->class_name) + strlen(report->severity) + strlen(report->device) +
-                  strlen(report->what) + strlen(report->advice) + strlen(report->access.name) + 6;
+                  strlen(report->what) + strlen(report->advice) + strlen(report->access.name) +
+                  strlen(report->picture) + 7;
     struct dk_kept_report *kept = dk_allocate(1, sizeof(*kept) + size);
     char *text;
 
@@ -265,6 +267,7 @@ static struct dk_kept_report *keep(const struct dk_report_draft *draft, const st
     move_string(&kept->report.what, &text);
     move_string(&kept->report.advice, &text);
     move_string(&kept->report.access.name, &text);
+    move_string(&kept->report.picture, &text);
     return kept;
 }
 
@@ -312,10 +315,13 @@ void dk_report_make(struct dk_checker *checker, const struct dk_report_draft *dr
     struct dk_reports *reports = &checker->reports;
     struct dk_kept_report *kept;
     struct dk_report report;
+    char picture[DK_BYTES_PICTURE];
 
     if (counted(reports, draft))
         return;
     fill(checker, draft, &report);
+    dk_bytes_picture(checker, draft, picture, sizeof(picture));
+    report.picture = picture;
     kept = keep(draft, &report);
     if (!kept) {
         dk_checker_exhausted(checker, "a report is not kept");

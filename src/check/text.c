@@ -64,6 +64,8 @@ void dk_report_print(const struct dk_report *report, FILE *out)
                 report->mapping.kind, report->mapping.size, report->mapping.dma, report->mapping.direction);
         print_stack(&report->mapping.stack, out);
     }
+    if (report->picture)
+        fputs(report->picture, out);
     fprintf(out, "  advice: %s.\n", report->advice);
     if (report->count > 1)
         fprintf(out, "  seen %lu times so far.\n", report->count);

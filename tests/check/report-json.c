@@ -50,6 +50,7 @@ int main(void)
     for (i = 0; i < sizeof(hard) / sizeof(hard[0]); i++) {
         report.device = hard[i];
         report.what = hard[i];
+        report.picture = hard[i];
         dk_report_print_json(&report, stdout);
     }
     return 0;
