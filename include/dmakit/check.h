@@ -71,6 +71,9 @@ struct dk_report {
      * '\n'. "" or NULL: there is none to show.
      */
     const char *picture;
+
+    /* The line of the suppressions file that hides this report; NULL: none, as for all that a sink is handed. */
+    const char *suppressed;
 };
 
 typedef void dk_report_sink(const struct dk_report *report, void *data);
