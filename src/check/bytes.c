@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "check/bytes.h"
 
+#include "base/text.h"
 #include "check/checker.h"
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -41,27 +41,6 @@ struct picture {
     bool differs;   /* some byte looks otherwise to a device */
     char used[128]; /* letters of owners that occur, a flag each */
 };
-
-struct text {
-    char *at;
-    size_t left; /* with the NUL */
-};
-
-static void __attribute__((format(printf, 2, 3))) add(struct text *text, const char *format, ...)
-{
-    va_list arguments;
-    int length;
-
-    va_start(arguments, format);
-    length = vsnprintf(text->at, text->left, format, arguments);
-    va_end(arguments);
-    if (length < 0)
-        return;
-    if ((size_t)length >= text->left)
-        length = text->left ? (int)text->left - 1 : 0;
-    text->at += length;
-    text->left -= (size_t)length;
-}
 
 /* ---- Where the bytes are ---- */
 
@@ -224,7 +203,7 @@ static void find_owners(struct picture *picture, struct dk_checker *checker)
 /* ---- Drawing ---- */
 
 /* A row's place: bytes into the mapping, else the CPU address. */
-static void add_place(const struct picture *picture, const struct row *row, struct text *text)
+static void add_place(const struct picture *picture, const struct row *row, struct dk_text *text)
 {
     const struct dk_report_draft *draft = picture->draft;
     char place[LONGEST_PATH];
@@ -233,7 +212,7 @@ static void add_place(const struct picture *picture, const struct row *row, stru
         snprintf(place, sizeof(place), "%+lld", (long long)(draft->offset + (row->phys - picture->first)));
     else
         snprintf(place, sizeof(place), "0x%llx", (u64)draft->cpu + (row->phys - picture->first));
-    add(text, "%7s:", place);
+    dk_text_add(text, "%7s:", place);
 }
 
 /* The column in front of the byte at @phys: brackets stand around the bytes reported. */
@@ -245,22 +224,23 @@ static char before(const struct picture *picture, phys_addr_t phys)
     return phys == picture->last + 1 && phys % ROW ? ']' : ' ';
 }
 
-static void add_row_text(const struct picture *picture, const struct row *row, struct text *text)
+static void add_row_text(const struct picture *picture, const struct row *row, struct dk_text *text)
 {
     unsigned i;
 
-    add(text, "  %s", row->phys + (ROW - 1) >= picture->first && row->phys <= picture->last ? "=>" : "  ");
+    dk_text_add(text, "  %s",
+                row->phys + (ROW - 1) >= picture->first && row->phys <= picture->last ? "=>" : "  ");
     add_place(picture, row, text);
     for (i = 0; i < ROW; i++)
-        add(text, "%c%02x", before(picture, row->phys + i), row->seen[i]);
-    add(text, "%c ", row->phys + ROW == picture->last + 1 ? ']' : ' ');
+        dk_text_add(text, "%c%02x", before(picture, row->phys + i), row->seen[i]);
+    dk_text_add(text, "%c ", row->phys + ROW == picture->last + 1 ? ']' : ' ');
     for (i = 0; i < ROW; i++)
-        add(text, "%c", row->seen[i] >= 0x20 && row->seen[i] < 0x7f ? row->seen[i] : '.');
-    add(text, "  %.*s\n", (int)ROW, row->owners);
+        dk_text_add(text, "%c", row->seen[i] >= 0x20 && row->seen[i] < 0x7f ? row->seen[i] : '.');
+    dk_text_add(text, "  %.*s\n", (int)ROW, row->owners);
 }
 
 /* The bytes of @row that look otherwise to a device, each below the CPU's. */
-static void add_dram_text(const struct row *row, struct text *text)
+static void add_dram_text(const struct row *row, struct dk_text *text)
 {
     char line[ROW * 3 + 1] = "";
     size_t end = 0;
@@ -276,10 +256,10 @@ static void add_dram_text(const struct row *row, struct text *text)
             end = i * 3 + 3;
         }
     }
-    add(text, "      DRAM: %.*s\n", (int)end, line);
+    dk_text_add(text, "      DRAM: %.*s\n", (int)end, line);
 }
 
-static void add_legend(const struct picture *picture, struct text *text)
+static void add_legend(const struct picture *picture, struct dk_text *text)
 {
     static const struct {
         char letter;
@@ -293,14 +273,15 @@ static void add_legend(const struct picture *picture, struct text *text)
     const char *separator = "";
     unsigned i;
 
-    add(text, "    (owners: ");
+    dk_text_add(text, "    (owners: ");
     for (i = 0; i < sizeof(letters) / sizeof(letters[0]); i++) {
         if (!picture->used[(unsigned char)letters[i].letter])
             continue;
-        add(text, "%s%c %s", separator, letters[i].letter, letters[i].meaning);
+        dk_text_add(text, "%s%c %s", separator, letters[i].letter, letters[i].meaning);
         separator = ", ";
     }
-    add(text, "; [ ] the bytes reported%s)\n", picture->differs ? "; DRAM: what a device sees there" : "");
+    dk_text_add(text, "; [ ] the bytes reported%s)\n",
+                picture->differs ? "; DRAM: what a device sees there" : "");
 }
 
 /* Whether any of the bytes reported is in the picture, not only what lies around them. */
@@ -320,7 +301,7 @@ void dk_bytes_picture(struct dk_checker *checker, const struct dk_report_draft *
 {
     struct dk_memory *memory = checker->machine->memory;
     struct picture picture = { .draft = draft };
-    struct text text = { buffer, size };
+    struct dk_text text = { buffer, size, 0 };
     u64 length = draft->length;
     unsigned r;
 
@@ -336,12 +317,14 @@ void dk_bytes_picture(struct dk_checker *checker, const struct dk_report_draft *
     if (!shows(&picture))
         return;
     find_owners(&picture, checker);
-    add(&text, "  memory there, %s:\n", draft->mapping ? "by bytes into the mapping" : "by CPU address");
+    dk_text_add(&text, "  memory there, %s:\n",
+                draft->mapping ? "by bytes into the mapping" : "by CPU address");
     for (r = 0; r < picture.count; r++) {
         const struct row *row = &picture.rows[r];
 
         if (row->after_gap)
-            add(&text, "         ...: %llu bytes are left out\n", row->phys - picture.rows[r - 1].phys - ROW);
+            dk_text_add(&text, "         ...: %llu bytes are left out\n",
+                        row->phys - picture.rows[r - 1].phys - ROW);
         add_row_text(&picture, row, &text);
         add_dram_text(row, &text);
     }
