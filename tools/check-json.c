@@ -4,6 +4,7 @@
  */
 #include "base/alloc.h"
 #include "check.h"
+#include "check/json.h"
 
 #include <errno.h>
 #include <string.h>
@@ -37,39 +38,12 @@ size_t dk_check_sequence_length(const char *string)
     return 0;
 }
 
-/* A JSON string. Bytes that are not UTF-8 come out as U+FFFD. NULL: null. */
-static void print_string(FILE *out, const char *text)
-{
-    if (!text) {
-        fputs("null", out);
-        return;
-    }
-    fputc('"', out);
-    for (const char *at = text; *at;) {
-        size_t length = dk_check_sequence_length(at);
-        unsigned char byte = (unsigned char)*at;
-
-        if (!length) {
-            fputs("\\ufffd", out);
-            length = 1;
-        } else if (byte == '"' || byte == '\\') {
-            fprintf(out, "\\%c", byte);
-        } else if (byte < 0x20 || byte == 0x7f) {
-            fprintf(out, "\\u%04x", byte);
-        } else {
-            fwrite(at, 1, length, out);
-        }
-        at += length;
-    }
-    fputc('"', out);
-}
-
 static void print_run(const struct check_result *result, const struct check_run *run, FILE *out)
 {
     const struct check_board *board = &result->request->boards[run->board];
 
     fputs("    {\"board\": ", out);
-    print_string(out, board->path);
+    dk_json_string(board->path, out);
     if (run->status == CHECK_REFUSED)
         fputs(", \"seed\": null", out);
     else
@@ -84,10 +58,11 @@ static void print_run(const struct check_result *result, const struct check_run 
         fprintf(out, "%d", run->signal);
     else
         fputs("null", out);
-    fprintf(out, ", \"seconds\": %.3f, \"unreadable\": %lu, \"reason\": ", run->seconds, run->unreadable);
-    print_string(out, board->refusal);
+    fprintf(out, ", \"seconds\": %.3f, \"unreadable\": %lu, \"suppressed\": %lu, \"reason\": ", run->seconds,
+            run->unreadable, run->suppressed);
+    dk_json_string(board->refusal, out);
     fputs(", \"output\": ", out);
-    print_string(out, run->output);
+    dk_json_string(run->output, out);
     fputs(", \"reports\": [", out);
     for (unsigned long i = 0; i < run->report_count; i++)
         fprintf(out, "%s%s", i ? ", " : "", run->reports[i]);
@@ -102,9 +77,9 @@ static int print_bug(const struct check_result *result, const struct check_bug *
     if (!again)
         return -ENOMEM;
     fputs("    {\"class\": ", out);
-    print_string(out, dk_check_text(bug->report, "class"));
+    dk_json_string(dk_check_text(bug->report, "class"), out);
     fputs(", \"file\": ", out);
-    print_string(out, *place.file ? place.file : NULL);
+    dk_json_string(*place.file ? place.file : NULL, out);
     if (*place.file)
         fprintf(out, ", \"line\": %d", place.line);
     else
@@ -113,7 +88,7 @@ static int print_bug(const struct check_result *result, const struct check_bug *
     for (size_t i = 0; i < bug->run_count; i++)
         fprintf(out, "%s%zu", i ? ", " : "", bug->runs[i]);
     fputs("], \"reproduce\": ", out);
-    print_string(out, again);
+    dk_json_string(again, out);
     fputc('}', out);
     dk_release(again);
     return 0;
@@ -128,7 +103,7 @@ int dk_check_print_json(const struct check_result *result, FILE *out)
     fputs("{\n  \"program\": [", out);
     for (size_t i = 0; program[i]; i++) {
         fputs(i ? ", " : "", out);
-        print_string(out, program[i]);
+        dk_json_string(program[i], out);
     }
     fputs("],\n  \"runs\": [", out);
     for (size_t i = 0; i < result->run_count; i++) {
@@ -136,16 +111,16 @@ int dk_check_print_json(const struct check_result *result, FILE *out)
         print_run(result, &result->runs[i], out);
     }
     fputs("\n  ],\n  \"bugs\": [", out);
-    for (size_t i = 0; i < result->bug_count && !error; i++) {
+    for (size_t i = 0; i < result->found.count && !error; i++) {
         fputs(i ? ",\n" : "\n", out);
-        error = print_bug(result, result->bugs[i], out);
+        error = print_bug(result, result->found.bugs[i], out);
     }
-    fprintf(out, "%s],\n  \"summary\": {\"boards\": %zu, \"runs\": %zu", result->bug_count ? "\n  " : "",
+    fprintf(out, "%s],\n  \"summary\": {\"boards\": %zu, \"runs\": %zu", result->found.count ? "\n  " : "",
             result->request->board_count, result->run_count);
     for (int status = CHECK_OK; status <= CHECK_REFUSED; status++)
         fprintf(out, ", \"%s\": %zu", dk_check_status_name((enum check_status)status),
                 tally.by_status[status]);
-    fprintf(out, ", \"bugs\": %zu}\n}\n", result->bug_count);
+    fprintf(out, ", \"bugs\": %zu}\n}\n", result->found.count);
     return error;
 }
 

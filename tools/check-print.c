@@ -54,9 +54,8 @@ static const char *signal_name(int signal, char *room, size_t size)
     return room;
 }
 
-/* What became of a run that is neither right nor has reports. */
-static void describe_failure(const struct check_result *result, const struct check_run *run, char *text,
-                             size_t size)
+void dk_check_describe_failure(const struct check_result *result, const struct check_run *run, char *text,
+                               size_t size)
 {
     char room[32];
 
@@ -120,7 +119,7 @@ static void describe_first(const struct check_result *result, size_t board, char
             failed = run;
     }
     if (failed)
-        describe_failure(result, failed, text, size);
+        dk_check_describe_failure(result, failed, text, size);
 }
 
 /* The end of a long label tells more than its start. */
@@ -409,7 +408,7 @@ static void print_failure(const struct check_result *result, size_t first, size_
         if (same_failure(run, &result->runs[i]))
             runs[count++] = i;
     }
-    describe_failure(result, run, text, sizeof(text));
+    dk_check_describe_failure(result, run, text, sizeof(text));
     fputc('\n', out);
     print_plain(out, text, SIZE_MAX);
     fputc('\n', out);
@@ -442,6 +441,35 @@ static void print_failures(const struct check_result *result, FILE *out)
     dk_release(runs);
 }
 
+/* How many reports each line of the suppressions hid; of lines that hid nothing the library's log tells. */
+static void print_suppressed(const struct check_result *result, FILE *out)
+{
+    const struct check_bugs *bugs = &result->suppressed;
+    unsigned long reports = 0;
+    size_t runs = 0;
+
+    for (size_t i = 0; i < result->run_count; i++) {
+        reports += result->runs[i].suppressed;
+        runs += result->runs[i].suppressed != 0;
+    }
+    if (!reports)
+        return;
+    fprintf(out, "\nnote: %lu report%s of %zu run%s suppressed:\n", reports, reports == 1 ? "" : "s", runs,
+            runs == 1 ? " was" : "s were");
+    for (size_t i = 0; i < bugs->count; i++) {
+        char place[1024];
+
+        describe_place(bugs->bugs[i]->report, true, place, sizeof(place));
+        fprintf(out, "%8zu runs  ", bugs->bugs[i]->run_count);
+        print_plain(out, dk_check_text(bugs->bugs[i]->report, "class"), SIZE_MAX);
+        fprintf(out, "%s", *place ? " at " : "");
+        print_plain(out, place, SIZE_MAX);
+        fputs(" by ", out);
+        print_plain(out, dk_check_text(bugs->bugs[i]->report, "suppressed"), SIZE_MAX);
+        fputc('\n', out);
+    }
+}
+
 /* What may make a good result mean less than it seems. */
 static void print_notes(const struct check_result *result, FILE *out)
 {
@@ -460,6 +488,7 @@ static void print_notes(const struct check_result *result, FILE *out)
     if (unreadable)
         fprintf(out, "\nnote: %lu line%s of report files could not be read\n", unreadable,
                 unreadable == 1 ? "" : "s");
+    print_suppressed(result, out);
     if (ran && !reported)
         fputs("\nnote: no run started a checker: does PROGRAM make a machine, at a depth above 0?\n", out);
 }
@@ -467,8 +496,8 @@ static void print_notes(const struct check_result *result, FILE *out)
 void dk_check_print(const struct check_result *result, FILE *out)
 {
     print_table(result, out);
-    for (size_t i = 0; i < result->bug_count; i++)
-        print_bug(result, result->bugs[i], out);
+    for (size_t i = 0; i < result->found.count; i++)
+        print_bug(result, result->found.bugs[i], out);
     print_failures(result, out);
     print_notes(result, out);
 }

@@ -4,6 +4,7 @@
  */
 #include "base/alloc.h"
 #include "check.h"
+#include "check/classes.h"
 
 #include <errno.h>
 #include <math.h>
@@ -64,9 +65,7 @@ static bool place_known(const struct check_place *place)
 
 struct check_place dk_check_report_place(struct json_object *report)
 {
-    /* These are found where the mapping ends, but what lacks its other half is the call that made it. */
-    const char *class_name = dk_check_text(report, "class");
-    bool by_mapping = !strncmp(class_name, "leak-", 5) || !strcmp(class_name, "error-unchecked");
+    bool by_mapping = dk_class_lies_in_mapping(dk_check_text(report, "class"));
     struct check_place place = first_frame(report, by_mapping ? "mapping" : "access");
 
     return place_known(&place) ? place : first_frame(report, by_mapping ? "access" : "mapping");
@@ -135,31 +134,38 @@ static void free_bug(struct check_bug *bug)
     dk_release(bug);
 }
 
+static void free_bugs(struct check_bugs *bugs)
+{
+    for (size_t i = 0; i < bugs->count; i++)
+        free_bug(bugs->bugs[i]);
+    dk_release(bugs->bugs);
+}
+
 /* The bug with @key, new if need be. @key is taken over, also on failure (NULL). */
-static struct check_bug *find_bug(struct check_result *result, char *key)
+static struct check_bug *find_bug(struct check_bugs *bugs, char *key)
 {
     struct check_bug *bug;
 
-    for (size_t i = 0; i < result->bug_count; i++) {
-        if (!strcmp(result->bugs[i]->key, key)) {
+    for (size_t i = 0; i < bugs->count; i++) {
+        if (!strcmp(bugs->bugs[i]->key, key)) {
             dk_release(key);
-            return result->bugs[i];
+            return bugs->bugs[i];
         }
     }
-    if (result->bug_count == result->bug_room) {
-        size_t room = result->bug_room ? result->bug_room * 2 : 16;
-        struct check_bug **grown = dk_resize(result->bugs, room, sizeof(struct check_bug *));
+    if (bugs->count == bugs->room) {
+        size_t room = bugs->room ? bugs->room * 2 : 16;
+        struct check_bug **grown = dk_resize(bugs->bugs, room, sizeof(struct check_bug *));
 
         if (!grown)
             goto no_memory;
-        result->bugs = grown;
-        result->bug_room = room;
+        bugs->bugs = grown;
+        bugs->room = room;
     }
     bug = dk_allocate(1, sizeof(*bug));
     if (!bug)
         goto no_memory;
     bug->key = key;
-    result->bugs[result->bug_count++] = bug;
+    bugs->bugs[bugs->count++] = bug;
     return bug;
 
 no_memory:
@@ -212,17 +218,24 @@ static int keep_text(struct check_run *run, struct json_object *report)
 static int add_report(struct check_result *result, size_t index, struct json_object *report)
 {
     struct check_run *run = &result->runs[index];
+    bool suppressed = *dk_check_text(report, "suppressed");
     char *key = bug_key(report);
-    struct check_bug *bug = key ? find_bug(result, key) : NULL;
+    struct check_bug *bug = key ? find_bug(suppressed ? &result->suppressed : &result->found, key) : NULL;
 
     if (!bug)
         return -ENOMEM;
     if (!bug->report || is_earliest(bug, index)) {
         json_object_put(bug->report);
         bug->report = json_object_get(report);
-        bug->order = run->report_count;
+        bug->order = run->report_count + run->suppressed;
     }
-    if (note_run(bug, index) || (result->request->json && keep_text(run, report)))
+    if (note_run(bug, index))
+        return -ENOMEM;
+    if (suppressed) {
+        run->suppressed++;
+        return 0;
+    }
+    if (result->request->format == CHECK_JSON && keep_text(run, report))
         return -ENOMEM;
     if (!run->first)
         run->first = bug;
@@ -275,8 +288,9 @@ static int read_reports(struct check_result *result, size_t index, FILE *file, s
 
         if (!cut && is_blank(line, (size_t)length - 1))
             continue;
-        report =
-            cut || run->report_count >= MOST_REPORTS ? NULL : parse_report(tokener, line, (size_t)length - 1);
+        report = cut || run->report_count + run->suppressed >= MOST_REPORTS
+                     ? NULL
+                     : parse_report(tokener, line, (size_t)length - 1);
         if (!report)
             run->unreadable++;
         else
@@ -381,12 +395,18 @@ static int compare_bugs(const void *a, const void *b)
     return (x->order > y->order) - (x->order < y->order);
 }
 
+static void settle_bugs(struct check_bugs *bugs)
+{
+    for (size_t i = 0; i < bugs->count; i++)
+        qsort(bugs->bugs[i]->runs, bugs->bugs[i]->run_count, sizeof(size_t), compare_runs);
+    if (bugs->count)
+        qsort(bugs->bugs, bugs->count, sizeof(struct check_bug *), compare_bugs);
+}
+
 void dk_check_result_settle(struct check_result *result)
 {
-    for (size_t i = 0; i < result->bug_count; i++)
-        qsort(result->bugs[i]->runs, result->bugs[i]->run_count, sizeof(size_t), compare_runs);
-    if (result->bug_count)
-        qsort(result->bugs, result->bug_count, sizeof(struct check_bug *), compare_bugs);
+    settle_bugs(&result->found);
+    settle_bugs(&result->suppressed);
 }
 
 struct check_tally dk_check_result_tally(const struct check_result *result, size_t board)
@@ -415,8 +435,7 @@ void dk_check_result_free(struct check_result *result)
         dk_release(run->output);
     }
     dk_release(result->runs);
-    for (size_t i = 0; i < result->bug_count; i++)
-        free_bug(result->bugs[i]);
-    dk_release(result->bugs);
+    free_bugs(&result->found);
+    free_bugs(&result->suppressed);
     *result = (struct check_result){ 0 };
 }

@@ -66,15 +66,26 @@ static bool is_named(const char *entry, const char *name)
     return !strncmp(entry, name, length) && entry[length] == '=';
 }
 
+/* A program may be linked to an older library: it is asked for suppressed reports only where there can be
+ * any. */
+static bool has_suppressions(const struct check_request *request)
+{
+    return request->suppressions || strstr(request->user_options, "suppressions=");
+}
+
 char *dk_check_run_options(const struct check_request *request, u64 seed, const char *report_path)
 {
     const char *colon = *request->user_options ? ":" : "";
+    const char *file = request->suppressions ? request->suppressions : "";
+    const char *path = report_path ? report_path : "";
     char depth[24] = "";
 
     if (request->depth >= 0)
         snprintf(depth, sizeof(depth), ":depth=%d", request->depth);
-    return dk_format("%s%sseed=%llu%s%s%s", request->user_options, colon, (unsigned long long)seed, depth,
-                     report_path ? ":report_format=json:report_path=" : "", report_path ? report_path : "");
+    return dk_format("%s%sseed=%llu%s%s%s%s%s%s%s", request->user_options, colon, (unsigned long long)seed,
+                     depth, *file ? ":suppressions=" : "", file, *path ? ":report_format=json" : "",
+                     *path && has_suppressions(request) ? ":print_suppressed=1" : "",
+                     *path ? ":report_path=" : "", path);
 }
 
 /* Our environment with DMAKIT_BOARD and DMAKIT_OPTIONS replaced. NULL: out of memory. */
@@ -416,9 +427,9 @@ static char *make_folder(void)
 
 static int prepare(struct check_runner *runner)
 {
-    size_t cores = core_count();
+    size_t most = runner->result->request->jobs ? runner->result->request->jobs : core_count();
 
-    runner->job_count = runner->result->run_count < cores ? runner->result->run_count : cores;
+    runner->job_count = runner->result->run_count < most ? runner->result->run_count : most;
     if (runner->job_count > MOST_JOBS)
         runner->job_count = MOST_JOBS;
     runner->jobs = dk_allocate(runner->job_count, sizeof(struct check_job));

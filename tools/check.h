@@ -3,7 +3,7 @@
  * dmakit check: a program, run once for each board and seed, and what came of it.
  *
  * check.c reads the options, check-boards.c finds the boards, check-run.c runs the processes, check-result.c
- * gathers what they reported, check-print.c and check-json.c tell it.
+ * gathers what they reported, check-print.c, check-json.c and check-sarif.c tell it.
  */
 #ifndef DK_TOOLS_CHECK_H
 #define DK_TOOLS_CHECK_H
@@ -20,6 +20,8 @@ struct check_board {
     bool moved;  /* its DMA addresses differ from physical ones */
 };
 
+enum check_format { CHECK_TEXT, CHECK_JSON, CHECK_SARIF };
+
 struct check_request {
     struct check_board *boards; /* at least one once dk_check_boards_settle() is through */
     size_t board_count;
@@ -30,7 +32,9 @@ struct check_request {
     char *const *program;     /* argv, NULL at its end */
     const char *user_options; /* DMAKIT_OPTIONS as the user set it, or "" */
     bool user_board;          /* DMAKIT_BOARD was set around dmakit check */
-    bool json;
+    const char *suppressions; /* file that every run is given; NULL: none */
+    size_t jobs;              /* runs at once, at least 1; 0: as many as there are cores */
+    enum check_format format;
 };
 
 enum check_status {
@@ -63,8 +67,15 @@ struct check_run {
     unsigned long report_count; /* report lines */
     unsigned long unreadable;   /* lines of the report file that are no report */
     struct check_bug *first;    /* the bug of its first report; NULL: none */
+    unsigned long suppressed;   /* reports that suppressions hid */
     char **reports;             /* for JSON output: each report's text; else NULL */
     char *output;               /* the last part of what it printed; NULL: none, or not wanted */
+};
+
+struct check_bugs {
+    struct check_bug **bugs;
+    size_t count;
+    size_t room;
 };
 
 struct check_result {
@@ -73,9 +84,8 @@ struct check_result {
     size_t run_count;
     size_t done;  /* how many ended so far */
     size_t wrong; /* of those, how many were not right */
-    struct check_bug **bugs;
-    size_t bug_count;
-    size_t bug_room;
+    struct check_bugs found;
+    struct check_bugs suppressed; /* what suppressions hid; each report has its member "suppressed" */
 };
 
 /* How the runs of one status ended up, of one board or of all. */
@@ -176,6 +186,11 @@ const char *dk_check_hint(const struct check_result *result);
 void dk_check_print(const struct check_result *result, FILE *out);
 /* As docs/formats.md says. 0 or -ENOMEM. */
 int dk_check_print_json(const struct check_result *result, FILE *out);
+/* As a SARIF log (docs/formats.md). 0 or -ENOMEM. */
+int dk_check_print_sarif(const struct check_result *result, FILE *out);
+/* What became of a run that is neither right nor has reports, as in "crashed: SIGSEGV". */
+void dk_check_describe_failure(const struct check_result *result, const struct check_run *run, char *text,
+                               size_t size);
 /* The length of the UTF-8 sequence at @text, which is not at its end; 0: the byte there starts none. */
 size_t dk_check_sequence_length(const char *text);
 /* The command line that makes @run again, for a shell. NULL: out of memory. The caller frees it with

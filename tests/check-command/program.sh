@@ -3,19 +3,20 @@
 # Stands in for a driver's test program: $1 says how it behaves. Where a program would report, it writes to the
 # report_path that it finds in DMAKIT_OPTIONS.
 
-path=${DMAKIT_OPTIONS##*:report_path=}
-seed=${DMAKIT_OPTIONS%:report_format=*}
-seed=${seed%:depth=*}
-seed=${seed##*seed=}
+path=${DMAKIT_OPTIONS##*report_path=}
+case :$DMAKIT_OPTIONS in
+*:seed=*) seed=${DMAKIT_OPTIONS##*seed=}; seed=${seed%%:*} ;;
+*) seed=0 ;;
+esac
 
-# report CLASS LINE: one report as the library writes it.
+# report CLASS LINE [SUPPRESSION]: one report as the library writes it.
 report() {
     printf '%s' "{\"class\": \"$1\", \"severity\": \"error\", \"device\": \"/soc/nic\", \"what\": \"what happened\"," \
         " \"advice\": \"what to do\", \"bytes\": {\"cpu\": \"0x1000\", \"dma\": \"0x1000\", \"offset\": 60, \"length\": 4}," \
         " \"mapping\": {\"kind\": \"single\", \"dma\": \"0x1000\", \"size\": 128, \"direction\": \"to-device\", \"stack\":" \
         " [{\"function\": \"nic_send\", \"file\": \"src/nic.c\", \"line\": 7, \"module\": \"./nic\", \"address\": \"0x$$\"}]}," \
         " \"access\": {\"kind\": \"call\", \"name\": \"dma_unmap_single\", \"stack\": [{\"function\": \"nic_done\"," \
-        " \"file\": \"src/nic.c\", \"line\": $2, \"module\": \"./nic\", \"address\": \"0x$$\"}]}}" >> "$path"
+        " \"file\": \"src/nic.c\", \"line\": $2, \"module\": \"./nic\", \"address\": \"0x$$\"}]}${3:+, \"suppressed\": \"$3\"}}" >> "$path"
     echo >> "$path"
 }
 
@@ -32,6 +33,8 @@ odd-seeds) case $seed in *[13579]) report free-wrong-size 42 ;; *) : >> "$path" 
 on-board) case $DMAKIT_BOARD in *"$2"*) report free-wrong-size 42 ;; esac ;;
 fail-on) shift; for board; do case $DMAKIT_BOARD in *"/$board.dts") exit 1 ;; esac; done ;;
 leak) report leak-at-remove 99 ;;
+suppressed) report free-wrong-size 42 "free-wrong-*:nic" ; report free-wrong-size 42 "free-wrong-*:nic" ;;
+suppressed-and-not) report free-wrong-size 42 "free-wrong-*:nic"; report free-wrong-size 43 ;;
 exit) echo "about to exit"; exit "$2" ;;
 crash) echo "about to crash"; kill -SEGV $$ ;;
 report-and-crash) report free-wrong-size 42; printf '{"class": "sync-not-map' >> "$path"; kill -ABRT $$ ;;
@@ -53,6 +56,10 @@ together)
     mark=$2/$seed; : > "$mark"; i=0
     # shellcheck disable=SC2012 # the names are numbers
     while [ "$(ls "$2" | wc -l)" -lt 2 ]; do i=$((i + 1)); [ $i -gt 100 ] && exit 1; sleep 0.1; done ;;
+alone)
+    # Fails when another run is alive: each has its mark for a moment.
+    [ -z "$(ls "$2")" ] || exit 1
+    : > "$2/$seed"; sleep 0.2; rm "$2/$seed" ;;
 *) exit 64 ;;
 esac
 exit 0

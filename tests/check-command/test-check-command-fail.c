@@ -26,10 +26,10 @@ struct fail_case {
 
 static int check(const struct fail_case *fail_case)
 {
-    const char *const arguments[] = {
-        "check",     "--format", fail_case->format, "--seeds",          fail_case->seeds, "-o",
-        "/dev/null", "--",       PROGRAM,           fail_case->program, "argument's",     NULL
-    };
+    const char *const arguments[] = { "check",          "--format", fail_case->format, "--seeds",
+                                      fail_case->seeds, "-o",       "/dev/null",       "--suppressions",
+                                      SUPPRESSIONS,     "--",       PROGRAM,           fail_case->program,
+                                      "argument's",     NULL };
     char *argv[sizeof(arguments) / sizeof(arguments[0])];
     int errors = dup(STDERR_FILENO);
     int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
@@ -51,9 +51,15 @@ static int check(const struct fail_case *fail_case)
 static void each_allocation_fails(void **state)
 {
     static const struct fail_case cases[] = {
-        { "text", "0..2", "two-bugs", DK_EXIT_FOUND }, { "json", "0..2", "two-bugs", DK_EXIT_FOUND },
-        { "text", "0..1", "crash", DK_EXIT_FOUND },    { "json", "0..1", "garbage", DK_EXIT_FOUND },
+        { "text", "0..2", "two-bugs", DK_EXIT_FOUND },
+        { "json", "0..2", "two-bugs", DK_EXIT_FOUND },
+        { "text", "0..1", "crash", DK_EXIT_FOUND },
+        { "json", "0..1", "garbage", DK_EXIT_FOUND },
         { "text", "0..1", "right", DK_EXIT_CLEAN },
+        { "sarif", "0..1", "two-bugs", DK_EXIT_FOUND },
+        { "sarif", "0..1", "crash", DK_EXIT_FOUND },
+        { "sarif", "0..1", "suppressed-and-not", DK_EXIT_FOUND },
+        { "text", "0..1", "suppressed", DK_EXIT_CLEAN },
     };
 
     (void)state;

@@ -14,6 +14,9 @@ import tempfile
 import time
 import unittest
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../check"))
+import sarif  # noqa: E402 the path has to be set first
+
 DMAKIT = sys.argv[1]
 PROGRAM = os.path.abspath(sys.argv[2])
 BOARD = "/dts-v1/; / { #address-cells = <1>; #size-cells = <1>;" \
@@ -157,6 +160,15 @@ class Environment(Check):
                 (["--seeds", "1"], {"DMAKIT_OPTIONS": "seed=5"}, ("unset", "seed=5:seed=1:OURS"))):
             with self.subTest(arguments=arguments, environment=environment):
                 self.assertEqual(self.run_options(*arguments, **environment), expected)
+
+    def test_suppressions_go_to_every_run(self):
+        path = self.path("s.txt", "free-wrong-*:nic\n")
+        options = self.run_options("--suppressions", path, "--depth", "1")[1]
+        self.assertTrue(re.fullmatch(r"seed=0:depth=1:suppressions=" + re.escape(path) + r":report_format=json:"
+                                     r"print_suppressed=1:report_path=\S+", options), options)
+        # The user's own are asked about as well.
+        options = self.run_options(DMAKIT_OPTIONS="suppressions=" + path)[1]
+        self.assertIn(":report_format=json:print_suppressed=1:report_path=", options)
 
     def test_colon_in_temporary_folder(self):
         with_colon = self.path("a:b")
@@ -302,7 +314,87 @@ class Text(Check):
             self.assertEqual(json.load(file)["summary"]["reports"], 1)
 
 
+class Suppressions(Check):
+    def setUp(self):
+        super().setUp()
+        self.given = ("--suppressions", self.path("s.txt", "free-wrong-*:nic\n"))
+
+    def test_json(self):
+        told = self.check_json(*self.given, "--seeds", "0..1", program=["suppressed"], code=0)
+        self.assertEqual([(run["status"], run["suppressed"], run["reports"]) for run in told["runs"]], [("ok", 2, [])] * 2)
+        self.assertEqual(told["bugs"], [])
+        told = self.check_json(*self.given, program=["suppressed-and-not"], code=1)
+        self.assertEqual((told["runs"][0]["status"], told["runs"][0]["suppressed"]), ("reports", 1))
+        self.assertEqual([bug["line"] for bug in told["bugs"]], [43])
+
+    def test_text(self):
+        done = self.check(*self.given, "--seeds", "0..1", program=["suppressed"])
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertIn("\nnote: 4 reports of 2 runs were suppressed:\n"
+                      "       2 runs  free-wrong-size at src/nic.c:42 by free-wrong-*:nic\n", done.stdout)
+        self.assertNotIn("error:", done.stdout)
+        self.assertNotIn("suppressed", self.check(*self.given, program=["right"]).stdout)
+
+
+class Sarif(Check):
+    def read(self, *arguments, program, code):
+        done = self.check("--format", "sarif", *arguments, program=program)
+        self.assertEqual((done.returncode, done.stderr), (code, ""))
+        return sarif.read(done.stdout)["runs"][0]
+
+    def test_right(self):
+        run = self.read(program=["right"], code=0)
+        self.assertEqual(run["results"], [])
+        self.assertEqual(run["invocations"][0]["arguments"], [PROGRAM, "right"])
+        self.assertEqual(run["invocations"][0]["toolExecutionNotifications"], [])
+
+    def test_bugs(self):
+        board = self.path("a.dts", BOARD)
+        run = self.read("--board", board, "--seeds", "0..3", program=["odd-seeds"], code=1)
+        self.assertEqual(len(run["results"]), 1)
+        result = run["results"][0]
+        self.assertEqual((result["ruleId"], result["level"], result["occurrenceCount"]), ("free-wrong-size", "error", 2))
+        self.assertEqual(result["message"]["text"], "what happened. Advice: what to do.")
+        self.assertEqual(result["locations"][0]["physicalLocation"],
+                         {"artifactLocation": {"uri": "src/nic.c"}, "region": {"startLine": 42}})
+        self.assertEqual(result["relatedLocations"][0]["physicalLocation"]["region"], {"startLine": 7})
+        self.assertEqual(result["properties"]["bytes"], {"cpu": "0x1000", "dma": "0x1000", "offset": 60, "length": 4})
+        self.assertEqual(result["properties"]["runs"], [{"board": board, "seed": 1}, {"board": board, "seed": 3}])
+        self.assertIn("odd-seeds", result["properties"]["reproduce"])
+        self.assertEqual([len(stack["frames"]) for stack in result["stacks"]], [1, 1])
+        leak = self.read(program=["leak"], code=1)["results"][0]
+        self.assertEqual(leak["locations"][0]["physicalLocation"]["region"], {"startLine": 7})
+
+    def test_odd_reports(self):
+        for program, rule in (("minimal", "odd-one"), ("hostile", "odd\x1b[31m"), ("deep", "deep")):
+            with self.subTest(program=program):
+                result = self.read(program=[program], code=1)["results"][0]
+                self.assertEqual(result["ruleId"], rule)
+                self.assertNotIn("ruleIndex", result)
+
+    def test_failures_are_notifications(self):
+        refused = self.path("c.dtb", "no tree at all")
+        run = self.read("--board", self.path("a.dts", BOARD), "--board", refused, program=["crash"], code=1)
+        told = run["invocations"][0]["toolExecutionNotifications"]
+        self.assertEqual(told[0]["message"]["text"], "a.dts, seed 0: crashed: SIGSEGV")
+        self.assertRegex(told[1]["message"]["text"], r"\Ac\.dtb: refused: \S")
+        self.assertEqual(told[1]["properties"], {"board": refused, "seed": None})
+
+    def test_suppressed_ones_are_marked(self):
+        run = self.read("--suppressions", self.path("s.txt", "free-wrong-*:nic\n"), program=["suppressed-and-not"], code=1)
+        self.assertEqual([result.get("suppressions") for result in run["results"]],
+                         [None, [{"kind": "external", "justification": "free-wrong-*:nic"}]])
+
+
 class Processes(Check):
+    def test_jobs(self):
+        marks = self.path("marks")
+        os.mkdir(marks)
+        self.check_json("--jobs", "2", "--seeds", "0..1", program=["together", marks], code=0)
+        os.mkdir(self.path("alone"))
+        told = self.check_json("--jobs", "1", "--seeds", "0..1", program=["alone", self.path("alone")], code=0)
+        self.assertEqual(told["summary"]["ok"], 2)
+
     def test_parallel(self):
         if len(os.sched_getaffinity(0)) < 2:
             self.skipTest("one core")
@@ -364,8 +456,13 @@ class Refusals(Check):
                 ([], "no program"),
                 (["--seeds", "0..1"], "no program"),
                 (["--matrix", "x.svg", "--", "true"], "bad option '--matrix'"),
-                (["--suppressions", "x", "--", "true"], "bad option"),
-                (["--format", "sarif", "--", "true"], "unknown format 'sarif'"),
+                (["--suppressions", "/no/such/file", "--", "true"], "suppressions /no/such/file: No such file"),
+                (["--suppressions", self.path("s.txt", "# one\nfree-wrong\n"), "--", "true"],
+                 "s.txt:2: \"free-wrong\" names no class"),
+                (["--suppressions", "a:b", "--", "true"], "cannot name a file with ':'"),
+                (["--format", "xml", "--", "true"], "unknown format 'xml'; there are text, json and sarif"),
+                (["--jobs", "0", "--", "true"], "bad number of jobs '0'"),
+                (["--jobs", "many", "--", "true"], "bad number of jobs 'many'"),
                 (["--depth", "4", "--", "true"], "bad depth '4'"),
                 (["--depth", "-1", "--", "true"], "bad depth"),
                 (["--depth", "", "--", "true"], "bad depth"),
