@@ -69,29 +69,95 @@ static void print_run(const struct check_result *result, const struct check_run 
     fputs("]}", out);
 }
 
-static int print_bug(const struct check_result *result, const struct check_bug *bug, FILE *out)
+/* The words of @options as an array. */
+static void print_options(const char *options, FILE *out)
 {
-    struct check_place place = dk_check_report_place(bug->report);
-    char *again = dk_check_reproduce(result, bug->runs[0]);
+    char *copy = dk_copy_string(options);
+    char *rest = copy;
+    const char *word;
+
+    fputc('[', out);
+    while (rest && (word = strsep(&rest, ":"))) {
+        if (!*word)
+            continue;
+        fputs(word == copy ? "" : ", ", out);
+        dk_json_string(word, out);
+    }
+    fputc(']', out);
+    dk_release(copy);
+}
+
+/* What it takes to see it; null: not known. */
+static void print_needs(const struct check_smallest *smallest, FILE *out)
+{
+    if (!smallest->tried) {
+        fputs("null", out);
+        return;
+    }
+    fprintf(out, "{\"steady\": %s", smallest->steady ? "true" : "false");
+    if (smallest->steady) {
+        fprintf(out, ", \"board\": %s, \"options\": ", smallest->needs_board ? "true" : "false");
+        print_options(smallest->options, out);
+        fprintf(out, ", \"depth\": %d", smallest->depth);
+    }
+    fputc('}', out);
+}
+
+static void print_runs(const size_t *runs, size_t count, FILE *out)
+{
+    fputs("\"runs\": [", out);
+    for (size_t i = 0; i < count; i++)
+        fprintf(out, "%s%zu", i ? ", " : "", runs[i]);
+    fputc(']', out);
+}
+
+/* "reproduce" and "needs". 0 or -ENOMEM. */
+static int print_again(const struct check_result *result, size_t run, const struct check_smallest *smallest,
+                       FILE *out)
+{
+    char *again = dk_check_reproduce(result, run, smallest);
 
     if (!again)
         return -ENOMEM;
+    fputs(", \"reproduce\": ", out);
+    dk_json_string(again, out);
+    fputs(", \"needs\": ", out);
+    print_needs(smallest, out);
+    fputc('}', out);
+    dk_release(again);
+    return 0;
+}
+
+static int print_failure(const struct check_result *result, const struct check_failure *failure, FILE *out)
+{
+    const struct check_run *run = &result->runs[failure->runs[0]];
+    char text[600];
+
+    dk_check_describe_failure(result, run, text, sizeof(text));
+    fprintf(out, "    {\"status\": \"%s\", \"what\": ", dk_check_status_name(run->status));
+    dk_json_string(text, out);
+    fputs(", ", out);
+    print_runs(failure->runs, failure->run_count, out);
+    if (run->status != CHECK_REFUSED)
+        return print_again(result, failure->runs[0], &failure->smallest, out);
+    fputs(", \"reproduce\": null, \"needs\": null}", out);
+    return 0;
+}
+
+static int print_bug(const struct check_result *result, const struct check_bug *bug, FILE *out)
+{
+    struct check_place place = dk_check_report_place(bug->report);
+
     fputs("    {\"class\": ", out);
     dk_json_string(dk_check_text(bug->report, "class"), out);
     fputs(", \"file\": ", out);
     dk_json_string(*place.file ? place.file : NULL, out);
     if (*place.file)
-        fprintf(out, ", \"line\": %d", place.line);
+        fprintf(out, ", \"line\": %d, ", place.line);
     else
-        fputs(", \"line\": null", out);
-    fputs(", \"runs\": [", out);
-    for (size_t i = 0; i < bug->run_count; i++)
-        fprintf(out, "%s%zu", i ? ", " : "", bug->runs[i]);
-    fputs("], \"reproduce\": ", out);
-    dk_json_string(again, out);
-    fputc('}', out);
-    dk_release(again);
-    return 0;
+        fputs(", \"line\": null, ", out);
+    print_runs(bug->runs, bug->run_count, out);
+    return print_again(result, bug->runs[0], &bug->smallest, out);
 }
 
 int dk_check_print_json(const struct check_result *result, FILE *out)
@@ -115,7 +181,12 @@ int dk_check_print_json(const struct check_result *result, FILE *out)
         fputs(i ? ",\n" : "\n", out);
         error = print_bug(result, result->found.bugs[i], out);
     }
-    fprintf(out, "%s],\n  \"summary\": {\"boards\": %zu, \"runs\": %zu", result->found.count ? "\n  " : "",
+    fprintf(out, "%s],\n  \"failures\": [", result->found.count ? "\n  " : "");
+    for (size_t i = 0; i < result->failure_count && !error; i++) {
+        fputs(i ? ",\n" : "\n", out);
+        error = print_failure(result, &result->failures[i], out);
+    }
+    fprintf(out, "%s],\n  \"summary\": {\"boards\": %zu, \"runs\": %zu", result->failure_count ? "\n  " : "",
             result->request->board_count, result->run_count);
     for (int status = CHECK_OK; status <= CHECK_REFUSED; status++)
         fprintf(out, ", \"%s\": %zu", dk_check_status_name((enum check_status)status),
@@ -160,23 +231,33 @@ static void append_word(char **line, const char *before, const char *text)
     *line = joined;
 }
 
-char *dk_check_reproduce(const struct check_result *result, size_t run)
+char *dk_check_command_line(const struct check_request *request, const struct check_setting *setting)
+{
+    /* What is not set is set for the user where the environment has it. */
+    char *line = dk_copy_string(!setting->board && request->user_board ? "env -u DMAKIT_BOARD" : "");
+    size_t i = 0;
+
+    if (setting->board)
+        append_word(&line, "DMAKIT_BOARD=", setting->board);
+    if (*setting->options || *request->user_options)
+        append_word(&line, line && *line ? " DMAKIT_OPTIONS=" : "DMAKIT_OPTIONS=", setting->options);
+    if (line && !*line)
+        append_word(&line, "", request->program[i++]);
+    for (; request->program[i]; i++)
+        append_word(&line, " ", request->program[i]);
+    return line;
+}
+
+char *dk_check_reproduce(const struct check_result *result, size_t run, const struct check_smallest *smallest)
 {
     const struct check_request *request = result->request;
-    const struct check_board *board = &request->boards[result->runs[run].board];
-    char *options = dk_check_run_options(request, result->runs[run].seed, NULL);
-    /* An unset board is the built-in one only where the environment names none. */
-    char *line =
-        options ? dk_copy_string(!board->path && request->user_board ? "env -u DMAKIT_BOARD " : "") : NULL;
+    struct check_setting setting = { .board = request->boards[result->runs[run].board].path };
+    char *line;
 
-    if (board->path) {
-        append_word(&line, "DMAKIT_BOARD=", board->path);
-        append_word(&line, " DMAKIT_OPTIONS=", options ? options : "");
-    } else {
-        append_word(&line, "DMAKIT_OPTIONS=", options ? options : "");
-    }
-    for (size_t i = 0; request->program[i]; i++)
-        append_word(&line, " ", request->program[i]);
-    dk_release(options);
+    if (smallest && smallest->line)
+        return dk_copy_string(smallest->line);
+    setting.options = dk_check_run_options(request, result->runs[run].seed);
+    line = setting.options ? dk_check_command_line(request, &setting) : NULL;
+    dk_release(setting.options);
     return line;
 }

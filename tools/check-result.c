@@ -124,11 +124,18 @@ static char *bug_key(struct json_object *report)
                      access.function, mapping.file, mapping.line, mapping.function);
 }
 
+static void free_smallest(struct check_smallest *smallest)
+{
+    dk_release(smallest->options);
+    dk_release(smallest->line);
+}
+
 static void free_bug(struct check_bug *bug)
 {
     if (!bug)
         return;
     json_object_put(bug->report);
+    free_smallest(&bug->smallest);
     dk_release(bug->key);
     dk_release(bug->runs);
     dk_release(bug);
@@ -403,10 +410,55 @@ static void settle_bugs(struct check_bugs *bugs)
         qsort(bugs->bugs, bugs->count, sizeof(struct check_bug *), compare_bugs);
 }
 
-void dk_check_result_settle(struct check_result *result)
+bool dk_check_same_failure(const struct check_run *a, const struct check_run *b)
+{
+    return a->status == b->status && a->exit == b->exit && a->signal == b->signal &&
+           (a->status != CHECK_REFUSED || a->board == b->board);
+}
+
+/* The failure of @run's kind, new if need be, with room for all runs. NULL: out of memory. */
+static struct check_failure *find_failure(struct check_result *result, const struct check_run *run)
+{
+    struct check_failure *failure;
+
+    for (size_t i = 0; i < result->failure_count; i++) {
+        failure = &result->failures[i];
+        if (dk_check_same_failure(run, &result->runs[failure->runs[0]]))
+            return failure;
+    }
+    failure = dk_resize(result->failures, result->failure_count + 1, sizeof(*failure));
+    if (!failure)
+        return NULL;
+    result->failures = failure;
+    failure += result->failure_count;
+    *failure = (struct check_failure){ .runs = dk_allocate(result->run_count, sizeof(size_t)) };
+    if (!failure->runs)
+        return NULL;
+    result->failure_count++;
+    return failure;
+}
+
+static int gather_failures(struct check_result *result)
+{
+    for (size_t i = 0; i < result->run_count; i++) {
+        const struct check_run *run = &result->runs[i];
+        struct check_failure *failure;
+
+        if (run->status == CHECK_OK || run->status == CHECK_REPORTS)
+            continue;
+        failure = find_failure(result, run);
+        if (!failure)
+            return -ENOMEM;
+        failure->runs[failure->run_count++] = i;
+    }
+    return 0;
+}
+
+int dk_check_result_settle(struct check_result *result)
 {
     settle_bugs(&result->found);
     settle_bugs(&result->suppressed);
+    return gather_failures(result);
 }
 
 struct check_tally dk_check_result_tally(const struct check_result *result, size_t board)
@@ -435,6 +487,11 @@ void dk_check_result_free(struct check_result *result)
         dk_release(run->output);
     }
     dk_release(result->runs);
+    for (size_t i = 0; i < result->failure_count; i++) {
+        free_smallest(&result->failures[i].smallest);
+        dk_release(result->failures[i].runs);
+    }
+    dk_release(result->failures);
     free_bugs(&result->found);
     free_bugs(&result->suppressed);
     *result = (struct check_result){ 0 };

@@ -108,7 +108,7 @@ static void print_where(const struct check_result *result, size_t run, FILE *out
 /* The members that a bug's result has in its property bag besides. */
 static char *bug_properties(const struct check_result *result, const struct check_bug *bug)
 {
-    char *again = dk_check_reproduce(result, bug->runs[0]);
+    char *again = dk_check_reproduce(result, bug->runs[0], &bug->smallest);
     char *text = NULL;
     size_t size = 0;
     FILE *out = again && !dk_fault_point() ? open_memstream(&text, &size) : NULL;

@@ -42,6 +42,8 @@ static int print_help(void)
         "  --jobs N          runs at once (default: as many as there are cores)\n"
         "  --suppressions FILE  reports that are not to be made: lines CLASS or CLASS:PATTERN of a function, file\n"
         "                    or module (docs/formats.md)\n"
+        "  --no-bisect       do not look for the smallest setting that still shows each bug: that takes as long\n"
+        "                    again, or 5 seconds\n"
         "  --format FORMAT   text (default), json or sarif (docs/formats.md)\n"
         "  -o FILE           write there instead of standard output\n"
         "  --list-classes    print the classes of reports there are\n"
@@ -214,6 +216,7 @@ static int read_options(int argc, char **argv, struct check_request *request, st
         { "version", no_argument, NULL, 'v' },
         { "jobs", required_argument, NULL, 'j' },
         { "suppressions", required_argument, NULL, 'S' },
+        { "no-bisect", no_argument, NULL, 'n' },
         { NULL, 0, NULL, 0 },
     };
     int choice;
@@ -238,6 +241,9 @@ static int read_options(int argc, char **argv, struct check_request *request, st
             break;
         case 'f':
             result = read_format(request, optarg);
+            break;
+        case 'n':
+            request->bisect = false;
             break;
         case 'j':
             result = read_jobs(request, optarg);
@@ -328,6 +334,19 @@ static int finish(const struct check_result *result, FILE *out, const char *outp
     return tally.by_status[CHECK_OK] == tally.runs ? DK_EXIT_CLEAN : DK_EXIT_FOUND;
 }
 
+/* All runs are made: puts them in order, and makes those that tell what it takes to see a bug. An
+ * interruption of the latter loses nothing of the former. */
+static int settle(struct check_result *result, int *signal)
+{
+    int error = dk_check_result_settle(result);
+
+    if (!error && result->request->bisect)
+        error = dk_check_bisect(result, result->seconds, signal);
+    if (error == -ENOMEM)
+        return dk_command_refuse("check", "out of memory");
+    return error == -EIO ? DK_EXIT_REFUSED : DK_EXIT_CLEAN;
+}
+
 static int run(const struct check_request *request, const char *output)
 {
     struct check_result result = { 0 };
@@ -348,10 +367,10 @@ static int run(const struct check_request *request, const char *output)
         }
     }
     code = dk_check_run_all(&result, &signal);
-    if (code == DK_EXIT_CLEAN) {
-        dk_check_result_settle(&result);
+    if (code == DK_EXIT_CLEAN)
+        code = settle(&result, &signal);
+    if (code == DK_EXIT_CLEAN)
         code = finish(&result, out, output);
-    }
     if (output && fclose(out) && code != DK_EXIT_REFUSED)
         code = dk_command_refuse("check", "cannot write '%s': %s", output, strerror(errno));
 free_result:
@@ -365,6 +384,7 @@ static int check(int argc, char **argv)
     struct check_request request = {
         .depth = -1,
         .timeout = DEFAULT_TIMEOUT,
+        .bisect = true,
         .user_options = user_options ? user_options : "",
         .user_board = getenv("DMAKIT_BOARD") != NULL,
     };

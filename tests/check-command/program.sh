@@ -20,6 +20,11 @@ report() {
     echo >> "$path"
 }
 
+# has WORD: whether DMAKIT_OPTIONS has it.
+has() {
+    case :$DMAKIT_OPTIONS: in *":$1:"*) ;; *) return 1 ;; esac
+}
+
 case $1 in
 right) : >> "$path" ;;
 silent) ;;
@@ -31,6 +36,12 @@ deep)
     printf ' "file": "a.c", "line": 9}, {"function": "_start", "module": "./a"}]}}\n' >> "$path" ;;
 odd-seeds) case $seed in *[13579]) report free-wrong-size 42 ;; *) : >> "$path" ;; esac ;;
 on-board) case $DMAKIT_BOARD in *"$2"*) report free-wrong-size 42 ;; esac ;;
+with) shift; for word; do has "$word" || exit 0; done; report free-wrong-size 42 ;;
+crash-with) has "$2" && kill -SEGV $$ ;;
+at-depth) has depth=0 || { [ "$2" -gt 1 ] && has depth=1; } || { [ "$2" -gt 2 ] && ! has depth=3; } || report free-wrong-size 42 ;;
+once) [ -e "$2" ] || { : > "$2"; report free-wrong-size 42; } ;;
+elsewhere) if [ -e "$2" ]; then report free-wrong-size 43; else : > "$2"; report free-wrong-size 42; fi ;;
+slow) : >> "$path"; sleep 0.4; report free-wrong-size 42; [ -e "$2" ] && sleep 100; : > "$2" ;;
 fail-on) shift; for board; do case $DMAKIT_BOARD in *"/$board.dts") exit 1 ;; esac; done ;;
 leak) report leak-at-remove 99 ;;
 suppressed) report free-wrong-size 42 "free-wrong-*:nic" ; report free-wrong-size 42 "free-wrong-*:nic" ;;

@@ -226,7 +226,11 @@ class Text(Check):
         self.assertIn("a.dts     8      4        4       0  free-wrong-size nic.c:42\n", done.stdout)
         self.assertIn("\nerror: free-wrong-size at src/nic.c:42\n  what:      what happened\n", done.stdout)
         self.assertIn("  seen on:   a.dts, seeds 1, 3, 5, 7\n", done.stdout)
+        self.assertIn(f"  reproduce: DMAKIT_OPTIONS=seed=1 {PROGRAM} odd-seeds\n"
+                      "  needs:     seed=1; depth 1 is enough\n", done.stdout)
+        done = self.check("--no-bisect", "--board", board, "--seeds", "0..7", program=["odd-seeds"])
         self.assertIn(f"  reproduce: DMAKIT_BOARD={board} DMAKIT_OPTIONS=seed=1 {PROGRAM} odd-seeds\n", done.stdout)
+        self.assertNotIn("needs:", done.stdout)
         self.assertEqual(done.stdout.count("free-wrong-size at"), 1)
 
     def test_many_boards_are_cut_short(self):
@@ -300,7 +304,7 @@ class Text(Check):
         self.assertLess(self.check(program=["flood"]).stdout.count("talks a lot"), 20)
 
     def test_reproduce_is_a_command_line(self):
-        done = self.check("--seeds", "3", program=["report", "it's a \"word\"", "", "$HOME"], DMAKIT_BOARD="/x",
+        done = self.check("--seeds", "3", "--no-bisect", program=["report", "it's a \"word\"", "", "$HOME"], DMAKIT_BOARD="/x",
                           DMAKIT_OPTIONS="a=b c")
         line = re.search(r"reproduce: (.*)\n", done.stdout).group(1)
         self.assertEqual(shlex.split(line), ["env", "-u", "DMAKIT_BOARD", "DMAKIT_OPTIONS=a=b c:seed=3", PROGRAM,
@@ -312,6 +316,83 @@ class Text(Check):
         self.assertEqual((done.returncode, done.stdout, done.stderr), (1, "", ""))
         with open(path, encoding="utf-8") as file:
             self.assertEqual(json.load(file)["summary"]["reports"], 1)
+
+
+class Bisect(Check):
+    """The settings that are left are those that the program asks for."""
+    def bisect(self, *arguments, program, kind="bugs", **environment):
+        told = self.check_json(*arguments, program=program, code=1, **environment)
+        self.assertEqual(len(told[kind]), 1, told[kind])
+        found = told[kind][0]
+        return found["needs"], shlex.split(found["reproduce"])
+
+    def test_options(self):
+        board = self.path("a.dts", BOARD)
+        given = ("--board", board, "--seeds", "4..6", "--depth", "3")
+        mine = "arguments=cma=64M:log=0:seed=9:memory=1G@0x0:log=1"
+        for program, words in ((["report"], []), (["with", "seed=5"], ["seed=5"]), (["with", "log=1"], ["log=1"]),
+                               (["with", "memory=1G@0x0", "arguments=cma=64M", "seed=6"],
+                                ["arguments=cma=64M", "memory=1G@0x0", "seed=6"]),
+                               (["with", "depth=3"], ["depth=3"])):
+            with self.subTest(program=program):
+                needs, line = self.bisect(*given, program=program, DMAKIT_OPTIONS=mine)
+                self.assertEqual(needs, {"steady": True, "board": False, "options": words,
+                                         "depth": 3 if "depth=3" in words else 1})
+                self.assertEqual(line, ["DMAKIT_OPTIONS=" + ":".join(words), PROGRAM, *program])
+
+    def test_board(self):
+        board = self.path("a.dts", BOARD)
+        needs, line = self.bisect("--board", board, program=["on-board", "a.dts"])
+        self.assertEqual(needs, {"steady": True, "board": True, "options": [], "depth": 1})
+        self.assertEqual(line, ["DMAKIT_BOARD=" + board, PROGRAM, "on-board", "a.dts"])
+        needs, line = self.bisect("--board", board, program=["report"], DMAKIT_BOARD="/x")
+        self.assertEqual(line, ["env", "-u", "DMAKIT_BOARD", PROGRAM, "report"])
+
+    def test_depth(self):
+        for depth in (1, 2):
+            self.assertEqual(self.bisect(program=["at-depth", str(depth)])[0]["depth"], depth)
+        needs, line = self.bisect("--depth", "3", program=["at-depth", "3"])
+        self.assertEqual((needs["depth"], needs["options"]), (3, ["depth=3"]))
+        needs, line = self.bisect("--depth", "3", program=["at-depth", "2"])
+        self.assertEqual((needs["depth"], line), (2, [PROGRAM, "at-depth", "2"]))
+
+    def test_failures(self):
+        needs, line = self.bisect("--seeds", "7..8", program=["crash"], kind="failures")
+        self.assertEqual((needs, line), ({"steady": True, "board": False, "options": [], "depth": 0}, [PROGRAM, "crash"]))
+        needs, line = self.bisect("--seeds", "7..8", program=["crash-with", "seed=8"], kind="failures")
+        self.assertEqual((needs["options"], line), (["seed=8"], ["DMAKIT_OPTIONS=seed=8", PROGRAM, "crash-with", "seed=8"]))
+        told = self.check_json("--seeds", "0..1", program=["crash"], code=1)["failures"]
+        self.assertEqual((told[0]["status"], told[0]["what"], told[0]["runs"]), ("crashed", "crashed: SIGSEGV", [0, 1]))
+        # One that hangs is not made again.
+        needs, line = self.bisect("--timeout", "0.5", program=["hang"], kind="failures")
+        self.assertEqual((needs, line), (None, ["DMAKIT_OPTIONS=seed=0", PROGRAM, "hang"]))
+
+    def test_chance(self):
+        for program in ("once", "elsewhere"):
+            needs, line = self.bisect(program=[program, self.path(program + ".mark")])
+            self.assertEqual((needs, line[0]), ({"steady": False}, "DMAKIT_OPTIONS=seed=0"))
+        done = self.check(program=["once", self.path("text")])
+        self.assertIn("needs:     chance or timing", done.stdout)
+
+    def test_suppressions_stay(self):
+        path = self.path("s.txt", "sync-*\n")
+        needs, line = self.bisect("--suppressions", path, program=["report"])
+        self.assertEqual(line[0], "DMAKIT_OPTIONS=suppressions=" + path)
+
+    def test_it_takes_no_longer_than_the_runs(self):
+        started = time.monotonic()
+        # Made again it takes a hundred seconds.
+        done = self.check("--seeds", "1", program=["slow", self.path("mark")])
+        self.assertLess(time.monotonic() - started, 30)
+        self.assertIn(f"  reproduce: DMAKIT_OPTIONS=seed=1 {PROGRAM} slow", done.stdout)
+        self.assertIn("\nnote: finding the smallest settings took too long", done.stdout)
+
+    def test_text(self):
+        self.assertIn("  needs:     no board and no seed: what is built in shows it; depth 1 is enough\n",
+                      self.check("--seeds", "3..4", program=["report"]).stdout)
+        self.assertIn("  needs:     this board; depth 1 is enough\n",
+                      self.check("--board", self.path("a.dts", BOARD), program=["on-board", "a.dts"]).stdout)
+        self.assertIn("; the checker may be off\n", self.check(program=["crash"]).stdout)
 
 
 class Suppressions(Check):
