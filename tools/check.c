@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "check/suppressions.h"
 #include "command.h"
+#include "picture.h"
 
 #include <dmakit/check.h>
 #include <dmakit/log.h>
@@ -45,6 +46,8 @@ static int print_help(void)
         "  --no-bisect       do not look for the smallest setting that still shows each bug: that takes as long\n"
         "                    again, or 5 seconds\n"
         "  --format FORMAT   text (default), json or sarif (docs/formats.md)\n"
+        "  --matrix FILE     draw the outcome too, as .svg or .png: boards down, seeds across, the class of the first\n"
+        "                    report in the cell\n"
         "  -o FILE           write there instead of standard output\n"
         "  --list-classes    print the classes of reports there are\n"
         "  --help            print this\n"
@@ -217,6 +220,7 @@ static int read_options(int argc, char **argv, struct check_request *request, st
         { "jobs", required_argument, NULL, 'j' },
         { "suppressions", required_argument, NULL, 'S' },
         { "no-bisect", no_argument, NULL, 'n' },
+        { "matrix", required_argument, NULL, 'm' },
         { NULL, 0, NULL, 0 },
     };
     int choice;
@@ -241,6 +245,12 @@ static int read_options(int argc, char **argv, struct check_request *request, st
             break;
         case 'f':
             result = read_format(request, optarg);
+            break;
+        case 'm':
+            if (!dk_picture_can(optarg))
+                result = dk_command_refuse("check", "cannot draw '%s'; give a name that ends in .svg or .png",
+                                           optarg);
+            request->matrix = optarg;
             break;
         case 'n':
             request->bisect = false;
@@ -328,6 +338,12 @@ static int finish(const struct check_result *result, FILE *out, const char *outp
     if (error)
         return dk_command_refuse("check", "cannot write %s: %s", output ? output : "standard output",
                                  strerror(-error));
+    if (result->request->matrix) {
+        error = dk_check_draw_matrix(result, result->request->matrix);
+        if (error)
+            return dk_command_refuse("check", "cannot draw '%s': %s", result->request->matrix,
+                                     strerror(-error));
+    }
     if (tally.by_status[CHECK_REFUSED] == tally.runs)
         return dk_command_refuse("check",
                                  "nothing was run: no board could be loaded; dmakit machine says more");

@@ -4,7 +4,7 @@
  *
  * check.c reads the options, check-boards.c finds the boards, check-run.c runs the processes, check-result.c
  * gathers what they reported, check-bisect.c finds out what of a run's setting it takes to see that, and
- * check-print.c, check-json.c and check-sarif.c tell it.
+ * check-print.c, check-json.c, check-sarif.c and check-matrix.c tell it.
  */
 #ifndef DK_TOOLS_CHECK_H
 #define DK_TOOLS_CHECK_H
@@ -35,6 +35,7 @@ struct check_request {
     bool user_board;          /* DMAKIT_BOARD was set around dmakit check */
     const char *suppressions; /* file that every run is given; NULL: none */
     size_t jobs;              /* runs at once, at least 1; 0: as many as there are cores */
+    const char *matrix;       /* file for the picture; NULL: none */
     bool bisect;              /* find the smallest setting that shows each bug */
     enum check_format format;
 };
@@ -230,6 +231,9 @@ int dk_check_print_sarif(const struct check_result *result, FILE *out);
 /* What became of a run that is neither right nor has reports, as in "crashed: SIGSEGV". */
 void dk_check_describe_failure(const struct check_result *result, const struct check_run *run, char *text,
                                size_t size);
+/* As a picture at @path, SVG or PNG by its ending. 0; -EINVAL another ending; -ENOMEM; or why it cannot be
+ * written. */
+int dk_check_draw_matrix(const struct check_result *result, const char *path);
 /* The length of the UTF-8 sequence at @text, which is not at its end; 0: the byte there starts none. */
 size_t dk_check_sequence_length(const char *text);
 /* The command line that shows what @run showed, for a shell: of the smallest setting (NULL: none) if it is

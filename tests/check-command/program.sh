@@ -71,6 +71,15 @@ alone)
     # Fails when another run is alive: each has its mark for a moment.
     [ -z "$(ls "$2")" ] || exit 1
     : > "$2/$seed"; sleep 0.2; rm "$2/$seed" ;;
+mixed)
+    case $((seed % 6)) in
+    1) report free-wrong-size 42 ;;
+    2) report sync-not-mapped 50; report free-wrong-size 42 ;;
+    3) exit 3 ;;
+    4) kill -SEGV $$ ;;
+    5) report free-wrong-size 42; kill -SEGV $$ ;;
+    esac ;;
+class-of-seed) report "class-$seed" 42 ;;
 *) exit 64 ;;
 esac
 exit 0

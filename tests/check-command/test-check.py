@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 import unittest
+from xml.etree import ElementTree
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../check"))
 import sarif  # noqa: E402 the path has to be set first
@@ -417,6 +418,83 @@ class Suppressions(Check):
         self.assertNotIn("suppressed", self.check(*self.given, program=["right"]).stdout)
 
 
+class Matrix(Check):
+    """What the picture's cells are filled with, read back from the SVG, beside what the JSON says of the runs."""
+    CLASSES = [(84, 37, 0), (34, 71, 91), (94, 89, 26), (0, 45, 70), (80, 47, 65), (90, 62, 0), (0, 62, 45)]
+    RIGHT, BROKEN, PAPER = (93, 95, 96), (27, 29, 32), (100, 100, 100)
+
+    @staticmethod
+    def boxes(path):
+        """Filled paths: colour in per cent, and left, top, right, bottom."""
+        for element in ElementTree.parse(path).getroot().iter("{http://www.w3.org/2000/svg}path"):
+            look = element.get("style", "") + ";fill:" + element.get("fill", "")
+            fill = re.search(r"fill:rgb\(([\d.]+)%, ?([\d.]+)%, ?([\d.]+)%\)", look)
+            numbers = [float(number) for number in re.findall(r"-?[\d.]+", element.get("d"))]
+            if fill and numbers:
+                yield tuple(round(float(part)) for part in fill.groups()), (
+                    min(numbers[::2]), min(numbers[1::2]), max(numbers[::2]), max(numbers[1::2]))
+
+    def grid(self, path, rows, columns):
+        """The colours of the cells at their place: the last one painted that covers the upper left of it."""
+        boxes = [box for box in self.boxes(path) if box[0] != self.PAPER]
+        known = [*self.CLASSES, self.RIGHT, self.BROKEN]
+        cells = [box for box in boxes if box[0] in known and box[1][2] - box[1][0] > 18]
+        lefts = sorted({round(box[1][0]) for box in cells})
+        # Left of the grid there is the legend.
+        self.assertEqual(len(lefts), columns + 1)
+        tops = sorted({round(box[1][1]) for box in cells if round(box[1][0]) in lefts[1:]})
+        self.assertEqual(len(tops), rows)
+        found = [[None] * columns for _ in tops]
+        for colour, (left, top, _, _) in cells:
+            if round(left) in lefts[1:]:
+                found[tops.index(round(top))][lefts.index(round(left)) - 1] = colour
+        return found
+
+    def test_cells(self):
+        for name in ("a", "b"):
+            self.path(name + ".dts", BOARD)
+        path = self.path("m.svg")
+        told = self.check_json("--matrix", path, "--no-bisect", "--board", self.path("a.dts"), "--board", self.path("b.dts"),
+                               "--seeds", "10..21", program=["mixed"], code=1)
+        colours = {"ok": self.RIGHT, "failed": self.BROKEN, "crashed": self.BROKEN}
+        # In the order in which runs first show them: seeds 11 and 14.
+        classes = dict(zip(["free-wrong-size", "sync-not-mapped"], self.CLASSES))
+        wanted = [classes[run["reports"][0]["class"]] if run["reports"] else colours[run["status"]] for run in told["runs"]]
+        self.assertEqual(len(set(wanted)), 4)
+        grid = self.grid(path, 2, 12)
+        self.assertEqual(grid[0] + grid[1], wanted)
+
+    def test_more_classes_than_colours(self):
+        path = self.path("m.svg")
+        self.check_json("--matrix", path, "--no-bisect", "--seeds", "1..9", program=["class-of-seed"], code=1)
+        row = self.grid(path, 1, 9)[0]
+        self.assertEqual(row, self.CLASSES + self.CLASSES[:2])
+
+    def test_refused_board(self):
+        self.path("a.dts", BOARD)
+        refused, path = self.path("c.dtb", "no tree at all"), self.path("m.svg")
+        self.check("--matrix", path, "--board", self.path("a.dts"), "--board", refused, "--seeds", "0..3", program=["right"])
+        self.assertEqual(self.grid(path, 1, 4), [[self.RIGHT] * 4])
+
+    def test_sizes(self):
+        for seeds in ("3", "0..59", "5..700", "18446744073709551610..18446744073709551615"):
+            with self.subTest(seeds=seeds):
+                path = self.path("m.png")
+                done = self.check("--matrix", path, "--seeds", seeds, "--no-bisect", program=["right"])
+                self.assertEqual((done.returncode, done.stderr), (0, ""))
+                with open(path, "rb") as file:
+                    head = file.read(24)
+                self.assertEqual(head[:8], b"\x89PNG\r\n\x1a\n")
+                width, height = int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
+                self.assertTrue(1000 < width < 4000 and 200 < height < 4000, (width, height))
+
+    def test_it_cannot_be_written(self):
+        done = self.check("--matrix", "/no/such/folder/m.svg", program=["right"])
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("built-in hostile board", done.stdout)
+        self.assertRegex(done.stderr, r"\Admakit check: cannot draw '/no/such/folder/m\.svg': No such file[^\n]*\n\Z")
+
+
 class Sarif(Check):
     def read(self, *arguments, program, code):
         done = self.check("--format", "sarif", *arguments, program=program)
@@ -536,7 +614,8 @@ class Refusals(Check):
         for arguments, pattern in (
                 ([], "no program"),
                 (["--seeds", "0..1"], "no program"),
-                (["--matrix", "x.svg", "--", "true"], "bad option '--matrix'"),
+                (["--matrix", "x.gif", "--", "true"], "cannot draw 'x.gif'; give a name that ends in .svg or .png"),
+                (["--matrix", "svg", "--", "true"], "cannot draw 'svg'"),
                 (["--suppressions", "/no/such/file", "--", "true"], "suppressions /no/such/file: No such file"),
                 (["--suppressions", self.path("s.txt", "# one\nfree-wrong\n"), "--", "true"],
                  "s.txt:2: \"free-wrong\" names no class"),
