@@ -187,6 +187,36 @@ static void test_no_picture(void **state)
     assert_null(strstr(picture, "=>    +16"));
 }
 
+static bool storing; /* atomic */
+
+static void *store(void *data)
+{
+    unsigned i;
+
+    for (i = 0; __atomic_load_n(&storing, __ATOMIC_RELAXED); i++)
+        *(volatile char *)((char *)data + i % SIZE) = (char)i;
+    return NULL;
+}
+
+/* The program goes on storing to what is drawn: a race detector has nothing to say about the drawing. */
+static void test_while_the_program_stores(void **state)
+{
+    struct dk_report_draft draft = { .cpu = (uintptr_t)views.cached + 0x25, .length = 90 };
+    pthread_t thread;
+    unsigned i;
+
+    (void)state;
+    fake.memory.dram_offset = SIZE;
+    storing = true;
+    assert_int_equal(pthread_create(&thread, NULL, store, views.cached), 0);
+    for (i = 0; i < 300; i++) {
+        draw(&draft);
+        assert_non_null(strstr(picture, "=>"));
+    }
+    __atomic_store_n(&storing, false, __ATOMIC_RELAXED);
+    pthread_join(thread, NULL);
+}
+
 /* A picture that does not fit ends early, as a string. */
 static void test_too_little_room(void **state)
 {
@@ -212,9 +242,9 @@ static void test_too_little_room(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(test_owners_and_marks),       CASE(test_two_views),         CASE(test_many_bytes_leave_a_gap),
-        CASE(test_gone_mapping_is_marked), CASE(test_without_a_mapping), CASE(test_no_picture),
-        CASE(test_too_little_room),
+        CASE(test_owners_and_marks),         CASE(test_two_views),         CASE(test_many_bytes_leave_a_gap),
+        CASE(test_gone_mapping_is_marked),   CASE(test_without_a_mapping), CASE(test_no_picture),
+        CASE(test_while_the_program_stores), CASE(test_too_little_room),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
