@@ -86,15 +86,17 @@ static DK_UNSEEN void copy(u8 *to, const char *from)
         to[i] = __atomic_load_n((const u8 *)from + i, __ATOMIC_RELAXED);
 }
 
-/* Adds the row at @phys, unless there is no RAM; false: the picture is full. */
+/* Adds the row at @phys, unless nothing can be seen there; false: the picture is full. */
 static bool add_row(struct picture *picture, struct dk_memory *memory, phys_addr_t phys, bool after_gap)
 {
     struct row *row = &picture->rows[picture->count];
     const char *seen, *dram;
+    u64 run = ROW;
 
     if (picture->count == MOST_ROWS)
         return false;
-    if (!dk_memory_is_ram(memory, phys, ROW))
+    /* A look at memory whose refresh is off would pass for an access of the program's. */
+    if (!dk_memory_is_ram(memory, phys, ROW) || dk_pasr_run(memory, phys, &run))
         return true;
     seen = dk_memory_cached(memory, phys);
     dram = dk_memory_two_views(memory) ? dk_memory_dram(memory, phys) : seen;

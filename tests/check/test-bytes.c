@@ -181,6 +181,10 @@ static void test_no_picture(void **state)
             print_error("draft %zu:\n%s", i, picture);
         assert_int_equal(*picture, 0);
     }
+    fake.memory.asleep = true;
+    draw(&(struct dk_report_draft){ .mapping = &mapping, .length = 64 });
+    assert_string_equal(picture, "");
+    fake.memory.asleep = false;
     /* Of a mapping in pieces the first is drawn, and what is reported ends with it. */
     draw(&(struct dk_report_draft){ .mapping = &pieces, .length = 64 });
     assert_non_null(strstr(picture, "=>     +0:[00"));
