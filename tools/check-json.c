@@ -4,6 +4,7 @@
  */
 #include "base/alloc.h"
 #include "check.h"
+#include "check/json.h"
 
 #include <errno.h>
 #include <string.h>
@@ -37,39 +38,12 @@ size_t dk_check_sequence_length(const char *string)
     return 0;
 }
 
-/* A JSON string. Bytes that are not UTF-8 come out as U+FFFD. NULL: null. */
-static void print_string(FILE *out, const char *text)
-{
-    if (!text) {
-        fputs("null", out);
-        return;
-    }
-    fputc('"', out);
-    for (const char *at = text; *at;) {
-        size_t length = dk_check_sequence_length(at);
-        unsigned char byte = (unsigned char)*at;
-
-        if (!length) {
-            fputs("\\ufffd", out);
-            length = 1;
-        } else if (byte == '"' || byte == '\\') {
-            fprintf(out, "\\%c", byte);
-        } else if (byte < 0x20 || byte == 0x7f) {
-            fprintf(out, "\\u%04x", byte);
-        } else {
-            fwrite(at, 1, length, out);
-        }
-        at += length;
-    }
-    fputc('"', out);
-}
-
 static void print_run(const struct check_result *result, const struct check_run *run, FILE *out)
 {
     const struct check_board *board = &result->request->boards[run->board];
 
     fputs("    {\"board\": ", out);
-    print_string(out, board->path);
+    dk_json_string(board->path, out);
     if (run->status == CHECK_REFUSED)
         fputs(", \"seed\": null", out);
     else
@@ -84,39 +58,106 @@ static void print_run(const struct check_result *result, const struct check_run 
         fprintf(out, "%d", run->signal);
     else
         fputs("null", out);
-    fprintf(out, ", \"seconds\": %.3f, \"unreadable\": %lu, \"reason\": ", run->seconds, run->unreadable);
-    print_string(out, board->refusal);
+    fprintf(out, ", \"seconds\": %.3f, \"unreadable\": %lu, \"suppressed\": %lu, \"reason\": ", run->seconds,
+            run->unreadable, run->suppressed);
+    dk_json_string(board->refusal, out);
     fputs(", \"output\": ", out);
-    print_string(out, run->output);
+    dk_json_string(run->output, out);
     fputs(", \"reports\": [", out);
     for (unsigned long i = 0; i < run->report_count; i++)
         fprintf(out, "%s%s", i ? ", " : "", run->reports[i]);
     fputs("]}", out);
 }
 
-static int print_bug(const struct check_result *result, const struct check_bug *bug, FILE *out)
+/* The words of @options as an array. */
+static void print_options(const char *options, FILE *out)
 {
-    struct check_place place = dk_check_report_place(bug->report);
-    char *again = dk_check_reproduce(result, bug->runs[0]);
+    char *copy = dk_copy_string(options);
+    char *rest = copy;
+    const char *word;
+
+    fputc('[', out);
+    while (rest && (word = strsep(&rest, ":"))) {
+        if (!*word)
+            continue;
+        fputs(word == copy ? "" : ", ", out);
+        dk_json_string(word, out);
+    }
+    fputc(']', out);
+    dk_release(copy);
+}
+
+/* What it takes to see it; null: not known. */
+static void print_needs(const struct check_smallest *smallest, FILE *out)
+{
+    if (!smallest->tried) {
+        fputs("null", out);
+        return;
+    }
+    fprintf(out, "{\"steady\": %s", smallest->steady ? "true" : "false");
+    if (smallest->steady) {
+        fprintf(out, ", \"board\": %s, \"options\": ", smallest->needs_board ? "true" : "false");
+        print_options(smallest->options, out);
+        fprintf(out, ", \"depth\": %d", smallest->depth);
+    }
+    fputc('}', out);
+}
+
+static void print_runs(const size_t *runs, size_t count, FILE *out)
+{
+    fputs("\"runs\": [", out);
+    for (size_t i = 0; i < count; i++)
+        fprintf(out, "%s%zu", i ? ", " : "", runs[i]);
+    fputc(']', out);
+}
+
+/* "reproduce" and "needs". 0 or -ENOMEM. */
+static int print_again(const struct check_result *result, size_t run, const struct check_smallest *smallest,
+                       FILE *out)
+{
+    char *again = dk_check_reproduce(result, run, smallest);
 
     if (!again)
         return -ENOMEM;
-    fputs("    {\"class\": ", out);
-    print_string(out, dk_check_text(bug->report, "class"));
-    fputs(", \"file\": ", out);
-    print_string(out, *place.file ? place.file : NULL);
-    if (*place.file)
-        fprintf(out, ", \"line\": %d", place.line);
-    else
-        fputs(", \"line\": null", out);
-    fputs(", \"runs\": [", out);
-    for (size_t i = 0; i < bug->run_count; i++)
-        fprintf(out, "%s%zu", i ? ", " : "", bug->runs[i]);
-    fputs("], \"reproduce\": ", out);
-    print_string(out, again);
+    fputs(", \"reproduce\": ", out);
+    dk_json_string(again, out);
+    fputs(", \"needs\": ", out);
+    print_needs(smallest, out);
     fputc('}', out);
     dk_release(again);
     return 0;
+}
+
+static int print_failure(const struct check_result *result, const struct check_failure *failure, FILE *out)
+{
+    const struct check_run *run = &result->runs[failure->runs[0]];
+    char text[600];
+
+    dk_check_describe_failure(result, run, text, sizeof(text));
+    fprintf(out, "    {\"status\": \"%s\", \"what\": ", dk_check_status_name(run->status));
+    dk_json_string(text, out);
+    fputs(", ", out);
+    print_runs(failure->runs, failure->run_count, out);
+    if (run->status != CHECK_REFUSED)
+        return print_again(result, failure->runs[0], &failure->smallest, out);
+    fputs(", \"reproduce\": null, \"needs\": null}", out);
+    return 0;
+}
+
+static int print_bug(const struct check_result *result, const struct check_bug *bug, FILE *out)
+{
+    struct check_place place = dk_check_report_place(bug->report);
+
+    fputs("    {\"class\": ", out);
+    dk_json_string(dk_check_text(bug->report, "class"), out);
+    fputs(", \"file\": ", out);
+    dk_json_string(*place.file ? place.file : NULL, out);
+    if (*place.file)
+        fprintf(out, ", \"line\": %d, ", place.line);
+    else
+        fputs(", \"line\": null, ", out);
+    print_runs(bug->runs, bug->run_count, out);
+    return print_again(result, bug->runs[0], &bug->smallest, out);
 }
 
 int dk_check_print_json(const struct check_result *result, FILE *out)
@@ -128,7 +169,7 @@ int dk_check_print_json(const struct check_result *result, FILE *out)
     fputs("{\n  \"program\": [", out);
     for (size_t i = 0; program[i]; i++) {
         fputs(i ? ", " : "", out);
-        print_string(out, program[i]);
+        dk_json_string(program[i], out);
     }
     fputs("],\n  \"runs\": [", out);
     for (size_t i = 0; i < result->run_count; i++) {
@@ -136,16 +177,21 @@ int dk_check_print_json(const struct check_result *result, FILE *out)
         print_run(result, &result->runs[i], out);
     }
     fputs("\n  ],\n  \"bugs\": [", out);
-    for (size_t i = 0; i < result->bug_count && !error; i++) {
+    for (size_t i = 0; i < result->found.count && !error; i++) {
         fputs(i ? ",\n" : "\n", out);
-        error = print_bug(result, result->bugs[i], out);
+        error = print_bug(result, result->found.bugs[i], out);
     }
-    fprintf(out, "%s],\n  \"summary\": {\"boards\": %zu, \"runs\": %zu", result->bug_count ? "\n  " : "",
+    fprintf(out, "%s],\n  \"failures\": [", result->found.count ? "\n  " : "");
+    for (size_t i = 0; i < result->failure_count && !error; i++) {
+        fputs(i ? ",\n" : "\n", out);
+        error = print_failure(result, &result->failures[i], out);
+    }
+    fprintf(out, "%s],\n  \"summary\": {\"boards\": %zu, \"runs\": %zu", result->failure_count ? "\n  " : "",
             result->request->board_count, result->run_count);
     for (int status = CHECK_OK; status <= CHECK_REFUSED; status++)
         fprintf(out, ", \"%s\": %zu", dk_check_status_name((enum check_status)status),
                 tally.by_status[status]);
-    fprintf(out, ", \"bugs\": %zu}\n}\n", result->bug_count);
+    fprintf(out, ", \"bugs\": %zu}\n}\n", result->found.count);
     return error;
 }
 
@@ -185,23 +231,33 @@ static void append_word(char **line, const char *before, const char *text)
     *line = joined;
 }
 
-char *dk_check_reproduce(const struct check_result *result, size_t run)
+char *dk_check_command_line(const struct check_request *request, const struct check_setting *setting)
+{
+    /* What is not set is set for the user where the environment has it. */
+    char *line = dk_copy_string(!setting->board && request->user_board ? "env -u DMAKIT_BOARD" : "");
+    size_t i = 0;
+
+    if (setting->board)
+        append_word(&line, "DMAKIT_BOARD=", setting->board);
+    if (*setting->options || *request->user_options)
+        append_word(&line, line && *line ? " DMAKIT_OPTIONS=" : "DMAKIT_OPTIONS=", setting->options);
+    if (line && !*line)
+        append_word(&line, "", request->program[i++]);
+    for (; request->program[i]; i++)
+        append_word(&line, " ", request->program[i]);
+    return line;
+}
+
+char *dk_check_reproduce(const struct check_result *result, size_t run, const struct check_smallest *smallest)
 {
     const struct check_request *request = result->request;
-    const struct check_board *board = &request->boards[result->runs[run].board];
-    char *options = dk_check_run_options(request, result->runs[run].seed, NULL);
-    /* An unset board is the built-in one only where the environment names none. */
-    char *line =
-        options ? dk_copy_string(!board->path && request->user_board ? "env -u DMAKIT_BOARD " : "") : NULL;
+    struct check_setting setting = { .board = request->boards[result->runs[run].board].path };
+    char *line;
 
-    if (board->path) {
-        append_word(&line, "DMAKIT_BOARD=", board->path);
-        append_word(&line, " DMAKIT_OPTIONS=", options ? options : "");
-    } else {
-        append_word(&line, "DMAKIT_OPTIONS=", options ? options : "");
-    }
-    for (size_t i = 0; request->program[i]; i++)
-        append_word(&line, " ", request->program[i]);
-    dk_release(options);
+    if (smallest && smallest->line)
+        return dk_copy_string(smallest->line);
+    setting.options = dk_check_run_options(request, result->runs[run].seed);
+    line = setting.options ? dk_check_command_line(request, &setting) : NULL;
+    dk_release(setting.options);
     return line;
 }

@@ -54,9 +54,8 @@ static const char *signal_name(int signal, char *room, size_t size)
     return room;
 }
 
-/* What became of a run that is neither right nor has reports. */
-static void describe_failure(const struct check_result *result, const struct check_run *run, char *text,
-                             size_t size)
+void dk_check_describe_failure(const struct check_result *result, const struct check_run *run, char *text,
+                               size_t size)
 {
     char room[32];
 
@@ -120,7 +119,7 @@ static void describe_first(const struct check_result *result, size_t board, char
             failed = run;
     }
     if (failed)
-        describe_failure(result, failed, text, size);
+        dk_check_describe_failure(result, failed, text, size);
 }
 
 /* The end of a long label tells more than its start. */
@@ -244,12 +243,44 @@ static void print_seen(const struct check_result *result, const size_t *runs, si
                 boards == MOST_BOARDS + 1 ? "" : "s");
 }
 
-static void print_reproduce(const struct check_result *result, size_t run, FILE *out)
+/* What it takes to see it, when that is known. */
+static void print_needs(const struct check_smallest *smallest, FILE *out)
 {
-    char *line = dk_check_reproduce(result, run);
+    const char *separator = "";
+
+    if (!smallest->tried)
+        return;
+    fputs("  needs:     ", out);
+    if (!smallest->steady) {
+        fputs("chance or timing: the same setting did not show it again\n", out);
+        return;
+    }
+    if (smallest->needs_board) {
+        fputs("this board", out);
+        separator = ", ";
+    }
+    for (const char *word = smallest->options; *word; word += strcspn(word, ":")) {
+        word += *word == ':';
+        fputs(separator, out);
+        print_plain(out, word, strcspn(word, ":"));
+        separator = ", ";
+    }
+    if (!*separator)
+        fputs("no board and no seed: what is built in shows it", out);
+    if (smallest->depth)
+        fprintf(out, "; depth %d is enough\n", smallest->depth);
+    else
+        fputs("; the checker may be off\n", out);
+}
+
+static void print_reproduce(const struct check_result *result, size_t run,
+                            const struct check_smallest *smallest, FILE *out)
+{
+    char *line = dk_check_reproduce(result, run, smallest);
 
     fprintf(out, "  reproduce: %s\n", line ? line : "(out of memory)");
     dk_release(line);
+    print_needs(smallest, out);
 }
 
 static void print_field(FILE *out, const char *name, const char *text)
@@ -325,6 +356,18 @@ static void print_parts(struct json_object *report, FILE *out)
     }
 }
 
+/* Lines as the library drew them. */
+static void print_picture(const char *lines, FILE *out)
+{
+    while (*lines) {
+        size_t length = strcspn(lines, "\n");
+
+        print_plain(out, lines, length);
+        fputc('\n', out);
+        lines += length + (lines[length] == '\n');
+    }
+}
+
 static void print_bug(const struct check_result *result, const struct check_bug *bug, FILE *out)
 {
     char place[1024];
@@ -344,8 +387,9 @@ static void print_bug(const struct check_result *result, const struct check_bug 
     print_field(out, "what:", dk_check_text(bug->report, "what"));
     print_field(out, "advice:", dk_check_text(bug->report, "advice"));
     print_parts(bug->report, out);
+    print_picture(dk_check_text(bug->report, "picture"), out);
     print_seen(result, bug->runs, bug->run_count, out);
-    print_reproduce(result, bug->runs[0], out);
+    print_reproduce(result, bug->runs[0], &bug->smallest, out);
 }
 
 /* The last lines of a run's output, indented. */
@@ -374,59 +418,49 @@ static void print_output(const char *output, FILE *out)
     }
 }
 
-static bool same_failure(const struct check_run *a, const struct check_run *b)
+static void print_failure(const struct check_result *result, const struct check_failure *failure, FILE *out)
 {
-    return a->status == b->status && a->exit == b->exit && a->signal == b->signal &&
-           (a->status != CHECK_REFUSED || a->board == b->board);
-}
-
-static bool is_failure(const struct check_run *run)
-{
-    return run->status != CHECK_OK && run->status != CHECK_REPORTS;
-}
-
-/* The kind of failure whose first run is @first, with all its runs. */
-static void print_failure(const struct check_result *result, size_t first, size_t *runs, FILE *out)
-{
-    const struct check_run *run = &result->runs[first];
-    size_t count = 0;
+    const struct check_run *run = &result->runs[failure->runs[0]];
     char text[600];
 
-    for (size_t i = first; i < result->run_count; i++) {
-        if (same_failure(run, &result->runs[i]))
-            runs[count++] = i;
-    }
-    describe_failure(result, run, text, sizeof(text));
+    dk_check_describe_failure(result, run, text, sizeof(text));
     fputc('\n', out);
     print_plain(out, text, SIZE_MAX);
     fputc('\n', out);
-    print_seen(result, runs, count, out);
+    print_seen(result, failure->runs, failure->run_count, out);
     if (run->output)
         print_output(run->output, out);
     if (run->status != CHECK_REFUSED)
-        print_reproduce(result, first, out);
+        print_reproduce(result, failure->runs[0], &failure->smallest, out);
 }
 
-static void print_failures(const struct check_result *result, FILE *out)
+/* How many reports each line of the suppressions hid; of lines that hid nothing the library's log tells. */
+static void print_suppressed(const struct check_result *result, FILE *out)
 {
-    size_t *runs = dk_allocate(result->run_count, sizeof(*runs));
-    size_t *firsts = dk_allocate(result->run_count, sizeof(*firsts));
-    size_t kinds = 0;
+    const struct check_bugs *bugs = &result->suppressed;
+    unsigned long reports = 0;
+    size_t runs = 0;
 
-    for (size_t i = 0; runs && firsts && i < result->run_count; i++) {
-        bool told = !is_failure(&result->runs[i]);
-
-        for (size_t kind = 0; !told && kind < kinds; kind++)
-            told = same_failure(&result->runs[firsts[kind]], &result->runs[i]);
-        if (!told) {
-            firsts[kinds++] = i;
-            print_failure(result, i, runs, out);
-        }
+    for (size_t i = 0; i < result->run_count; i++) {
+        reports += result->runs[i].suppressed;
+        runs += result->runs[i].suppressed != 0;
     }
-    if (!runs || !firsts)
-        fputs("\n(out of memory: failures are not listed)\n", out);
-    dk_release(firsts);
-    dk_release(runs);
+    if (!reports)
+        return;
+    fprintf(out, "\nnote: %lu report%s of %zu run%s suppressed:\n", reports, reports == 1 ? "" : "s", runs,
+            runs == 1 ? " was" : "s were");
+    for (size_t i = 0; i < bugs->count; i++) {
+        char place[1024];
+
+        describe_place(bugs->bugs[i]->report, true, place, sizeof(place));
+        fprintf(out, "%8zu runs  ", bugs->bugs[i]->run_count);
+        print_plain(out, dk_check_text(bugs->bugs[i]->report, "class"), SIZE_MAX);
+        fprintf(out, "%s", *place ? " at " : "");
+        print_plain(out, place, SIZE_MAX);
+        fputs(" by ", out);
+        print_plain(out, dk_check_text(bugs->bugs[i]->report, "suppressed"), SIZE_MAX);
+        fputc('\n', out);
+    }
 }
 
 /* What may make a good result mean less than it seems. */
@@ -447,6 +481,11 @@ static void print_notes(const struct check_result *result, FILE *out)
     if (unreadable)
         fprintf(out, "\nnote: %lu line%s of report files could not be read\n", unreadable,
                 unreadable == 1 ? "" : "s");
+    print_suppressed(result, out);
+    if (result->unfinished)
+        fputs(
+            "\nnote: finding the smallest settings took too long: what has no \"needs:\" is shown as it was run\n",
+            out);
     if (ran && !reported)
         fputs("\nnote: no run started a checker: does PROGRAM make a machine, at a depth above 0?\n", out);
 }
@@ -454,8 +493,9 @@ static void print_notes(const struct check_result *result, FILE *out)
 void dk_check_print(const struct check_result *result, FILE *out)
 {
     print_table(result, out);
-    for (size_t i = 0; i < result->bug_count; i++)
-        print_bug(result, result->bugs[i], out);
-    print_failures(result, out);
+    for (size_t i = 0; i < result->found.count; i++)
+        print_bug(result, result->found.bugs[i], out);
+    for (size_t i = 0; i < result->failure_count; i++)
+        print_failure(result, &result->failures[i], out);
     print_notes(result, out);
 }

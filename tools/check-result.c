@@ -4,6 +4,7 @@
  */
 #include "base/alloc.h"
 #include "check.h"
+#include "check/classes.h"
 
 #include <errno.h>
 #include <math.h>
@@ -64,9 +65,7 @@ static bool place_known(const struct check_place *place)
 
 struct check_place dk_check_report_place(struct json_object *report)
 {
-    /* These are found where the mapping ends, but what lacks its other half is the call that made it. */
-    const char *class_name = dk_check_text(report, "class");
-    bool by_mapping = !strncmp(class_name, "leak-", 5) || !strcmp(class_name, "error-unchecked");
+    bool by_mapping = dk_class_lies_in_mapping(dk_check_text(report, "class"));
     struct check_place place = first_frame(report, by_mapping ? "mapping" : "access");
 
     return place_known(&place) ? place : first_frame(report, by_mapping ? "access" : "mapping");
@@ -125,41 +124,55 @@ static char *bug_key(struct json_object *report)
                      access.function, mapping.file, mapping.line, mapping.function);
 }
 
+static void free_smallest(struct check_smallest *smallest)
+{
+    dk_release(smallest->options);
+    dk_release(smallest->line);
+}
+
 static void free_bug(struct check_bug *bug)
 {
     if (!bug)
         return;
     json_object_put(bug->report);
+    free_smallest(&bug->smallest);
     dk_release(bug->key);
     dk_release(bug->runs);
     dk_release(bug);
 }
 
+static void free_bugs(struct check_bugs *bugs)
+{
+    for (size_t i = 0; i < bugs->count; i++)
+        free_bug(bugs->bugs[i]);
+    dk_release(bugs->bugs);
+}
+
 /* The bug with @key, new if need be. @key is taken over, also on failure (NULL). */
-static struct check_bug *find_bug(struct check_result *result, char *key)
+static struct check_bug *find_bug(struct check_bugs *bugs, char *key)
 {
     struct check_bug *bug;
 
-    for (size_t i = 0; i < result->bug_count; i++) {
-        if (!strcmp(result->bugs[i]->key, key)) {
+    for (size_t i = 0; i < bugs->count; i++) {
+        if (!strcmp(bugs->bugs[i]->key, key)) {
             dk_release(key);
-            return result->bugs[i];
+            return bugs->bugs[i];
         }
     }
-    if (result->bug_count == result->bug_room) {
-        size_t room = result->bug_room ? result->bug_room * 2 : 16;
-        struct check_bug **grown = dk_resize(result->bugs, room, sizeof(struct check_bug *));
+    if (bugs->count == bugs->room) {
+        size_t room = bugs->room ? bugs->room * 2 : 16;
+        struct check_bug **grown = dk_resize(bugs->bugs, room, sizeof(struct check_bug *));
 
         if (!grown)
             goto no_memory;
-        result->bugs = grown;
-        result->bug_room = room;
+        bugs->bugs = grown;
+        bugs->room = room;
     }
     bug = dk_allocate(1, sizeof(*bug));
     if (!bug)
         goto no_memory;
     bug->key = key;
-    result->bugs[result->bug_count++] = bug;
+    bugs->bugs[bugs->count++] = bug;
     return bug;
 
 no_memory:
@@ -212,17 +225,24 @@ static int keep_text(struct check_run *run, struct json_object *report)
 static int add_report(struct check_result *result, size_t index, struct json_object *report)
 {
     struct check_run *run = &result->runs[index];
+    bool suppressed = *dk_check_text(report, "suppressed");
     char *key = bug_key(report);
-    struct check_bug *bug = key ? find_bug(result, key) : NULL;
+    struct check_bug *bug = key ? find_bug(suppressed ? &result->suppressed : &result->found, key) : NULL;
 
     if (!bug)
         return -ENOMEM;
     if (!bug->report || is_earliest(bug, index)) {
         json_object_put(bug->report);
         bug->report = json_object_get(report);
-        bug->order = run->report_count;
+        bug->order = run->report_count + run->suppressed;
     }
-    if (note_run(bug, index) || (result->request->json && keep_text(run, report)))
+    if (note_run(bug, index))
+        return -ENOMEM;
+    if (suppressed) {
+        run->suppressed++;
+        return 0;
+    }
+    if (result->request->format == CHECK_JSON && keep_text(run, report))
         return -ENOMEM;
     if (!run->first)
         run->first = bug;
@@ -275,8 +295,9 @@ static int read_reports(struct check_result *result, size_t index, FILE *file, s
 
         if (!cut && is_blank(line, (size_t)length - 1))
             continue;
-        report =
-            cut || run->report_count >= MOST_REPORTS ? NULL : parse_report(tokener, line, (size_t)length - 1);
+        report = cut || run->report_count + run->suppressed >= MOST_REPORTS
+                     ? NULL
+                     : parse_report(tokener, line, (size_t)length - 1);
         if (!report)
             run->unreadable++;
         else
@@ -381,12 +402,63 @@ static int compare_bugs(const void *a, const void *b)
     return (x->order > y->order) - (x->order < y->order);
 }
 
-void dk_check_result_settle(struct check_result *result)
+static void settle_bugs(struct check_bugs *bugs)
 {
-    for (size_t i = 0; i < result->bug_count; i++)
-        qsort(result->bugs[i]->runs, result->bugs[i]->run_count, sizeof(size_t), compare_runs);
-    if (result->bug_count)
-        qsort(result->bugs, result->bug_count, sizeof(struct check_bug *), compare_bugs);
+    for (size_t i = 0; i < bugs->count; i++)
+        qsort(bugs->bugs[i]->runs, bugs->bugs[i]->run_count, sizeof(size_t), compare_runs);
+    if (bugs->count)
+        qsort(bugs->bugs, bugs->count, sizeof(struct check_bug *), compare_bugs);
+}
+
+bool dk_check_same_failure(const struct check_run *a, const struct check_run *b)
+{
+    return a->status == b->status && a->exit == b->exit && a->signal == b->signal &&
+           (a->status != CHECK_REFUSED || a->board == b->board);
+}
+
+/* The failure of @run's kind, new if need be, with room for all runs. NULL: out of memory. */
+static struct check_failure *find_failure(struct check_result *result, const struct check_run *run)
+{
+    struct check_failure *failure;
+
+    for (size_t i = 0; i < result->failure_count; i++) {
+        failure = &result->failures[i];
+        if (dk_check_same_failure(run, &result->runs[failure->runs[0]]))
+            return failure;
+    }
+    failure = dk_resize(result->failures, result->failure_count + 1, sizeof(*failure));
+    if (!failure)
+        return NULL;
+    result->failures = failure;
+    failure += result->failure_count;
+    *failure = (struct check_failure){ .runs = dk_allocate(result->run_count, sizeof(size_t)) };
+    if (!failure->runs)
+        return NULL;
+    result->failure_count++;
+    return failure;
+}
+
+static int gather_failures(struct check_result *result)
+{
+    for (size_t i = 0; i < result->run_count; i++) {
+        const struct check_run *run = &result->runs[i];
+        struct check_failure *failure;
+
+        if (run->status == CHECK_OK || run->status == CHECK_REPORTS)
+            continue;
+        failure = find_failure(result, run);
+        if (!failure)
+            return -ENOMEM;
+        failure->runs[failure->run_count++] = i;
+    }
+    return 0;
+}
+
+int dk_check_result_settle(struct check_result *result)
+{
+    settle_bugs(&result->found);
+    settle_bugs(&result->suppressed);
+    return gather_failures(result);
 }
 
 struct check_tally dk_check_result_tally(const struct check_result *result, size_t board)
@@ -415,8 +487,12 @@ void dk_check_result_free(struct check_result *result)
         dk_release(run->output);
     }
     dk_release(result->runs);
-    for (size_t i = 0; i < result->bug_count; i++)
-        free_bug(result->bugs[i]);
-    dk_release(result->bugs);
+    for (size_t i = 0; i < result->failure_count; i++) {
+        free_smallest(&result->failures[i].smallest);
+        dk_release(result->failures[i].runs);
+    }
+    dk_release(result->failures);
+    free_bugs(&result->found);
+    free_bugs(&result->suppressed);
     *result = (struct check_result){ 0 };
 }

@@ -66,15 +66,38 @@ static bool is_named(const char *entry, const char *name)
     return !strncmp(entry, name, length) && entry[length] == '=';
 }
 
-char *dk_check_run_options(const struct check_request *request, u64 seed, const char *report_path)
+/* A program may be linked to an older library: it is asked for suppressed reports only where there can be
+ * any. */
+static bool has_suppressions(const struct check_request *request)
+{
+    return request->suppressions || strstr(request->user_options, "suppressions=");
+}
+
+char *dk_check_run_options(const struct check_request *request, u64 seed)
 {
     const char *colon = *request->user_options ? ":" : "";
+    const char *file = request->suppressions ? request->suppressions : "";
     char depth[24] = "";
 
     if (request->depth >= 0)
         snprintf(depth, sizeof(depth), ":depth=%d", request->depth);
     return dk_format("%s%sseed=%llu%s%s%s", request->user_options, colon, (unsigned long long)seed, depth,
-                     report_path ? ":report_format=json:report_path=" : "", report_path ? report_path : "");
+                     *file ? ":suppressions=" : "", file);
+}
+
+/* The same, or those of its setting, with where @run's reports go. */
+static char *options_of(const struct check_request *request, const struct check_run *run,
+                        const char *report_path)
+{
+    char *own = run->setting ? NULL : dk_check_run_options(request, run->seed);
+    const char *options = run->setting ? run->setting->options : own;
+    char *whole = NULL;
+
+    if (options)
+        whole = dk_format("%s%sreport_format=json%s:report_path=%s", options, *options ? ":" : "",
+                          has_suppressions(request) ? ":print_suppressed=1" : "", report_path);
+    dk_release(own);
+    return whole;
 }
 
 /* Our environment with DMAKIT_BOARD and DMAKIT_OPTIONS replaced. NULL: out of memory. */
@@ -136,13 +159,14 @@ destroy_actions:
 static int start_job(struct check_runner *runner, struct check_job *job, size_t run)
 {
     const struct check_request *request = runner->result->request;
-    const struct check_board *board = &request->boards[runner->result->runs[run].board];
+    const struct check_run *what = &runner->result->runs[run];
+    const char *board = what->setting ? what->setting->board : request->boards[what->board].path;
     char *path = dk_format("%s/%zu", runner->folder, run);
-    char *options = path ? dk_check_run_options(request, runner->result->runs[run].seed, path) : NULL;
+    char *options = path ? options_of(request, what, path) : NULL;
     char *option_entry = options ? dk_format("DMAKIT_OPTIONS=%s", options) : NULL;
-    char *board_entry = board->path ? dk_format("DMAKIT_BOARD=%s", board->path) : NULL;
+    char *board_entry = board ? dk_format("DMAKIT_BOARD=%s", board) : NULL;
     char **environment =
-        option_entry && (board_entry || !board->path) ? make_environment(board_entry, option_entry) : NULL;
+        option_entry && (board_entry || !board) ? make_environment(board_entry, option_entry) : NULL;
     int ends[2] = { -1, -1 };
     int error = environment ? 0 : -ENOMEM;
 
@@ -255,8 +279,8 @@ static void show_progress(const struct check_runner *runner)
     const struct check_result *result = runner->result;
 
     if (runner->shows_progress)
-        fprintf(stderr, "\r%zu of %zu runs, %zu not right\033[K", result->done, result->run_count,
-                result->wrong);
+        fprintf(stderr, "\r%s%zu of %zu runs, %zu not right\033[K", result->doing ? result->doing : "",
+                result->done, result->run_count, result->wrong);
 }
 
 static void kill_all(struct check_runner *runner)
@@ -381,7 +405,8 @@ static int run_jobs(struct check_runner *runner)
         }
     }
     if (runner->interrupted)
-        return dk_command_refuse("check", "interrupted after %zu of %zu runs", runner->result->done,
+        return dk_command_refuse("check", "%sinterrupted after %zu of %zu runs",
+                                 runner->result->doing ? runner->result->doing : "", runner->result->done,
                                  runner->result->run_count);
     return DK_EXIT_CLEAN;
 }
@@ -416,9 +441,9 @@ static char *make_folder(void)
 
 static int prepare(struct check_runner *runner)
 {
-    size_t cores = core_count();
+    size_t most = runner->result->request->jobs ? runner->result->request->jobs : core_count();
 
-    runner->job_count = runner->result->run_count < cores ? runner->result->run_count : cores;
+    runner->job_count = runner->result->run_count < most ? runner->result->run_count : most;
     if (runner->job_count > MOST_JOBS)
         runner->job_count = MOST_JOBS;
     runner->jobs = dk_allocate(runner->job_count, sizeof(struct check_job));
@@ -468,6 +493,7 @@ int dk_check_run_all(struct check_result *result, int *signal)
         .signals = -1,
         .shows_progress = isatty(STDERR_FILENO) == 1,
     };
+    double started = now();
     struct sigaction old_action;
     sigset_t mask;
     int code = take_signals(&runner, &mask, &old_action);
@@ -489,6 +515,7 @@ int dk_check_run_all(struct check_result *result, int *signal)
         read_signals(&runner);
         close(runner.signals);
     }
+    result->seconds = now() - started;
     *signal = runner.interrupted;
     sigprocmask(SIG_SETMASK, &runner.old_mask, NULL);
     sigaction(SIGCHLD, &old_action, NULL);

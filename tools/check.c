@@ -4,9 +4,12 @@
  */
 #include "check.h"
 #include "base/alloc.h"
+#include "check/suppressions.h"
 #include "command.h"
+#include "picture.h"
 
 #include <dmakit/check.h>
+#include <dmakit/log.h>
 #include <errno.h>
 #include <getopt.h>
 #include <signal.h>
@@ -15,6 +18,7 @@
 
 #define DEFAULT_TIMEOUT 60.0
 #define LONGEST_TIMEOUT 1e6
+#define LONGEST_REASON 512 /* of a file that is refused */
 
 struct check_options {
     const char *output; /* NULL: standard output */
@@ -36,7 +40,14 @@ static int print_help(void)
         "  --seeds A..B      seeds A to B, both included, or one seed (default: the one in DMAKIT_OPTIONS, else 0)\n"
         "  --depth N         checker's depth, 0 to 3 (default: the one in DMAKIT_OPTIONS, else 2)\n"
         "  --timeout SECONDS kill a run that takes longer (default 60)\n"
-        "  --format FORMAT   text (default) or json (docs/formats.md)\n"
+        "  --jobs N          runs at once (default: as many as there are cores)\n"
+        "  --suppressions FILE  reports that are not to be made: lines CLASS or CLASS:PATTERN of a function, file\n"
+        "                    or module (docs/formats.md)\n"
+        "  --no-bisect       do not look for the smallest setting that still shows each bug: that takes as long\n"
+        "                    again, or 5 seconds\n"
+        "  --format FORMAT   text (default), json or sarif (docs/formats.md)\n"
+        "  --matrix FILE     draw the outcome too, as .svg or .png: boards down, seeds across, the class of the first\n"
+        "                    report in the cell\n"
         "  -o FILE           write there instead of standard output\n"
         "  --list-classes    print the classes of reports there are\n"
         "  --help            print this\n"
@@ -142,9 +153,54 @@ static int read_timeout(struct check_request *request, const char *text)
 
 static int read_format(struct check_request *request, const char *text)
 {
-    request->json = !strcmp(text, "json");
-    if (!request->json && strcmp(text, "text") != 0)
-        return dk_command_refuse("check", "unknown format '%s'; there are text and json", text);
+    static const char *const names[] = {
+        [CHECK_TEXT] = "text", [CHECK_JSON] = "json", [CHECK_SARIF] = "sarif"
+    };
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (!strcmp(text, names[i])) {
+            request->format = (enum check_format)i;
+            return -1;
+        }
+    }
+    return dk_command_refuse("check", "unknown format '%s'; there are text, json and sarif", text);
+}
+
+static int read_jobs(struct check_request *request, const char *text)
+{
+    u64 jobs;
+
+    if (!read_number(text, text + strlen(text), &jobs) || !jobs || jobs > SIZE_MAX)
+        return dk_command_refuse("check", "bad number of jobs '%s'; give 1 or more", text);
+    request->jobs = (size_t)jobs;
+    return -1;
+}
+
+static void keep_first_line(int level, const char *line, void *data)
+{
+    char *first = data;
+
+    if (level == 0 && !*first)
+        snprintf(first, LONGEST_REASON, "%s", line);
+}
+
+/* Each run reads the file for itself: here only whether it will be able to. */
+static int read_suppressions(struct check_request *request, const char *path)
+{
+    struct dk_suppressions suppressions;
+    char reason[LONGEST_REASON] = "";
+    int error;
+
+    if (strchr(path, ':'))
+        return dk_command_refuse(
+            "check", "suppressions '%s': DMAKIT_OPTIONS cannot name a file with ':'; rename it", path);
+    dk_log_set_sink(keep_first_line, reason);
+    error = dk_suppressions_read(&suppressions, path);
+    dk_log_set_sink(NULL, NULL);
+    if (error)
+        return dk_command_refuse("check", "%s", *reason ? reason : strerror(-error));
+    dk_suppressions_finish(&suppressions);
+    request->suppressions = path;
     return -1;
 }
 
@@ -152,11 +208,20 @@ static int read_format(struct check_request *request, const char *text)
 static int read_options(int argc, char **argv, struct check_request *request, struct check_options *more)
 {
     static const struct option options[] = {
-        { "board", required_argument, NULL, 'b' },  { "boards", required_argument, NULL, 'B' },
-        { "depth", required_argument, NULL, 'd' },  { "seeds", required_argument, NULL, 's' },
-        { "format", required_argument, NULL, 'f' }, { "timeout", required_argument, NULL, 't' },
-        { "list-classes", no_argument, NULL, 'l' }, { "help", no_argument, NULL, 'h' },
-        { "version", no_argument, NULL, 'v' },      { NULL, 0, NULL, 0 },
+        { "board", required_argument, NULL, 'b' },
+        { "boards", required_argument, NULL, 'B' },
+        { "depth", required_argument, NULL, 'd' },
+        { "seeds", required_argument, NULL, 's' },
+        { "format", required_argument, NULL, 'f' },
+        { "timeout", required_argument, NULL, 't' },
+        { "list-classes", no_argument, NULL, 'l' },
+        { "help", no_argument, NULL, 'h' },
+        { "version", no_argument, NULL, 'v' },
+        { "jobs", required_argument, NULL, 'j' },
+        { "suppressions", required_argument, NULL, 'S' },
+        { "no-bisect", no_argument, NULL, 'n' },
+        { "matrix", required_argument, NULL, 'm' },
+        { NULL, 0, NULL, 0 },
     };
     int choice;
     int result = -1;
@@ -180,6 +245,21 @@ static int read_options(int argc, char **argv, struct check_request *request, st
             break;
         case 'f':
             result = read_format(request, optarg);
+            break;
+        case 'm':
+            if (!dk_picture_can(optarg))
+                result = dk_command_refuse("check", "cannot draw '%s'; give a name that ends in .svg or .png",
+                                           optarg);
+            request->matrix = optarg;
+            break;
+        case 'n':
+            request->bisect = false;
+            break;
+        case 'j':
+            result = read_jobs(request, optarg);
+            break;
+        case 'S':
+            result = read_suppressions(request, optarg);
             break;
         case 't':
             result = read_timeout(request, optarg);
@@ -233,10 +313,17 @@ static int tell(const struct check_result *result, FILE *out)
 {
     int error = 0;
 
-    if (result->request->json)
-        error = dk_check_print_json(result, out);
-    else
+    switch (result->request->format) {
+    case CHECK_TEXT:
         dk_check_print(result, out);
+        break;
+    case CHECK_JSON:
+        error = dk_check_print_json(result, out);
+        break;
+    case CHECK_SARIF:
+        error = dk_check_print_sarif(result, out);
+        break;
+    }
     if (!error && (fflush(out) || ferror(out)))
         error = -EIO;
     return error;
@@ -251,10 +338,29 @@ static int finish(const struct check_result *result, FILE *out, const char *outp
     if (error)
         return dk_command_refuse("check", "cannot write %s: %s", output ? output : "standard output",
                                  strerror(-error));
+    if (result->request->matrix) {
+        error = dk_check_draw_matrix(result, result->request->matrix);
+        if (error)
+            return dk_command_refuse("check", "cannot draw '%s': %s", result->request->matrix,
+                                     strerror(-error));
+    }
     if (tally.by_status[CHECK_REFUSED] == tally.runs)
         return dk_command_refuse("check",
                                  "nothing was run: no board could be loaded; dmakit machine says more");
     return tally.by_status[CHECK_OK] == tally.runs ? DK_EXIT_CLEAN : DK_EXIT_FOUND;
+}
+
+/* All runs are made: puts them in order, and makes those that tell what it takes to see a bug. An
+ * interruption of the latter loses nothing of the former. */
+static int settle(struct check_result *result, int *signal)
+{
+    int error = dk_check_result_settle(result);
+
+    if (!error && result->request->bisect)
+        error = dk_check_bisect(result, result->seconds, signal);
+    if (error == -ENOMEM)
+        return dk_command_refuse("check", "out of memory");
+    return error == -EIO ? DK_EXIT_REFUSED : DK_EXIT_CLEAN;
 }
 
 static int run(const struct check_request *request, const char *output)
@@ -277,10 +383,10 @@ static int run(const struct check_request *request, const char *output)
         }
     }
     code = dk_check_run_all(&result, &signal);
-    if (code == DK_EXIT_CLEAN) {
-        dk_check_result_settle(&result);
+    if (code == DK_EXIT_CLEAN)
+        code = settle(&result, &signal);
+    if (code == DK_EXIT_CLEAN)
         code = finish(&result, out, output);
-    }
     if (output && fclose(out) && code != DK_EXIT_REFUSED)
         code = dk_command_refuse("check", "cannot write '%s': %s", output, strerror(errno));
 free_result:
@@ -294,6 +400,7 @@ static int check(int argc, char **argv)
     struct check_request request = {
         .depth = -1,
         .timeout = DEFAULT_TIMEOUT,
+        .bisect = true,
         .user_options = user_options ? user_options : "",
         .user_board = getenv("DMAKIT_BOARD") != NULL,
     };

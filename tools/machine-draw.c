@@ -4,14 +4,10 @@
  */
 #include "base/alloc.h"
 #include "machine-page.h"
+#include "picture.h"
 
-#include <cairo-svg.h>
 #include <errno.h>
 #include <math.h>
-#include <string.h>
-#include <strings.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 static unsigned shown_columns(const struct dk_machine_view *view)
 {
@@ -199,103 +195,17 @@ static void lay_out(struct dk_page *page, const struct dk_machine_view *view, co
     page->height = page->map_top + page->axis->height + 26 + failed_height(view) + LEGEND_HEIGHT;
 }
 
-static cairo_status_t write_bytes(void *closure, const unsigned char *data, unsigned length)
-{
-    return fwrite(data, 1, length, closure) == length ? CAIRO_STATUS_SUCCESS : CAIRO_STATUS_WRITE_ERROR;
-}
-
-static int error_of(cairo_status_t status)
-{
-    switch (status) {
-    case CAIRO_STATUS_SUCCESS:
-        return 0;
-    case CAIRO_STATUS_NO_MEMORY:
-        return -ENOMEM;
-    case CAIRO_STATUS_WRITE_ERROR:
-        return errno ? -errno : -EIO;
-    default:
-        return -EIO;
-    }
-}
-
-/* Paints on @surface, which it takes over; what cairo says afterwards. */
-static cairo_status_t paint(struct dk_page *page, cairo_surface_t *surface, double scale)
-{
-    cairo_status_t status;
-
-    page->cr = cairo_create(surface);
-    cairo_scale(page->cr, scale, scale);
-    draw_page(page);
-    status = cairo_status(page->cr);
-    cairo_destroy(page->cr);
-    return status;
-}
-
-static int write_svg(struct dk_page *page, FILE *file)
-{
-    cairo_surface_t *surface =
-        cairo_svg_surface_create_for_stream(write_bytes, file, page->width, page->height);
-    cairo_status_t status = paint(page, surface, 1);
-
-    cairo_surface_finish(surface);
-    if (status == CAIRO_STATUS_SUCCESS)
-        status = cairo_surface_status(surface);
-    cairo_surface_destroy(surface);
-    return error_of(status);
-}
-
-static int write_png(struct dk_page *page, FILE *file)
-{
-    /* Twice as fine as the layout's points, unless that makes a huge picture. */
-    double scale = page->width * page->height > 6e6 ? 1 : 2;
-    cairo_surface_t *surface = cairo_image_surface_create(CAIRO_FORMAT_RGB24, (int)ceil(page->width * scale),
-                                                          (int)ceil(page->height * scale));
-    cairo_status_t status = paint(page, surface, scale);
-
-    if (status == CAIRO_STATUS_SUCCESS)
-        status = cairo_surface_write_to_png_stream(surface, write_bytes, file);
-    cairo_surface_destroy(surface);
-    return error_of(status);
-}
-
-static bool ends_in(const char *path, const char *ending)
-{
-    size_t length = strlen(path);
-    size_t tail = strlen(ending);
-
-    return length > tail && !strcasecmp(path + length - tail, ending);
-}
-
 bool dk_machine_can_draw(const char *path)
 {
-    return ends_in(path, ".svg") || ends_in(path, ".png");
+    return dk_picture_can(path);
 }
 
-static void remove_unfinished(const char *path)
+static void draw(cairo_t *cr, void *data)
 {
-    struct stat status;
+    struct dk_page *page = data;
 
-    if (lstat(path, &status) == 0 && S_ISREG(status.st_mode))
-        unlink(path);
-}
-
-/* Opens @path, has @page written there, and sees to it that all of it got out. */
-static int write_file(const char *path, struct dk_page *page)
-{
-    FILE *file = fopen(path, "wbe");
-    int error;
-
-    if (!file)
-        return -errno;
-    errno = 0;
-    error = ends_in(path, ".svg") ? write_svg(page, file) : write_png(page, file);
-    if (fflush(file) && !error)
-        error = -errno;
-    if (fclose(file) && !error)
-        error = -errno;
-    if (error)
-        remove_unfinished(path);
-    return error;
+    page->cr = cr;
+    draw_page(page);
 }
 
 int dk_machine_draw(const char *path, const struct dk_machine_view *view)
@@ -315,7 +225,7 @@ int dk_machine_draw(const char *path, const struct dk_machine_view *view)
         goto finish;
     }
     lay_out(&page, view, &axis);
-    error = write_file(path, &page);
+    error = dk_picture_write(path, page.width, page.height, draw, &page);
 finish:
     dk_release(page.labels);
     dk_axis_finish(&axis);

@@ -65,6 +65,17 @@ struct dk_report {
 
     unsigned long
         count; /* how often it was made so far: by the same access on mappings made by the same call */
+
+    /*
+     * The memory around the bytes concerned, as it was when the report was made, for people: lines that end
+     * in
+     * '\n'. "" or NULL: there is none to show.
+     */
+    const char *picture;
+
+    /* The line of the suppressions file that hides this report; NULL: none, as for all that a sink is handed.
+     */
+    const char *suppressed;
 };
 
 typedef void dk_report_sink(const struct dk_report *report, void *data);
@@ -73,15 +84,16 @@ typedef void dk_report_sink(const struct dk_report *report, void *data);
  * Hands each new report of @machine to @sink with @data, instead of text on standard error (or what
  * DMAKIT_OPTIONS' report_format and report_path chose). The same bug again only raises its count. NULL: the
  * default again. The sink runs in the thread that made the report, in whatever context; it may call nothing
- * of the machine.
+ * of the machine. Every report goes to one sink: when this returns, the one before runs in no thread any
+ * more.
  */
 DK_PUBLIC void dk_check_set_sink(struct dk_machine *machine, dk_report_sink *sink, void *data);
 
 /* How many reports of class @class_name (NULL: of all classes) @machine has made, repeated ones counted each
- * time. */
+ * time. Suppressed ones are not counted. */
 DK_PUBLIC unsigned long dk_check_count(struct dk_machine *machine, const char *class_name);
 
-/* Calls @sink for every report kept, oldest first, with its count. */
+/* Calls @sink for every report kept, oldest first, with its count; suppressed ones are not reports. */
 DK_PUBLIC void dk_check_each(struct dk_machine *machine, dk_report_sink *sink, void *data);
 
 /* The classes there are, as NULL-terminated array of names, and a class's one-line summary (NULL: no such

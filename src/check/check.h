@@ -47,14 +47,26 @@ struct dk_mapping {
 /*
  * Options of the checker, from DMAKIT_OPTIONS.
  */
-struct dk_check_options {
-    int depth;               /* 1 to 3; from 2 on mappings are watched as they change hands (handover.h) */
-    bool json;               /* default sink writes JSON lines */
-    const char *report_path; /* default sink appends to this file; NULL: standard error */
-    bool abort_on_error;     /* abort() after the first report: the user asked for it */
+enum dk_report_format {
+    DK_REPORT_TEXT,
+    DK_REPORT_JSON, /* a line each */
+    DK_REPORT_SARIF,
 };
 
-/* Error pointers: -ENOMEM, or the report file's open error. Sets nothing on @machine. */
+enum dk_report_colour { DK_COLOUR_AUTO, DK_COLOUR_ALWAYS, DK_COLOUR_NEVER };
+
+struct dk_check_options {
+    int depth; /* 1 to 3; from 2 on mappings are watched as they change hands (handover.h) */
+    enum dk_report_format format;
+    enum dk_report_colour colour; /* of text; auto: on a terminal */
+    const char *report_path;      /* default sink appends to this file; NULL: standard error, not for SARIF */
+    const char *suppressions;     /* file of reports that are not made; NULL: none */
+    bool print_suppressed;        /* JSON and SARIF have those too, marked */
+    bool abort_on_error;          /* abort() after the first report: the user asked for it */
+};
+
+/* Error pointers: -ENOMEM, or what is wrong with the report file or the suppressions, which the log says.
+ * Sets nothing on @machine. */
 struct dk_checker *dk_checker_create(struct dk_machine *machine, const struct dk_check_options *options);
 /* Frees all reports. NULL is fine. */
 void dk_checker_destroy(struct dk_checker *checker);

@@ -23,11 +23,9 @@ struct dk_checker *dk_checker_create(struct dk_machine *machine, const struct dk
         goto finish_stacks;
     if (dk_handovers_init(&checker->handovers))
         goto finish_shadow;
-    error = dk_reports_init(&checker->reports, options->json, options->report_path, options->abort_on_error);
-    if (error) {
-        dk_log(DK_LOG_ERROR, "report_path %s: cannot be written", options->report_path);
+    error = dk_reports_init(&checker->reports, options);
+    if (error)
         goto finish_handovers;
-    }
     dk_symbols_init(&checker->symbols);
     return checker;
 

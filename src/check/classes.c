@@ -330,6 +330,11 @@ enum dk_class dk_class_find(const char *name)
     return (enum dk_class)i;
 }
 
+bool dk_class_lies_in_mapping(const char *class_name)
+{
+    return !strncmp(class_name, "leak-", 5) || !strcmp(class_name, names[DK_CLASS_ERROR_UNCHECKED]);
+}
+
 const char *const *dk_check_classes(void)
 {
     return names;

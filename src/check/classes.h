@@ -5,6 +5,8 @@
 #ifndef DK_CHECK_CLASSES_H
 #define DK_CHECK_CLASSES_H
 
+#include <stdbool.h>
+
 enum dk_class {
     DK_CLASS_LEAK_AT_REMOVE,
     DK_CLASS_FREE_INVALID_ADDRESS,
@@ -69,5 +71,8 @@ const char *dk_class_name(enum dk_class class_index);
 const struct dk_class_facts *dk_class_facts(enum dk_class class_index);
 /* The class called @name; DK_CLASS_COUNT when there is none. */
 enum dk_class dk_class_find(const char *name);
+/* Whether a report of @class_name, found where a mapping ends, is about the call that made it: that one lacks
+ * its other half. */
+bool dk_class_lies_in_mapping(const char *class_name);
 
 #endif

@@ -2,6 +2,8 @@
 /*
  * A report as one line of JSON.
  */
+#include "check/json.h"
+
 #include "check/check.h"
 
 /* The length of the UTF-8 sequence at @text, 1 to 4; 0 when it is none. */
@@ -29,15 +31,10 @@ static unsigned sequence_length(const unsigned char *text)
 }
 
 /* File names may hold any bytes: what is not UTF-8 becomes the replacement character. */
-static void print_string(const char *string, FILE *out)
+void dk_json_characters(const char *string, FILE *out)
 {
     const unsigned char *text = (const unsigned char *)string;
 
-    if (!text) {
-        fputs("null", out);
-        return;
-    }
-    fputc('"', out);
     while (*text) {
         unsigned length = sequence_length(text);
 
@@ -51,13 +48,23 @@ static void print_string(const char *string, FILE *out)
             fwrite(text, 1, length, out);
         text += length ? length : 1;
     }
+}
+
+void dk_json_string(const char *string, FILE *out)
+{
+    if (!string) {
+        fputs("null", out);
+        return;
+    }
+    fputc('"', out);
+    dk_json_characters(string, out);
     fputc('"', out);
 }
 
 static void print_member(const char *separator, const char *name, const char *value, FILE *out)
 {
     fprintf(out, "%s\"%s\": ", separator, name);
-    print_string(value, out);
+    dk_json_string(value, out);
 }
 
 static void print_stack(const struct dk_frames *stack, FILE *out)
@@ -103,5 +110,9 @@ void dk_report_print_json(const struct dk_report *report, FILE *out)
     print_member(", ", "name", report->access.name, out);
     fputs(", \"stack\": ", out);
     print_stack(&report->access.stack, out);
-    fprintf(out, "}, \"count\": %lu}\n", report->count);
+    fprintf(out, "}, \"count\": %lu", report->count);
+    print_member(", ", "picture", report->picture && *report->picture ? report->picture : NULL, out);
+    if (report->suppressed)
+        print_member(", ", "suppressed", report->suppressed, out);
+    fputs("}\n", out);
 }

@@ -2,17 +2,18 @@
 #include "check/report.h"
 
 #include "base/alloc.h"
+#include "base/log.h"
+#include "check/bytes.h"
 #include "check/checker.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 struct dk_kept_report {
     struct dk_kept_report *next;
     u32 access_stack, mapping_stack;
+    struct dk_suppression *suppression; /* what hides it; NULL: nothing */
     struct dk_report report;
     char text[]; /* what the report's strings point to */
 };
@@ -27,19 +28,60 @@ struct dk_report_alias {
     struct dk_kept_report *kept;
 };
 
-int dk_reports_init(struct dk_reports *reports, bool json, const char *path, bool abort_on_error)
+int dk_reports_init(struct dk_reports *reports, const struct dk_check_options *options)
 {
-    int fd = STDERR_FILENO;
+    int error;
 
-    if (path) {
-        fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-        if (fd < 0)
-            return -errno;
-    }
-    *reports = (struct dk_reports){ .json = json, .abort_on_error = abort_on_error, .fd = fd };
+    *reports = (struct dk_reports){ .print_suppressed = options->print_suppressed,
+                                    .abort_on_error = options->abort_on_error };
     reports->last = &reports->first;
+    if (options->suppressions) {
+        error = dk_suppressions_read(&reports->suppressions, options->suppressions);
+        if (error)
+            return error;
+    }
+    error = dk_printer_init(&reports->printer, options);
+    if (error) {
+        dk_suppressions_finish(&reports->suppressions);
+        return error;
+    }
     pthread_mutex_init(&reports->lock, NULL);
+    pthread_rwlock_init(&reports->sink_lock, NULL);
     return 0;
+}
+
+/* One line of what was suppressed: among reports for people, else in the log for those who want to know. */
+static void say(struct dk_reports *reports, const char *line)
+{
+    char text[600];
+
+    snprintf(text, sizeof(text), "==dmakit== %s\n", line);
+    if (reports->sink || !dk_printer_say(&reports->printer, text))
+        dk_log(DK_LOG_INFO, "%s", line);
+}
+
+static void say_suppressed(struct dk_reports *reports)
+{
+    const struct dk_suppressions *suppressions = &reports->suppressions;
+    char line[512];
+    size_t i;
+
+    if (reports->suppressed) {
+        snprintf(line, sizeof(line), "%lu report%s suppressed by %s:", reports->suppressed,
+                 reports->suppressed == 1 ? " was" : "s were", suppressions->path);
+        say(reports, line);
+    }
+    for (i = 0; i < suppressions->count; i++) {
+        const struct dk_suppression *entry = &suppressions->entries[i];
+
+        if (entry->hits) {
+            snprintf(line, sizeof(line), "%8lu by line %u, %s", entry->hits, entry->line, entry->text);
+            say(reports, line);
+        } else {
+            dk_log(DK_LOG_INFO, "suppressions %s:%u: \"%s\" hid nothing", suppressions->path, entry->line,
+                   entry->text);
+        }
+    }
 }
 
 void dk_reports_finish(struct dk_reports *reports)
@@ -47,6 +89,7 @@ void dk_reports_finish(struct dk_reports *reports)
     struct dk_kept_report *kept = reports->first;
     struct dk_report_alias *alias = reports->aliases;
 
+    say_suppressed(reports);
     while (kept) {
         struct dk_kept_report *next = kept->next;
 
@@ -59,8 +102,9 @@ void dk_reports_finish(struct dk_reports *reports)
         dk_release(alias);
         alias = next;
     }
-    if (reports->fd != STDERR_FILENO)
-        close(reports->fd);
+    dk_printer_finish(&reports->printer);
+    dk_suppressions_finish(&reports->suppressions);
+    pthread_rwlock_destroy(&reports->sink_lock);
     pthread_mutex_destroy(&reports->lock);
 }
 
@@ -73,54 +117,37 @@ void dk_draft_what(struct dk_report_draft *draft, const char *format, ...)
     va_end(arguments);
 }
 
-/* ---- The default sink ---- */
+/* ---- Handing over ---- */
 
-static void write_all(int fd, const char *text, size_t size)
+/* @report is suppressed: it goes to the printer alone, and only where the user wants such ones too. */
+static void deliver_suppressed(struct dk_reports *reports, const struct dk_report *report)
 {
-    while (size) {
-        ssize_t written = write(fd, text, size);
+    bool has_sink;
 
-        if (written < 0 && errno == EINTR)
-            continue;
-        if (written <= 0)
-            return;
-        text += written;
-        size -= (size_t)written;
-    }
-}
-
-/* In one write, so that the reports of several threads and processes stay in one piece each. */
-static void print(const struct dk_reports *reports, const struct dk_report *report)
-{
-    char *text = NULL;
-    size_t size = 0;
-    FILE *out = open_memstream(&text, &size);
-
-    if (!out)
+    if (!reports->print_suppressed || reports->printer.format == DK_REPORT_TEXT)
         return;
-    if (reports->json)
-        dk_report_print_json(report, out);
-    else
-        dk_report_print(report, out);
-    if (!fclose(out))
-        write_all(reports->fd, text, size);
-    free(text);
+    pthread_rwlock_rdlock(&reports->sink_lock);
+    has_sink = reports->sink;
+    if (!has_sink)
+        dk_printer_print(&reports->printer, report);
+    pthread_rwlock_unlock(&reports->sink_lock);
 }
 
 static void deliver(struct dk_reports *reports, const struct dk_report *report)
 {
     int saved = errno;
-    dk_report_sink *sink;
-    void *data;
 
-    pthread_mutex_lock(&reports->lock);
-    sink = reports->sink;
-    data = reports->sink_data;
-    pthread_mutex_unlock(&reports->lock);
-    if (sink)
-        sink(report, data);
+    if (report->suppressed) {
+        deliver_suppressed(reports, report);
+        errno = saved;
+        return;
+    }
+    pthread_rwlock_rdlock(&reports->sink_lock);
+    if (reports->sink)
+        reports->sink(report, reports->sink_data);
     else
-        print(reports, report);
+        dk_printer_print(&reports->printer, report);
+    pthread_rwlock_unlock(&reports->sink_lock);
     /* The one place that ends the user's process: options->abort_on_error is the user's order to do so. */
     if (reports->abort_on_error)
         abort();
@@ -129,10 +156,16 @@ static void deliver(struct dk_reports *reports, const struct dk_report *report)
 
 /* ---- Making ---- */
 
-static void count(struct dk_reports *reports, const char *class_name)
+/* One more report of @class_name, or one more that @suppression hides. Under the lock. */
+static void count(struct dk_reports *reports, const char *class_name, struct dk_suppression *suppression)
 {
     enum dk_class class_index = dk_class_find(class_name);
 
+    if (suppression) {
+        reports->suppressed++;
+        suppression->hits++;
+        return;
+    }
     reports->total++;
     if (class_index < DK_CLASS_COUNT)
         reports->counts[class_index]++;
@@ -198,15 +231,17 @@ static struct dk_kept_report *find_places(const struct dk_reports *reports,
     return NULL;
 }
 
+/* Whether the same bug was reported before: then it is counted. */
 static bool counted(struct dk_reports *reports, const struct dk_report_draft *draft)
 {
     struct dk_kept_report *kept;
 
     pthread_mutex_lock(&reports->lock);
-    count(reports, draft->class_name);
     kept = find(reports, draft);
-    if (kept)
+    if (kept) {
+        count(reports, draft->class_name, kept->suppression);
         kept->report.count++;
+    }
     pthread_mutex_unlock(&reports->lock);
     return kept;
 }
@@ -249,7 +284,8 @@ static void move_string(const char **string, char **to)
 static struct dk_kept_report *keep(const struct dk_report_draft *draft, const struct dk_report *report)
 {
     size_t size = strlen(report->class_name) + strlen(report->severity) + strlen(report->device) +
-                  strlen(report->what) + strlen(report->advice) + strlen(report->access.name) + 6;
+                  strlen(report->what) + strlen(report->advice) + strlen(report->access.name) +
+                  strlen(report->picture) + 7;
     struct dk_kept_report *kept = dk_allocate(1, sizeof(*kept) + size);
     char *text;
 
@@ -265,6 +301,7 @@ static struct dk_kept_report *keep(const struct dk_report_draft *draft, const st
     move_string(&kept->report.what, &text);
     move_string(&kept->report.advice, &text);
     move_string(&kept->report.access.name, &text);
+    move_string(&kept->report.picture, &text);
     return kept;
 }
 
@@ -283,8 +320,8 @@ static void add_alias(struct dk_reports *reports, const struct dk_report_draft *
     reports->aliases = alias;
 }
 
-/* Enters @kept; false when the same bug was entered before from code copied elsewhere, or by another thread
- * meanwhile: it was counted there. */
+/* Enters and counts @kept; false when the same bug was entered before from code copied elsewhere, or by
+ * another thread meanwhile: it was counted there. */
 static bool enter(struct dk_reports *reports, const struct dk_report_draft *draft,
                   struct dk_kept_report *kept)
 {
@@ -297,6 +334,7 @@ static bool enter(struct dk_reports *reports, const struct dk_report_draft *draf
         if (same)
             add_alias(reports, draft, same);
     }
+    count(reports, draft->class_name, same ? same->suppression : kept->suppression);
     if (same) {
         same->report.count++;
     } else {
@@ -310,18 +348,28 @@ static bool enter(struct dk_reports *reports, const struct dk_report_draft *draf
 void dk_report_make(struct dk_checker *checker, const struct dk_report_draft *draft)
 {
     struct dk_reports *reports = &checker->reports;
+    struct dk_suppression *suppression;
     struct dk_kept_report *kept;
     struct dk_report report;
+    char picture[DK_BYTES_PICTURE];
 
     if (counted(reports, draft))
         return;
     fill(checker, draft, &report);
+    dk_bytes_picture(checker, draft, picture, sizeof(picture));
+    report.picture = picture;
+    suppression = dk_suppressions_find(&reports->suppressions, &report);
+    report.suppressed = suppression ? suppression->text : NULL;
     kept = keep(draft, &report);
     if (!kept) {
         dk_checker_exhausted(checker, "a report is not kept");
+        pthread_mutex_lock(&reports->lock);
+        count(reports, draft->class_name, suppression);
+        pthread_mutex_unlock(&reports->lock);
         deliver(reports, &report);
         return;
     }
+    kept->suppression = suppression;
     /* The sink gets a copy of the head: the count in the kept one may change meanwhile. */
     report = kept->report;
     if (enter(reports, draft, kept))
@@ -339,10 +387,10 @@ void dk_check_set_sink(struct dk_machine *machine, dk_report_sink *sink, void *d
     if (!machine || !machine->checker)
         return;
     reports = &machine->checker->reports;
-    pthread_mutex_lock(&reports->lock);
+    pthread_rwlock_wrlock(&reports->sink_lock);
     reports->sink = sink;
     reports->sink_data = data;
-    pthread_mutex_unlock(&reports->lock);
+    pthread_rwlock_unlock(&reports->sink_lock);
 }
 
 /* Classes that lower rooms made up are not in the table, and are counted by their reports. */
@@ -352,7 +400,7 @@ static unsigned long count_kept(const struct dk_reports *reports, const char *cl
     unsigned long sum = 0;
 
     for (kept = reports->first; kept; kept = kept->next) {
-        if (!strcmp(kept->report.class_name, class_name))
+        if (!kept->suppression && !strcmp(kept->report.class_name, class_name))
             sum += kept->report.count;
     }
     return sum;
@@ -391,6 +439,8 @@ void dk_check_each(struct dk_machine *machine, dk_report_sink *sink, void *data)
         return;
     pthread_mutex_lock(&reports->lock);
     for (kept = reports->first; kept; kept = kept->next) {
+        if (kept->suppression)
+            continue;
         report = kept->report;
         pthread_mutex_unlock(&reports->lock);
         sink(&report, data);

@@ -6,6 +6,8 @@
 #define DK_CHECK_REPORT_H
 
 #include "check/classes.h"
+#include "check/printer.h"
+#include "check/suppressions.h"
 #include <dmakit/check.h>
 #include <pthread.h>
 
@@ -34,20 +36,26 @@ struct dk_kept_report;
 struct dk_report_alias;
 
 struct dk_reports {
-    pthread_mutex_t lock; /* guards all that follows; never held while a sink runs */
+    pthread_mutex_t lock; /* guards what follows up to suppressions; never held while a sink runs */
     struct dk_kept_report *first, **last;
     struct dk_report_alias *aliases;
     unsigned long counts[DK_CLASS_COUNT];
     unsigned long total;
-    dk_report_sink *sink; /* NULL: the default */
+    unsigned long suppressed;
+    struct dk_suppressions suppressions; /* only its hits change */
+
+    pthread_rwlock_t sink_lock; /* held by readers while a sink runs; guards the two that follow */
+    dk_report_sink *sink;       /* NULL: the printer */
     void *sink_data;
-    bool json;
+
+    struct dk_printer printer;
+    bool print_suppressed;
     bool abort_on_error;
-    int fd;
 };
 
-/* 0, or -errno when @path (NULL: standard error) cannot be opened. */
-int dk_reports_init(struct dk_reports *reports, bool json, const char *path, bool abort_on_error);
+/* 0 or -errno: of dk_printer_init() or dk_suppressions_read(). */
+int dk_reports_init(struct dk_reports *reports, const struct dk_check_options *options);
+/* Says what was suppressed, and which suppressions hid nothing. */
 void dk_reports_finish(struct dk_reports *reports);
 
 /* Sets draft->what. */

@@ -2,6 +2,8 @@
 /*
  * A report for people.
  */
+#include "check/text.h"
+
 #include "check/check.h"
 
 #include <ctype.h>
@@ -39,19 +41,38 @@ static void print_bytes(const struct dk_report *report, FILE *out)
     fputc('\n', out);
 }
 
-void dk_report_print(const struct dk_report *report, FILE *out)
+/* The first line: in bold, red for an error and magenta for a warning. */
+static void print_title(const struct dk_report *report, bool colour, FILE *out)
 {
     const char *letter;
 
-    if (!report || !out)
-        return;
+    if (colour)
+        fputs(strcmp(report->severity, "warning") ? "\33[1;31m" : "\33[1;35m", out);
     fprintf(out, "==dmakit== ");
     for (letter = report->severity; *letter; letter++)
         fputc(toupper((unsigned char)*letter), out);
     fprintf(out, ": %s", report->class_name);
     if (*report->device)
         fprintf(out, " on %s", report->device);
-    fprintf(out, "\n  %s.\n", report->what);
+    fputs(colour ? "\33[0m\n" : "\n", out);
+}
+
+/* Lines with bytes that are reported have an arrow in front. */
+static void print_picture(const char *lines, bool colour, FILE *out)
+{
+    while (*lines) {
+        size_t length = strcspn(lines, "\n");
+        bool marked = colour && !strncmp(lines, "  =>", 4);
+
+        fprintf(out, "%s%.*s%s\n", marked ? "\33[1m" : "", (int)length, lines, marked ? "\33[0m" : "");
+        lines += length + (lines[length] == '\n');
+    }
+}
+
+void dk_report_print_text(const struct dk_report *report, bool colour, FILE *out)
+{
+    print_title(report, colour, out);
+    fprintf(out, "  %s.\n", report->what);
     if (report->bytes.length)
         print_bytes(report, out);
     if (*report->access.name)
@@ -64,8 +85,16 @@ void dk_report_print(const struct dk_report *report, FILE *out)
                 report->mapping.kind, report->mapping.size, report->mapping.dma, report->mapping.direction);
         print_stack(&report->mapping.stack, out);
     }
-    fprintf(out, "  advice: %s.\n", report->advice);
+    if (report->picture)
+        print_picture(report->picture, colour, out);
+    fprintf(out, "  advice: %s%s.%s\n", colour ? "\33[1m" : "", report->advice, colour ? "\33[0m" : "");
     if (report->count > 1)
         fprintf(out, "  seen %lu times so far.\n", report->count);
     fputc('\n', out);
+}
+
+void dk_report_print(const struct dk_report *report, FILE *out)
+{
+    if (report && out)
+        dk_report_print_text(report, false, out);
 }

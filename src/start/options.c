@@ -3,38 +3,56 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "check/check.h"
 #include <dmakit/error.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum option_type { OPTION_INTEGER, OPTION_FLAG, OPTION_TEXT, OPTION_LEVEL };
+enum option_type { OPTION_INTEGER, OPTION_FLAG, OPTION_TEXT, OPTION_LEVEL, OPTION_CHOICE };
 
 struct option {
     const char *key;
     enum option_type type;
-    size_t field;        /* offset in struct dk_options */
-    int lowest, highest; /* of a level */
+    size_t field;                     /* offset in struct dk_options */
+    int lowest, highest;              /* of a level */
+    const char *const *const choices; /* of a choice: what stands for 0, 1, …, and NULL */
+    const char *usual;                /* the value without the option */
     const char *help;
 };
 
+#define FIELD(name) offsetof(struct dk_options, name)
+
+static const char *const formats[] = {
+    [DK_REPORT_TEXT] = "text", [DK_REPORT_JSON] = "json", [DK_REPORT_SARIF] = "sarif", NULL
+};
+static const char *const colours[] = {
+    [DK_COLOUR_AUTO] = "auto", [DK_COLOUR_ALWAYS] = "always", [DK_COLOUR_NEVER] = "never", NULL
+};
+
 static const struct option table[] = {
-    { "seed", OPTION_INTEGER, offsetof(struct dk_options, seed), 0, 0,
-      "random eviction and fragmentation; 0: none" },
-    { "depth", OPTION_LEVEL, offsetof(struct dk_options, depth), -1, 3,
-      "checker: 0 off, 1 calls, 2 what changes hands too, 3 instrumented; -1: 2" },
-    { "memory", OPTION_TEXT, offsetof(struct dk_options, memory), 0, 0,
+    { "seed", OPTION_INTEGER, FIELD(seed), 0, 0, NULL, "0", "random eviction and fragmentation; 0: none" },
+    { "depth", OPTION_LEVEL, FIELD(depth), -1, 3, NULL, "2",
+      "checker: 0 off, 1 calls, 2 what changes hands too, 3 every access of instrumented code too" },
+    { "memory", OPTION_TEXT, FIELD(memory), 0, 0, NULL, "the board's",
       "RAM instead of the board's, as in 1G@0x0,3G@0x40000000" },
-    { "arguments", OPTION_TEXT, offsetof(struct dk_options, arguments), 0, 0,
+    { "arguments", OPTION_TEXT, FIELD(arguments), 0, 0, NULL, "the board's",
       "a kernel command line: cma=64M highmem=16M iommu.passthrough=1" },
-    { "report_format", OPTION_TEXT, 0, 0, 0, "text, or json: one report a line" },
-    { "report_path", OPTION_TEXT, offsetof(struct dk_options, report_path), 0, 0,
-      "file that reports are appended to; none: standard error" },
-    { "abort_on_error", OPTION_FLAG, offsetof(struct dk_options, abort_on_error), 0, 0,
+    { "report_format", OPTION_CHOICE, FIELD(report_format), 0, 0, formats, "text",
+      "text; json: one report a line; sarif: a SARIF 2.1.0 log in report_path" },
+    { "report_path", OPTION_TEXT, FIELD(report_path), 0, 0, NULL, "standard error",
+      "file that reports are added to" },
+    { "color", OPTION_CHOICE, FIELD(color), 0, 0, colours, "auto",
+      "of text reports: auto (on a terminal), always or never" },
+    { "suppressions", OPTION_TEXT, FIELD(suppressions), 0, 0, NULL, "none",
+      "file of reports not to make: lines CLASS or CLASS:PATTERN of a function, file or module" },
+    { "print_suppressed", OPTION_FLAG, FIELD(print_suppressed), 0, 0, NULL, "0",
+      "1: json and sarif have suppressed reports too, marked" },
+    { "abort_on_error", OPTION_FLAG, FIELD(abort_on_error), 0, 0, NULL, "0",
       "1: end the process after the first report" },
-    { "fail_nth", OPTION_INTEGER, offsetof(struct dk_options, fail_nth), 0, 0,
-      "the n-th allocation of the process fails" },
-    { "log", OPTION_LEVEL, offsetof(struct dk_options, log_level), 0, 3,
+    { "fail_nth", OPTION_INTEGER, FIELD(fail_nth), 0, 0, NULL, "0",
+      "the n-th allocation of the process fails; 0: none" },
+    { "log", OPTION_LEVEL, FIELD(log_level), 0, 3, NULL, "1",
       "log lines up to: 0 errors, 1 warnings, 2 information, 3 debugging" },
 };
 
@@ -44,7 +62,7 @@ static void print_help(void)
 
     fprintf(stderr, "DMAKIT_OPTIONS: key=value, separated by ':'\n");
     for (i = 0; i < sizeof(table) / sizeof(table[0]); i++)
-        fprintf(stderr, "  %-15s %s\n", table[i].key, table[i].help);
+        fprintf(stderr, "  %-17s%s (default: %s)\n", table[i].key, table[i].help, table[i].usual);
 }
 
 static bool read_integer(const char *value, u64 *number)
@@ -63,13 +81,10 @@ static int set(struct dk_options *options, const struct option *option, const ch
     char *field = (char *)options + option->field;
     u64 number = 0;
     bool negative = *value == '-';
+    int choice;
 
     switch (option->type) {
     case OPTION_TEXT:
-        if (!strcmp(option->key, "report_format")) {
-            options->json = !strcmp(value, "json");
-            return options->json || !strcmp(value, "text") ? 0 : -EINVAL;
-        }
         memcpy(field, &value, sizeof(value));
         return 0;
     case OPTION_FLAG:
@@ -85,6 +100,14 @@ static int set(struct dk_options *options, const struct option *option, const ch
         *(int *)(void *)field = negative ? -(int)number : (int)number;
         return *(int *)(void *)field >= option->lowest && *(int *)(void *)field <= option->highest ? 0
                                                                                                    : -EINVAL;
+    case OPTION_CHOICE:
+        for (choice = 0; option->choices[choice]; choice++) {
+            if (!strcmp(option->choices[choice], value)) {
+                *(int *)(void *)field = choice;
+                return 0;
+            }
+        }
+        return -EINVAL;
     }
     return -EINVAL;
 }

@@ -366,8 +366,11 @@ static int make_checker(struct dk_machine *machine, const struct dk_options *opt
 {
     const struct dk_check_options check = {
         .depth = machine->depth,
-        .json = options->json,
+        .format = (enum dk_report_format)options->report_format,
+        .colour = (enum dk_report_colour)options->color,
         .report_path = options->report_path,
+        .suppressions = options->suppressions,
+        .print_suppressed = options->print_suppressed,
         .abort_on_error = options->abort_on_error,
     };
     struct dk_checker *checker;

@@ -22,14 +22,28 @@ struct fail_case {
     const char *seeds;
     const char *program; /* how the program behaves */
     int code;            /* of the run in which nothing fails */
+    bool draws;          /* a matrix as well */
 };
+
+static char matrix[] = "/tmp/dmakit-test-matrix-XXXXXX.svg";
 
 static int check(const struct fail_case *fail_case)
 {
-    const char *const arguments[] = {
-        "check",     "--format", fail_case->format, "--seeds",          fail_case->seeds, "-o",
-        "/dev/null", "--",       PROGRAM,           fail_case->program, "argument's",     NULL
-    };
+    const char *const arguments[] = { "check",
+                                      "--format",
+                                      fail_case->format,
+                                      "--seeds",
+                                      fail_case->seeds,
+                                      "-o",
+                                      "/dev/null",
+                                      "--suppressions",
+                                      SUPPRESSIONS,
+                                      fail_case->draws ? "--matrix" : "--",
+                                      fail_case->draws ? matrix : PROGRAM,
+                                      fail_case->draws ? "--" : fail_case->program,
+                                      fail_case->draws ? PROGRAM : "argument's",
+                                      fail_case->draws ? fail_case->program : NULL,
+                                      NULL };
     char *argv[sizeof(arguments) / sizeof(arguments[0])];
     int errors = dup(STDERR_FILENO);
     int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
@@ -51,9 +65,16 @@ static int check(const struct fail_case *fail_case)
 static void each_allocation_fails(void **state)
 {
     static const struct fail_case cases[] = {
-        { "text", "0..2", "two-bugs", DK_EXIT_FOUND }, { "json", "0..2", "two-bugs", DK_EXIT_FOUND },
-        { "text", "0..1", "crash", DK_EXIT_FOUND },    { "json", "0..1", "garbage", DK_EXIT_FOUND },
+        { "text", "0..2", "two-bugs", DK_EXIT_FOUND },
+        { "json", "0..2", "two-bugs", DK_EXIT_FOUND },
+        { "text", "0..1", "crash", DK_EXIT_FOUND },
+        { "json", "0..1", "garbage", DK_EXIT_FOUND },
         { "text", "0..1", "right", DK_EXIT_CLEAN },
+        { "sarif", "0..1", "two-bugs", DK_EXIT_FOUND },
+        { "sarif", "0..1", "crash", DK_EXIT_FOUND },
+        { "sarif", "0..1", "suppressed-and-not", DK_EXIT_FOUND },
+        { "text", "0..1", "suppressed", DK_EXIT_CLEAN },
+        { "text", "0", "two-bugs", DK_EXIT_FOUND, .draws = true },
     };
 
     (void)state;
@@ -85,7 +106,15 @@ int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(each_allocation_fails) };
 
+    int file = mkstemps(matrix, 4);
+    int failed;
+
+    if (file < 0)
+        return 1;
+    close(file);
     unsetenv("DMAKIT_BOARD");
     unsetenv("DMAKIT_OPTIONS");
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    failed = cmocka_run_group_tests(tests, NULL, NULL);
+    unlink(matrix);
+    return failed;
 }

@@ -13,6 +13,10 @@ import sys
 import tempfile
 import time
 import unittest
+from xml.etree import ElementTree
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../check"))
+import sarif  # noqa: E402 the path has to be set first
 
 DMAKIT = sys.argv[1]
 PROGRAM = os.path.abspath(sys.argv[2])
@@ -158,6 +162,15 @@ class Environment(Check):
             with self.subTest(arguments=arguments, environment=environment):
                 self.assertEqual(self.run_options(*arguments, **environment), expected)
 
+    def test_suppressions_go_to_every_run(self):
+        path = self.path("s.txt", "free-wrong-*:nic\n")
+        options = self.run_options("--suppressions", path, "--depth", "1")[1]
+        self.assertTrue(re.fullmatch(r"seed=0:depth=1:suppressions=" + re.escape(path) + r":report_format=json:"
+                                     r"print_suppressed=1:report_path=\S+", options), options)
+        # The user's own are asked about as well.
+        options = self.run_options(DMAKIT_OPTIONS="suppressions=" + path)[1]
+        self.assertIn(":report_format=json:print_suppressed=1:report_path=", options)
+
     def test_colon_in_temporary_folder(self):
         with_colon = self.path("a:b")
         os.mkdir(with_colon)
@@ -214,7 +227,11 @@ class Text(Check):
         self.assertIn("a.dts     8      4        4       0  free-wrong-size nic.c:42\n", done.stdout)
         self.assertIn("\nerror: free-wrong-size at src/nic.c:42\n  what:      what happened\n", done.stdout)
         self.assertIn("  seen on:   a.dts, seeds 1, 3, 5, 7\n", done.stdout)
+        self.assertIn(f"  reproduce: DMAKIT_OPTIONS=seed=1 {PROGRAM} odd-seeds\n"
+                      "  needs:     seed=1; depth 1 is enough\n", done.stdout)
+        done = self.check("--no-bisect", "--board", board, "--seeds", "0..7", program=["odd-seeds"])
         self.assertIn(f"  reproduce: DMAKIT_BOARD={board} DMAKIT_OPTIONS=seed=1 {PROGRAM} odd-seeds\n", done.stdout)
+        self.assertNotIn("needs:", done.stdout)
         self.assertEqual(done.stdout.count("free-wrong-size at"), 1)
 
     def test_many_boards_are_cut_short(self):
@@ -288,7 +305,7 @@ class Text(Check):
         self.assertLess(self.check(program=["flood"]).stdout.count("talks a lot"), 20)
 
     def test_reproduce_is_a_command_line(self):
-        done = self.check("--seeds", "3", program=["report", "it's a \"word\"", "", "$HOME"], DMAKIT_BOARD="/x",
+        done = self.check("--seeds", "3", "--no-bisect", program=["report", "it's a \"word\"", "", "$HOME"], DMAKIT_BOARD="/x",
                           DMAKIT_OPTIONS="a=b c")
         line = re.search(r"reproduce: (.*)\n", done.stdout).group(1)
         self.assertEqual(shlex.split(line), ["env", "-u", "DMAKIT_BOARD", "DMAKIT_OPTIONS=a=b c:seed=3", PROGRAM,
@@ -302,7 +319,241 @@ class Text(Check):
             self.assertEqual(json.load(file)["summary"]["reports"], 1)
 
 
+class Bisect(Check):
+    """The settings that are left are those that the program asks for."""
+    def bisect(self, *arguments, program, kind="bugs", **environment):
+        told = self.check_json(*arguments, program=program, code=1, **environment)
+        self.assertEqual(len(told[kind]), 1, told[kind])
+        found = told[kind][0]
+        return found["needs"], shlex.split(found["reproduce"])
+
+    def test_options(self):
+        board = self.path("a.dts", BOARD)
+        given = ("--board", board, "--seeds", "4..6", "--depth", "3")
+        mine = "arguments=cma=64M:log=0:seed=9:memory=1G@0x0:log=1"
+        for program, words in ((["report"], []), (["with", "seed=5"], ["seed=5"]), (["with", "log=1"], ["log=1"]),
+                               (["with", "memory=1G@0x0", "arguments=cma=64M", "seed=6"],
+                                ["arguments=cma=64M", "memory=1G@0x0", "seed=6"]),
+                               (["with", "depth=3"], ["depth=3"])):
+            with self.subTest(program=program):
+                needs, line = self.bisect(*given, program=program, DMAKIT_OPTIONS=mine)
+                self.assertEqual(needs, {"steady": True, "board": False, "options": words,
+                                         "depth": 3 if "depth=3" in words else 1})
+                self.assertEqual(line, ["DMAKIT_OPTIONS=" + ":".join(words), PROGRAM, *program])
+
+    def test_board(self):
+        board = self.path("a.dts", BOARD)
+        needs, line = self.bisect("--board", board, program=["on-board", "a.dts"])
+        self.assertEqual(needs, {"steady": True, "board": True, "options": [], "depth": 1})
+        self.assertEqual(line, ["DMAKIT_BOARD=" + board, PROGRAM, "on-board", "a.dts"])
+        needs, line = self.bisect("--board", board, program=["report"], DMAKIT_BOARD="/x")
+        self.assertEqual(line, ["env", "-u", "DMAKIT_BOARD", PROGRAM, "report"])
+
+    def test_depth(self):
+        for depth in (1, 2):
+            self.assertEqual(self.bisect(program=["at-depth", str(depth)])[0]["depth"], depth)
+        needs, line = self.bisect("--depth", "3", program=["at-depth", "3"])
+        self.assertEqual((needs["depth"], needs["options"]), (3, ["depth=3"]))
+        needs, line = self.bisect("--depth", "3", program=["at-depth", "2"])
+        self.assertEqual((needs["depth"], line), (2, [PROGRAM, "at-depth", "2"]))
+
+    def test_failures(self):
+        needs, line = self.bisect("--seeds", "7..8", program=["crash"], kind="failures")
+        self.assertEqual((needs, line), ({"steady": True, "board": False, "options": [], "depth": 0}, [PROGRAM, "crash"]))
+        needs, line = self.bisect("--seeds", "7..8", program=["crash-with", "seed=8"], kind="failures")
+        self.assertEqual((needs["options"], line), (["seed=8"], ["DMAKIT_OPTIONS=seed=8", PROGRAM, "crash-with", "seed=8"]))
+        told = self.check_json("--seeds", "0..1", program=["crash"], code=1)["failures"]
+        self.assertEqual((told[0]["status"], told[0]["what"], told[0]["runs"]), ("crashed", "crashed: SIGSEGV", [0, 1]))
+        # One that hangs is not made again.
+        needs, line = self.bisect("--timeout", "0.5", program=["hang"], kind="failures")
+        self.assertEqual((needs, line), (None, ["DMAKIT_OPTIONS=seed=0", PROGRAM, "hang"]))
+
+    def test_chance(self):
+        for program in ("once", "elsewhere"):
+            needs, line = self.bisect(program=[program, self.path(program + ".mark")])
+            self.assertEqual((needs, line[0]), ({"steady": False}, "DMAKIT_OPTIONS=seed=0"))
+        done = self.check(program=["once", self.path("text")])
+        self.assertIn("needs:     chance or timing", done.stdout)
+
+    def test_suppressions_stay(self):
+        path = self.path("s.txt", "sync-*\n")
+        needs, line = self.bisect("--suppressions", path, program=["report"])
+        self.assertEqual(line[0], "DMAKIT_OPTIONS=suppressions=" + path)
+
+    def test_it_takes_no_longer_than_the_runs(self):
+        started = time.monotonic()
+        # Made again it takes a hundred seconds.
+        done = self.check("--seeds", "1", program=["slow", self.path("mark")])
+        self.assertLess(time.monotonic() - started, 30)
+        self.assertIn(f"  reproduce: DMAKIT_OPTIONS=seed=1 {PROGRAM} slow", done.stdout)
+        self.assertIn("\nnote: finding the smallest settings took too long", done.stdout)
+
+    def test_text(self):
+        self.assertIn("  needs:     no board and no seed: what is built in shows it; depth 1 is enough\n",
+                      self.check("--seeds", "3..4", program=["report"]).stdout)
+        self.assertIn("  needs:     this board; depth 1 is enough\n",
+                      self.check("--board", self.path("a.dts", BOARD), program=["on-board", "a.dts"]).stdout)
+        self.assertIn("; the checker may be off\n", self.check(program=["crash"]).stdout)
+
+
+class Suppressions(Check):
+    def setUp(self):
+        super().setUp()
+        self.given = ("--suppressions", self.path("s.txt", "free-wrong-*:nic\n"))
+
+    def test_json(self):
+        told = self.check_json(*self.given, "--seeds", "0..1", program=["suppressed"], code=0)
+        self.assertEqual([(run["status"], run["suppressed"], run["reports"]) for run in told["runs"]], [("ok", 2, [])] * 2)
+        self.assertEqual(told["bugs"], [])
+        told = self.check_json(*self.given, program=["suppressed-and-not"], code=1)
+        self.assertEqual((told["runs"][0]["status"], told["runs"][0]["suppressed"]), ("reports", 1))
+        self.assertEqual([bug["line"] for bug in told["bugs"]], [43])
+
+    def test_text(self):
+        done = self.check(*self.given, "--seeds", "0..1", program=["suppressed"])
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertIn("\nnote: 4 reports of 2 runs were suppressed:\n"
+                      "       2 runs  free-wrong-size at src/nic.c:42 by free-wrong-*:nic\n", done.stdout)
+        self.assertNotIn("error:", done.stdout)
+        self.assertNotIn("suppressed", self.check(*self.given, program=["right"]).stdout)
+
+
+class Matrix(Check):
+    """What the picture's cells are filled with, read back from the SVG, beside what the JSON says of the runs."""
+    CLASSES = [(84, 37, 0), (34, 71, 91), (94, 89, 26), (0, 45, 70), (80, 47, 65), (90, 62, 0), (0, 62, 45)]
+    RIGHT, BROKEN, PAPER = (93, 95, 96), (27, 29, 32), (100, 100, 100)
+
+    @staticmethod
+    def boxes(path):
+        """Filled paths: colour in per cent, and left, top, right, bottom."""
+        for element in ElementTree.parse(path).getroot().iter("{http://www.w3.org/2000/svg}path"):
+            look = element.get("style", "") + ";fill:" + element.get("fill", "")
+            fill = re.search(r"fill:rgb\(([\d.]+)%, ?([\d.]+)%, ?([\d.]+)%\)", look)
+            numbers = [float(number) for number in re.findall(r"-?[\d.]+", element.get("d"))]
+            if fill and numbers:
+                yield tuple(round(float(part)) for part in fill.groups()), (
+                    min(numbers[::2]), min(numbers[1::2]), max(numbers[::2]), max(numbers[1::2]))
+
+    def grid(self, path, rows, columns):
+        """The colours of the cells at their place: the last one painted that covers the upper left of it."""
+        boxes = [box for box in self.boxes(path) if box[0] != self.PAPER]
+        known = [*self.CLASSES, self.RIGHT, self.BROKEN]
+        cells = [box for box in boxes if box[0] in known and box[1][2] - box[1][0] > 18]
+        lefts = sorted({round(box[1][0]) for box in cells})
+        # Left of the grid there is the legend.
+        self.assertEqual(len(lefts), columns + 1)
+        tops = sorted({round(box[1][1]) for box in cells if round(box[1][0]) in lefts[1:]})
+        self.assertEqual(len(tops), rows)
+        found = [[None] * columns for _ in tops]
+        for colour, (left, top, _, _) in cells:
+            if round(left) in lefts[1:]:
+                found[tops.index(round(top))][lefts.index(round(left)) - 1] = colour
+        return found
+
+    def test_cells(self):
+        for name in ("a", "b"):
+            self.path(name + ".dts", BOARD)
+        path = self.path("m.svg")
+        told = self.check_json("--matrix", path, "--no-bisect", "--board", self.path("a.dts"), "--board", self.path("b.dts"),
+                               "--seeds", "10..21", program=["mixed"], code=1)
+        colours = {"ok": self.RIGHT, "failed": self.BROKEN, "crashed": self.BROKEN}
+        # In the order in which runs first show them: seeds 11 and 14.
+        classes = dict(zip(["free-wrong-size", "sync-not-mapped"], self.CLASSES))
+        wanted = [classes[run["reports"][0]["class"]] if run["reports"] else colours[run["status"]] for run in told["runs"]]
+        self.assertEqual(len(set(wanted)), 4)
+        grid = self.grid(path, 2, 12)
+        self.assertEqual(grid[0] + grid[1], wanted)
+
+    def test_more_classes_than_colours(self):
+        path = self.path("m.svg")
+        self.check_json("--matrix", path, "--no-bisect", "--seeds", "1..9", program=["class-of-seed"], code=1)
+        row = self.grid(path, 1, 9)[0]
+        self.assertEqual(row, self.CLASSES + self.CLASSES[:2])
+
+    def test_refused_board(self):
+        self.path("a.dts", BOARD)
+        refused, path = self.path("c.dtb", "no tree at all"), self.path("m.svg")
+        self.check("--matrix", path, "--board", self.path("a.dts"), "--board", refused, "--seeds", "0..3", program=["right"])
+        self.assertEqual(self.grid(path, 1, 4), [[self.RIGHT] * 4])
+
+    def test_sizes(self):
+        for seeds in ("3", "0..59", "5..700", "18446744073709551610..18446744073709551615"):
+            with self.subTest(seeds=seeds):
+                path = self.path("m.png")
+                done = self.check("--matrix", path, "--seeds", seeds, "--no-bisect", program=["right"])
+                self.assertEqual((done.returncode, done.stderr), (0, ""))
+                with open(path, "rb") as file:
+                    head = file.read(24)
+                self.assertEqual(head[:8], b"\x89PNG\r\n\x1a\n")
+                width, height = int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
+                self.assertTrue(1000 < width < 4000 and 200 < height < 4000, (width, height))
+
+    def test_it_cannot_be_written(self):
+        done = self.check("--matrix", "/no/such/folder/m.svg", program=["right"])
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("built-in hostile board", done.stdout)
+        self.assertRegex(done.stderr, r"\Admakit check: cannot draw '/no/such/folder/m\.svg': No such file[^\n]*\n\Z")
+
+
+class Sarif(Check):
+    def read(self, *arguments, program, code):
+        done = self.check("--format", "sarif", *arguments, program=program)
+        self.assertEqual((done.returncode, done.stderr), (code, ""))
+        return sarif.read(done.stdout)["runs"][0]
+
+    def test_right(self):
+        run = self.read(program=["right"], code=0)
+        self.assertEqual(run["results"], [])
+        self.assertEqual(run["invocations"][0]["arguments"], [PROGRAM, "right"])
+        self.assertEqual(run["invocations"][0]["toolExecutionNotifications"], [])
+
+    def test_bugs(self):
+        board = self.path("a.dts", BOARD)
+        run = self.read("--board", board, "--seeds", "0..3", program=["odd-seeds"], code=1)
+        self.assertEqual(len(run["results"]), 1)
+        result = run["results"][0]
+        self.assertEqual((result["ruleId"], result["level"], result["occurrenceCount"]), ("free-wrong-size", "error", 2))
+        self.assertEqual(result["message"]["text"], "what happened. Advice: what to do.")
+        self.assertEqual(result["locations"][0]["physicalLocation"],
+                         {"artifactLocation": {"uri": "src/nic.c"}, "region": {"startLine": 42}})
+        self.assertEqual(result["relatedLocations"][0]["physicalLocation"]["region"], {"startLine": 7})
+        self.assertEqual(result["properties"]["bytes"], {"cpu": "0x1000", "dma": "0x1000", "offset": 60, "length": 4})
+        self.assertEqual(result["properties"]["runs"], [{"board": board, "seed": 1}, {"board": board, "seed": 3}])
+        self.assertIn("odd-seeds", result["properties"]["reproduce"])
+        self.assertEqual([len(stack["frames"]) for stack in result["stacks"]], [1, 1])
+        leak = self.read(program=["leak"], code=1)["results"][0]
+        self.assertEqual(leak["locations"][0]["physicalLocation"]["region"], {"startLine": 7})
+
+    def test_odd_reports(self):
+        for program, rule in (("minimal", "odd-one"), ("hostile", "odd\x1b[31m"), ("deep", "deep")):
+            with self.subTest(program=program):
+                result = self.read(program=[program], code=1)["results"][0]
+                self.assertEqual(result["ruleId"], rule)
+                self.assertNotIn("ruleIndex", result)
+
+    def test_failures_are_notifications(self):
+        refused = self.path("c.dtb", "no tree at all")
+        run = self.read("--board", self.path("a.dts", BOARD), "--board", refused, program=["crash"], code=1)
+        told = run["invocations"][0]["toolExecutionNotifications"]
+        self.assertEqual(told[0]["message"]["text"], "a.dts, seed 0: crashed: SIGSEGV")
+        self.assertRegex(told[1]["message"]["text"], r"\Ac\.dtb: refused: \S")
+        self.assertEqual(told[1]["properties"], {"board": refused, "seed": None})
+
+    def test_suppressed_ones_are_marked(self):
+        run = self.read("--suppressions", self.path("s.txt", "free-wrong-*:nic\n"), program=["suppressed-and-not"], code=1)
+        self.assertEqual([result.get("suppressions") for result in run["results"]],
+                         [None, [{"kind": "external", "justification": "free-wrong-*:nic"}]])
+
+
 class Processes(Check):
+    def test_jobs(self):
+        marks = self.path("marks")
+        os.mkdir(marks)
+        self.check_json("--jobs", "2", "--seeds", "0..1", program=["together", marks], code=0)
+        os.mkdir(self.path("alone"))
+        told = self.check_json("--jobs", "1", "--seeds", "0..1", program=["alone", self.path("alone")], code=0)
+        self.assertEqual(told["summary"]["ok"], 2)
+
     def test_parallel(self):
         if len(os.sched_getaffinity(0)) < 2:
             self.skipTest("one core")
@@ -363,9 +614,15 @@ class Refusals(Check):
         for arguments, pattern in (
                 ([], "no program"),
                 (["--seeds", "0..1"], "no program"),
-                (["--matrix", "x.svg", "--", "true"], "bad option '--matrix'"),
-                (["--suppressions", "x", "--", "true"], "bad option"),
-                (["--format", "sarif", "--", "true"], "unknown format 'sarif'"),
+                (["--matrix", "x.gif", "--", "true"], "cannot draw 'x.gif'; give a name that ends in .svg or .png"),
+                (["--matrix", "svg", "--", "true"], "cannot draw 'svg'"),
+                (["--suppressions", "/no/such/file", "--", "true"], "suppressions /no/such/file: No such file"),
+                (["--suppressions", self.path("s.txt", "# one\nfree-wrong\n"), "--", "true"],
+                 "s.txt:2: \"free-wrong\" names no class"),
+                (["--suppressions", "a:b", "--", "true"], "cannot name a file with ':'"),
+                (["--format", "xml", "--", "true"], "unknown format 'xml'; there are text, json and sarif"),
+                (["--jobs", "0", "--", "true"], "bad number of jobs '0'"),
+                (["--jobs", "many", "--", "true"], "bad number of jobs 'many'"),
                 (["--depth", "4", "--", "true"], "bad depth '4'"),
                 (["--depth", "-1", "--", "true"], "bad depth"),
                 (["--depth", "", "--", "true"], "bad depth"),

@@ -95,6 +95,40 @@ unsigned dk_memory_line(const struct dk_memory *memory)
     return memory->line;
 }
 
+/* RAM has contents where a test gave it some with fake_range(). */
+char *dk_memory_cached(struct dk_memory *memory, phys_addr_t phys)
+{
+    unsigned i;
+
+    for (i = 0; i < memory->range_count; i++) {
+        const struct fake_range *range = &memory->ranges[i];
+
+        if (range->kind == DK_ADDRESS_LINEAR && phys >= range->phys && phys - range->phys < range->size)
+            return (char *)(uintptr_t)range->start + (phys - range->phys);
+    }
+    return NULL;
+}
+
+char *dk_memory_dram(struct dk_memory *memory, phys_addr_t phys)
+{
+    char *cached = dk_memory_cached(memory, phys);
+
+    return cached ? cached + memory->dram_offset : NULL;
+}
+
+bool dk_memory_two_views(const struct dk_memory *memory)
+{
+    return memory->dram_offset != 0;
+}
+
+bool dk_memory_is_uncached(struct dk_memory *memory, phys_addr_t phys, u64 size)
+{
+    (void)memory;
+    (void)phys;
+    (void)size;
+    return false;
+}
+
 bool dk_memory_is_ram(const struct dk_memory *memory, phys_addr_t phys, u64 size)
 {
     (void)memory;
@@ -155,8 +189,7 @@ phys_addr_t page_to_phys(const struct page *page)
 
 bool dk_pasr_run(struct dk_memory *memory, phys_addr_t phys, u64 *run)
 {
-    (void)memory;
     (void)phys;
     (void)run;
-    return false;
+    return memory->asleep;
 }

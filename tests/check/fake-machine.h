@@ -23,6 +23,8 @@ struct dk_memory {
     unsigned line;
     struct fake_range ranges[8];
     unsigned range_count;
+    bool asleep;           /* all of it is not refreshed */
+    ptrdiff_t dram_offset; /* from the CPU's view of a byte to the DRAM's; 0: one view */
 };
 
 struct fake_machine {

@@ -1,18 +1,35 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Writes reports as JSON lines, for test-json.py to read: one that a checker made, and some whose strings are
- * hard.
+ * Writes reports as JSON lines, for test-json.py to read: some that a checker made, and some whose strings
+ * are hard. With a file's name: the same as a SARIF log there, for test-sarif.py.
  */
+#include "check/sarif.h"
 #include "fake-machine.h"
 
+#include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 static void print_json(const struct dk_report *report, void *data)
 {
     dk_report_print_json(report, data);
 }
 
-static void print_made(void)
+/* To the log in the file, as the printer does it. */
+static void add_to_log(const struct dk_report *report, void *data)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+
+    dk_sarif_result(report, 0, NULL, out);
+    fclose(out);
+    if (dk_sarif_file_add(*(int *)data, text, size))
+        exit(1);
+    free(text);
+}
+
+static void print_made(dk_report_sink *sink, void *data)
 {
     static struct fake_machine fake;
     struct dk_mapping mapping = {
@@ -25,11 +42,11 @@ static void print_made(void)
     dk_check_mapped(&fake.devices[1], "dma_map_single", &mapping);
     mapping.direction = DMA_TO_DEVICE;
     dk_check_unmap(&fake.devices[1], "dma_unmap_single", &mapping, &found);
-    dk_check_each(&fake.machine, print_json, stdout);
+    dk_check_each(&fake.machine, sink, data);
     fake_finish(&fake);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     static const char *const hard[] = {
         "quote \" backslash \\ slash /",
@@ -44,13 +61,32 @@ int main(void)
                                 .bytes = { 0x10, ~0ull, 5, 6 },
                                 .access = { .kind = "call", .name = "f" },
                                 .count = 7 };
+    dk_report_sink *sink = argc > 1 ? add_to_log : print_json;
+    void *data = stdout;
     size_t i;
+    int fd;
 
-    print_made();
+    if (argc > 1) {
+        fd = open(argv[1], O_RDWR | O_CREAT, 0600);
+        if (fd < 0 || dk_sarif_file_start(fd))
+            return 1;
+        data = &fd;
+    }
+    print_made(sink, data);
     for (i = 0; i < sizeof(hard) / sizeof(hard[0]); i++) {
         report.device = hard[i];
         report.what = hard[i];
-        dk_report_print_json(&report, stdout);
+        report.picture = hard[i];
+        sink(&report, data);
+    }
+    if (argc > 1) {
+        report.access.stack = (struct dk_frames){ 2, { { "f\xff", "/a b/\xc3\xbc%?#.c", 3, "m", 1 } } };
+        report.suppressed = "maps-stack:f";
+        sink(&report, data);
+        report.access.stack.frames[0].file = "c:d.c";
+        report.class_name = "not-in-the-table";
+        report.suppressed = NULL;
+        sink(&report, data);
     }
     return 0;
 }

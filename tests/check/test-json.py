@@ -18,7 +18,8 @@ def check_stack(stack, functions):
 
 
 def check_made(report, class_name):
-    assert list(report) == ['class', 'severity', 'device', 'what', 'advice', 'bytes', 'mapping', 'access', 'count']
+    assert list(report) == ['class', 'severity', 'device', 'what', 'advice', 'bytes', 'mapping', 'access', 'count', 'picture']
+    assert report['picture'] is None
     assert report['class'] == class_name and report['device'] == '/fake/1' and report['count'] == 1, report
     assert list(report['bytes']) == ['cpu', 'dma', 'offset', 'length']
     assert report['bytes'] == {'cpu': '0x0', 'dma': '0xfedcba9876543210', 'offset': 0, 'length': 1 << 40}, report
@@ -42,6 +43,7 @@ def main():
     assert reports[0]['severity'] == 'error' and reports[1]['severity'] == 'warning'
     for report, text in zip(reports[2:], HARD):
         assert report['what'] == text and report['device'] == text, (report['what'], text)
+        assert report['picture'] == (text or None), report['picture']
         assert report['mapping'] is None and report['count'] == 7
         assert report['bytes'] == {'cpu': '0x10', 'dma': '0xffffffffffffffff', 'offset': 5, 'length': 6}
 

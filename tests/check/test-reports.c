@@ -5,6 +5,8 @@
 #include "fake-machine.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -12,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -137,6 +140,83 @@ static void test_each_is_oldest_first(void **state)
     dk_check_each(&fake.machine, NULL, NULL);
 }
 
+/* ---- Sinks that change while threads report ---- */
+
+struct tally {
+    unsigned handed; /* reports; atomic */
+    bool closed;     /* no report may come any more; atomic */
+};
+
+static void hand_over(const struct dk_report *report, void *data)
+{
+    struct tally *tally = data;
+
+    assert_int_equal(report->count, 1);
+    assert_false(__atomic_load_n(&tally->closed, __ATOMIC_ACQUIRE));
+    sched_yield();
+    __atomic_add_fetch(&tally->handed, 1, __ATOMIC_RELAXED);
+    assert_false(__atomic_load_n(&tally->closed, __ATOMIC_ACQUIRE));
+}
+
+#define NEW_DEVICES 400
+
+struct reporter {
+    struct device devices[NEW_DEVICES];
+    struct dk_device dk[NEW_DEVICES];
+    char paths[NEW_DEVICES][24];
+};
+
+/* A report on each of many devices is a bug of its own each. */
+static void *report_on_each(void *data)
+{
+    struct reporter *reporter = data;
+    int i;
+
+    for (i = 0; i < NEW_DEVICES; i++)
+        free_nothing(&reporter->devices[i], 0x10);
+    return NULL;
+}
+
+static void test_changing_sinks(void **state)
+{
+    static struct reporter reporters[THREADS];
+    static struct tally tallies[64];
+    pthread_t threads[THREADS];
+    struct each_sum sum = { 0, 0 };
+    unsigned handed = 0;
+    size_t i, j;
+
+    (void)state;
+    for (i = 0; i < THREADS; i++) {
+        for (j = 0; j < NEW_DEVICES; j++) {
+            struct reporter *reporter = &reporters[i];
+
+            snprintf(reporter->paths[j], sizeof(reporter->paths[j]), "/new/%zu/%zu", i, j);
+            reporter->dk[j] = (struct dk_device){ .machine = &fake.machine,
+                                                  .dev = &reporter->devices[j],
+                                                  .path = reporter->paths[j] };
+            reporter->devices[j].dk = &reporter->dk[j];
+        }
+    }
+    dk_check_set_sink(&fake.machine, hand_over, &tallies[0]);
+    for (i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, report_on_each, &reporters[i]), 0);
+    /* When the next sink is set, the one before runs nowhere any more. */
+    for (i = 1; i < sizeof(tallies) / sizeof(tallies[0]); i++) {
+        dk_check_set_sink(&fake.machine, hand_over, &tallies[i]);
+        __atomic_store_n(&tallies[i - 1].closed, true, __ATOMIC_RELEASE);
+        sched_yield();
+    }
+    for (i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+    for (i = 0; i < sizeof(tallies) / sizeof(tallies[0]); i++)
+        handed += tallies[i].handed;
+    assert_int_equal(handed, THREADS * NEW_DEVICES);
+    dk_check_each(&fake.machine, sum_each, &sum);
+    assert_int_equal(sum.reports, THREADS * NEW_DEVICES);
+    assert_int_equal(dk_check_count(&fake.machine, NULL), THREADS * NEW_DEVICES);
+}
+
 /* ---- The default sink ---- */
 
 static char path[] = "/tmp/dmakit-test-reports-XXXXXX";
@@ -153,10 +233,10 @@ static void read_file(void)
     fclose(file);
 }
 
-static void start_with(bool json, bool abort_on_error)
+static void start_with(enum dk_report_format format, bool abort_on_error)
 {
     const struct dk_check_options options = {
-        .depth = 1, .json = json, .report_path = path, .abort_on_error = abort_on_error
+        .depth = 1, .format = format, .report_path = path, .abort_on_error = abort_on_error
     };
 
     fake_start(&fake);
@@ -210,7 +290,7 @@ static void test_text(void **state)
     int round;
 
     (void)state;
-    start_with(false, false);
+    start_with(DK_REPORT_TEXT, false);
     for (round = 0; round < 2; round++) {
         mapping.number = 0;
         dk_check_mapped(&fake.devices[0], "dma_map_single", &mapping);
@@ -228,7 +308,7 @@ static void test_text(void **state)
     assert_int_equal(occurrences("==dmakit=="), 2);
     assert_int_equal(occurrences("mapping: "), 1);
     /* Another checker adds to the file. */
-    start_with(true, false);
+    start_with(DK_REPORT_JSON, false);
     free_nothing(&fake.devices[0], 0x10);
     dk_check_set_sink(&fake.machine, fake_silence, NULL);
     free_nothing(&fake.devices[0], 0x10);
@@ -274,6 +354,99 @@ static void test_print_forms(void **state)
                               "  seen 3 times so far.\n\n");
 }
 
+/* Threads print whole reports, each once, and to a pipe that is full for now too. */
+static void test_printing_threads(void **state)
+{
+    pthread_t threads[THREADS];
+    char *line, *next;
+    int i;
+
+    (void)state;
+    start_with(DK_REPORT_JSON, false);
+    for (i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, misbehave, &fake.devices[i]), 0);
+    for (i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+    fake_finish(&fake);
+    read_file();
+    assert_int_equal(occurrences("\n"), 1 + THREADS + 2);
+    for (line = text; *line; line = next) {
+        next = strchr(line, '\n') + 1;
+        assert_int_equal(strncmp(line, "{\"class\": \"free-", 16), 0);
+        assert_int_equal(strncmp(next - 2, "}\n", 2), 0);
+    }
+}
+
+static void *drain(void *data)
+{
+    static const struct timespec moment = { 0, 20000000 };
+    int fd = *(int *)data;
+    size_t used = 0;
+    ssize_t got;
+
+    nanosleep(&moment, NULL);
+    while ((got = read(fd, text + used, sizeof(text) - 1 - used)) > 0)
+        used += (size_t)got;
+    text[used] = '\0';
+    return NULL;
+}
+
+static void test_full_pipe_is_waited_for(void **state)
+{
+    char *const filling = calloc(1, 1 << 20);
+    char number[32];
+    pthread_t reader;
+    int ends[2];
+
+    (void)state;
+    assert_non_null(filling);
+    assert_int_equal(pipe(ends), 0);
+    fcntl(ends[1], F_SETFL, O_NONBLOCK);
+    fcntl(ends[1], F_SETPIPE_SZ, 4096);
+    memset(filling, '.', 1 << 20);
+    while (write(ends[1], filling, 512) > 0)
+        continue;
+    snprintf(number, sizeof(number), "/proc/self/fd/%d", ends[1]);
+    fake_start(&fake);
+    fake.machine.checker = dk_checker_create(
+        &fake.machine,
+        &(struct dk_check_options){ .depth = 1, .format = DK_REPORT_JSON, .report_path = number });
+    assert_false(IS_ERR(fake.machine.checker));
+    fcntl(fake_checker(&fake)->reports.printer.fd, F_SETFL, O_NONBLOCK);
+    assert_int_equal(pthread_create(&reader, NULL, drain, &ends[0]), 0);
+    free_nothing(&fake.devices[0], 0x10);
+    fake_finish(&fake);
+    close(ends[1]);
+    pthread_join(reader, NULL);
+    close(ends[0]);
+    free(filling);
+    assert_int_equal(occurrences("{\"class\": \"free-not-allocated\""), 1);
+    assert_int_equal(strcmp(text + strlen(text) - 2, "}\n"), 0);
+}
+
+static void print_coloured(enum dk_report_colour colour)
+{
+    fake_start(&fake);
+    fake.machine.checker = dk_checker_create(
+        &fake.machine, &(struct dk_check_options){ .depth = 1, .colour = colour, .report_path = path });
+    assert_false(IS_ERR(fake.machine.checker));
+    free_nothing(&fake.devices[0], 0x10);
+    fake_finish(&fake);
+    read_file();
+}
+
+/* A file is no terminal, so colours are there only when asked for. */
+static void test_colours(void **state)
+{
+    (void)state;
+    print_coloured(DK_COLOUR_AUTO);
+    print_coloured(DK_COLOUR_NEVER);
+    assert_int_equal(occurrences("==dmakit=="), 2);
+    assert_int_equal(occurrences("\33"), 0);
+    print_coloured(DK_COLOUR_ALWAYS);
+    assert_int_equal(occurrences("\33[1;31m==dmakit== ERROR: free-not-allocated on /fake/0\33[0m\n"), 1);
+}
+
 static void test_path_that_cannot_be_opened(void **state)
 {
     const struct dk_check_options options = { .depth = 1, .report_path = "/no/such/folder/reports" };
@@ -294,7 +467,7 @@ static void test_abort(void **state)
     child = fork();
     if (!child) {
         signal(SIGABRT, SIG_DFL);
-        start_with(false, true);
+        start_with(DK_REPORT_TEXT, true);
         free_nothing(&fake.devices[0], 0x10);
         _exit(0);
     }
@@ -311,8 +484,12 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(test_threads),
+        CASE(test_changing_sinks),
         CASE(test_each_is_oldest_first),
         FILE_CASE(test_text),
+        FILE_CASE(test_printing_threads),
+        cmocka_unit_test(test_full_pipe_is_waited_for),
+        FILE_CASE(test_colours),
         cmocka_unit_test(test_print_forms),
         cmocka_unit_test(test_path_that_cannot_be_opened),
         FILE_CASE(test_abort),

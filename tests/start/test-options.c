@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/alloc.h"
+#include "check/check.h"
 #include "start/options.h"
 #include <cmocka.h>
 #include <dmakit/error.h>
@@ -54,9 +55,15 @@ static void good_options_are_read(void **state)
         { "memory=1G@0x0,3G@0x40000000", { DEFAULTS, .memory = "1G@0x0,3G@0x40000000" } },
         { "memory=", { DEFAULTS, .memory = "" } },
         { "arguments=cma=64M highmem=16M", { DEFAULTS, .arguments = "cma=64M highmem=16M" } },
-        { "report_format=json", { DEFAULTS, .json = true } },
-        { "report_format=text", { DEFAULTS, .json = false } },
-        { "report_format=json:report_format=text", { DEFAULTS, .json = false } },
+        { "report_format=json", { DEFAULTS, .report_format = DK_REPORT_JSON } },
+        { "report_format=sarif", { DEFAULTS, .report_format = DK_REPORT_SARIF } },
+        { "report_format=text", { DEFAULTS } },
+        { "report_format=json:report_format=text", { DEFAULTS } },
+        { "color=auto", { DEFAULTS } },
+        { "color=always", { DEFAULTS, .color = DK_COLOUR_ALWAYS } },
+        { "color=never", { DEFAULTS, .color = DK_COLOUR_NEVER } },
+        { "suppressions=known bugs.txt", { DEFAULTS, .suppressions = "known bugs.txt" } },
+        { "print_suppressed=1", { DEFAULTS, .print_suppressed = true } },
         { "report_path=/tmp/reports", { DEFAULTS, .report_path = "/tmp/reports" } },
         { "abort_on_error=1", { DEFAULTS, .abort_on_error = true } },
         { "abort_on_error=0", { DEFAULTS } },
@@ -68,7 +75,7 @@ static void good_options_are_read(void **state)
             .depth = 1,
             .memory = "m",
             .arguments = "a b",
-            .json = true,
+            .report_format = DK_REPORT_JSON,
             .report_path = "p",
             .abort_on_error = true,
             .fail_nth = 6,
@@ -92,7 +99,11 @@ static void good_options_are_read(void **state)
                             expected->memory ? expected->memory : "(none)");
         assert_string_equal(options.arguments ? options.arguments : "(none)",
                             expected->arguments ? expected->arguments : "(none)");
-        assert_int_equal(options.json, expected->json);
+        assert_int_equal(options.report_format, expected->report_format);
+        assert_int_equal(options.color, expected->color);
+        assert_string_equal(options.suppressions ? options.suppressions : "(none)",
+                            expected->suppressions ? expected->suppressions : "(none)");
+        assert_int_equal(options.print_suppressed, expected->print_suppressed);
         assert_string_equal(options.report_path ? options.report_path : "(none)",
                             expected->report_path ? expected->report_path : "(none)");
         assert_int_equal(options.abort_on_error, expected->abort_on_error);
@@ -139,6 +150,9 @@ static void bad_options_are_refused_by_name(void **state)
         { "abort_on_error=", "abort_on_error cannot be \"\"" },
         { "report_format=xml", "report_format cannot be \"xml\"" },
         { "report_format=", "report_format cannot be \"\"" },
+        { "color=red", "color cannot be \"red\"" },
+        { "color=", "color cannot be \"\"" },
+        { "print_suppressed=2", "print_suppressed cannot be \"2\"" },
         { "fail_nth=often", "fail_nth cannot be \"often\"" },
         { "seed=1:nothing=2:seed=x", "\"nothing\"" },
     };
@@ -161,6 +175,7 @@ static void help_lists_the_keys(void **state)
 {
     static const char *const keys[] = { "seed",           "depth",         "memory",
                                         "arguments",      "report_format", "report_path",
+                                        "color",          "suppressions",  "print_suppressed",
                                         "abort_on_error", "fail_nth",      "log" };
     struct dk_options options;
     char text[4096] = { 0 };
@@ -186,6 +201,9 @@ static void help_lists_the_keys(void **state)
 
         snprintf(line, sizeof(line), "\n  %s ", keys[i]);
         assert_non_null(strstr(text, line));
+        /* And what it is without the option. */
+        assert_non_null(strstr(strstr(text, line) + 1, " (default: "));
+        assert_true(strstr(strstr(text, line) + 1, " (default: ") < strchr(strstr(text, line) + 1, '\n'));
     }
 }
 
