@@ -135,14 +135,7 @@ bool dk_memory_is_ram(const struct dk_memory *memory, phys_addr_t phys, u64 size
     return phys < FAKE_RAM && size <= FAKE_RAM - phys;
 }
 
-/* Nothing is watched as it changes hands: there is no memory to look at. */
-char *dk_memory_cached(struct dk_memory *memory, phys_addr_t phys)
-{
-    (void)memory;
-    (void)phys;
-    return NULL;
-}
-
+/* No lines of a cache are behind it. */
 void dk_cache_refills(struct dk_cache *cache, phys_addr_t phys, char *into, u64 size)
 {
     (void)cache;
@@ -154,14 +147,6 @@ void dk_cache_refills(struct dk_cache *cache, phys_addr_t phys, char *into, u64 
 bool dk_cache_is_dirty(struct dk_cache *cache, phys_addr_t phys, u64 size)
 {
     (void)cache;
-    (void)phys;
-    (void)size;
-    return false;
-}
-
-bool dk_memory_is_uncached(struct dk_memory *memory, phys_addr_t phys, u64 size)
-{
-    (void)memory;
     (void)phys;
     (void)size;
     return false;
