@@ -43,10 +43,7 @@ static void begin_write(struct dk_handover *handover, u64 from, u64 to, const st
         dk_view_copy(handover->held + from, bytes, to - from);
     if (handover->written)
         dk_view_copy(handover->written + from, bytes, to - from);
-    handover->disturbed |= handover->writing != 0;
-    handover->hull = handover->writing ? dk_lower(handover->hull, from) : from;
-    handover->hull_end = handover->writing ? dk_higher(handover->hull_end, to) : to;
-    handover->writing++;
+    dk_handover_begin(handover, from, to);
 }
 
 /* What the device wrote is the device's, however it got there. */
@@ -73,7 +70,8 @@ static bool access_place(struct dk_interval *interval, void *data)
     phys_addr_t end = dk_lower(access->phys + access->length, interval->start + interval->size);
     u64 from = dk_place_offset(place, start), to = dk_place_offset(place, end);
 
-    if (is_addressed(place, access)) {
+    /* Of the syncs that are under way, one may be of another mapping of these bytes. */
+    if (is_addressed(place, access) && (!handover->shared || !access->checker->handovers.syncing)) {
         dk_handover_look(handover, from, to, access->from ? DK_LOOK_WRITE : DK_LOOK_READ, access->findings);
         if (!access->from)
             dk_handover_look_unsynced(handover, from, to, access->findings);
@@ -152,8 +150,7 @@ static bool end_write(struct dk_interval *interval, void *data)
         dk_handover_hold(handover, dk_lower(from, handover->hull), dk_higher(to, handover->hull_end));
     else if (handover->written)
         dk_handover_refilled(handover, from, to, true);
-    if (handover->writing && !--handover->writing)
-        handover->disturbed = false;
+    dk_handover_end(handover);
     return true;
 }
 

@@ -321,7 +321,10 @@ struct dk_handover *dk_handover_mapped(struct dk_checker *checker, struct device
     phys_addr_t reached;
     bool bounced, entered;
 
-    if (!changes_hands(mapping) || (two_views && dk_memory_is_uncached(memory, mapping->phys, 1)))
+    /* Memory that sleeps is left alone: looking at it would fill it. */
+    run = size;
+    if (!changes_hands(mapping) || (two_views && dk_memory_is_uncached(memory, mapping->phys, 1)) ||
+        dk_pasr_run(memory, mapping->phys, &run) || run < size)
         return NULL;
     bounced = find_slots(dev, mapping, &reached, &run);
     find_edges(dev, mapping, checker->line, &before, &after);

@@ -125,7 +125,13 @@ static u64 look_at_run(struct dk_handover *handover, const struct dk_place *plac
     const char *written = handover->written ? handover->written + at : NULL;
     u64 run = dk_view_run(cpu, handover->held + at, written, 0, to - at);
     struct verdict verdict = judge(handover, owner, at - handover->before, look);
+    phys_addr_t phys = place->by_phys.start + (at - place->at);
+    u64 asleep = run;
 
+    /* Freed, and its refresh is off: what was there is gone, and nobody stored anything. */
+    if (verdict.class_index != DK_CLASS_COUNT &&
+        dk_pasr_run(dk_device_machine(handover->dev)->memory, phys, &asleep))
+        verdict = legal();
     if (verdict.class_index != DK_CLASS_COUNT) {
         if (findings)
             add(findings, handover, &verdict, at, at + run, cpu);

@@ -40,7 +40,8 @@ struct dk_handover {
     u64 got, got_end;     /* the last sync for the CPU */
     u64 given, given_end; /* the sync for the device after it, which left bytes with the CPU; or 0 */
     u64 since;            /* ticket */
-    /* Writes of devices under way: how many, and the extent bytes that hold them all. */
+    /* What is under way, writes of devices and syncs for the CPU: how many, and the extent bytes that hold
+     * them all. These are not compared. */
     unsigned writing;
     u64 hull, hull_end;
     bool disturbed;                 /* it is not known what the hull held */
@@ -96,6 +97,9 @@ void dk_handover_look_unsynced(struct dk_handover *handover, u64 from, u64 to,
 void dk_handover_hold(struct dk_handover *handover, u64 from, u64 to);
 /* With two views: what refills brought into the CPU's is held; with @all, whatever else is new there too. */
 void dk_handover_refilled(struct dk_handover *handover, u64 from, u64 to, bool all);
+/* Something is under way to [from, to), and over. */
+void dk_handover_begin(struct dk_handover *handover, u64 from, u64 to);
+void dk_handover_end(struct dk_handover *handover);
 /* [from, to): of the mapping. */
 void dk_handover_own(struct dk_handover *handover, u64 from, u64 to, enum dk_owner owner);
 

@@ -129,6 +129,20 @@ void dk_handover_refilled(struct dk_handover *handover, u64 from, u64 to, bool a
     }
 }
 
+void dk_handover_begin(struct dk_handover *handover, u64 from, u64 to)
+{
+    handover->disturbed |= handover->writing != 0;
+    handover->hull = handover->writing ? dk_lower(handover->hull, from) : from;
+    handover->hull_end = handover->writing ? dk_higher(handover->hull_end, to) : to;
+    handover->writing++;
+}
+
+void dk_handover_end(struct dk_handover *handover)
+{
+    if (handover->writing && !--handover->writing)
+        handover->disturbed = false;
+}
+
 void dk_handover_own(struct dk_handover *handover, u64 from, u64 to, enum dk_owner owner)
 {
     if (!dk_owned_set(&handover->owners, from, to, owner))
@@ -205,9 +219,15 @@ void dk_handover_sync(struct dk_checker *checker, struct dk_handover *handover, 
     from = start + offset;
     to = from + size;
     if (for_cpu) {
-        dk_handover_look(handover, from, to,
-                         direction == DMA_TO_DEVICE ? DK_LOOK_FOR_CPU : DK_LOOK_FOR_CPU_LOSES, findings);
+        bool loses = direction != DMA_TO_DEVICE;
+
+        dk_handover_look(handover, from, to, loses ? DK_LOOK_FOR_CPU_LOSES : DK_LOOK_FOR_CPU, findings);
         dk_handover_look_edges(handover, from, to, checker->line, findings);
+        /* What the library copies until it is synced is nobody's store. */
+        if (loses) {
+            dk_handover_begin(handover, from, to);
+            checker->handovers.syncing++;
+        }
     } else {
         dk_handover_look(handover, from, to, DK_LOOK_FOR_DEVICE, findings);
         dk_handover_look(handover, from > AROUND ? from - AROUND : 0, from, DK_LOOK_AROUND, findings);
@@ -246,6 +266,10 @@ void dk_handover_synced(struct dk_checker *checker, struct dk_handover *handover
     to = from + size;
     widen(handover, checker->line, &from, &to);
     change_all(&checker->handovers, from, to, &change);
+    if (for_cpu && change.holds) {
+        dk_handover_end(handover);
+        checker->handovers.syncing--;
+    }
     handover->given = handover->given_end = 0;
     if (for_cpu) {
         handover->got = offset;

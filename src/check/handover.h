@@ -43,6 +43,7 @@ struct dk_handovers {
     struct dk_intervals places;                   /* by physical address */
     struct dk_handover *free[DK_HANDOVER_ORDERS]; /* by order of their memory */
     u64 used, kept;                               /* bytes, in use and in @free */
+    unsigned syncing;                             /* syncs for the CPU under way */
     struct dk_left left[DK_HANDOVER_LEFT];
     bool left_lost;                /* there was more */
     u64 ticket;                    /* counts what begins: mappings and writes of devices */

@@ -6,7 +6,7 @@
 #include "handover.h"
 
 #define SIZE 192
-#define STEPS 250 /* on one machine; each has a stack of its own */
+#define STEPS 100 /* on one machine; each has a stack of its own */
 #define CLASSES 4
 
 static const char *const class_names[CLASSES] = {
@@ -321,7 +321,7 @@ static void play(const struct handover_place *place, uint64_t seed)
     for (step = 0; step < STEPS; step++) {
         memset(&seen, 0, sizeof(seen));
         memset(model.expected, 0, sizeof(model.expected));
-        descend_zero(&model, step, 8);
+        descend_zero(&model, step, 7);
         for (i = 0; i < CLASSES; i++) {
             const struct run *is = &seen.runs[i], *wanted = &model.expected[i];
 
