@@ -317,6 +317,7 @@ static void test_atomic_context(void **state)
 /* What is the program's bug is a finding besides the log line; pages of others are not: it may just ask. */
 static void take_release_finding(void *data, const struct dk_finding *finding)
 {
+    assert_true(finding->dma == (dma_addr_t)-1);
     snprintf(data, 512, "%s %s %llu %s", finding->class_name, finding->call,
              (unsigned long long)finding->length, finding->what);
 }

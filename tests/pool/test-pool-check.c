@@ -309,11 +309,11 @@ static const struct {
     { "overrun", "pool-overrun", "dma_pool_free", overrun_bad, to_the_edges_good, SIZE, 1, true },
     { "overrun by 16", "pool-overrun", "dma_pool_free", last_of_overrun_bad, to_the_edges_good, SIZE, 16,
       true },
-    { "underrun", "pool-overrun", "dma_pool_free", underrun_bad, to_the_edges_good, -1, 1, true },
+    { "underrun", "pool-overrun", "dma_pool_free", underrun_bad, to_the_edges_good, 0, 1, true },
     { "device after free", "pool-use-after-free", "dk_master_write", device_after_free_bad, device_good, 10,
       4, true },
     { "device overrun", "pool-overrun", "dk_master_write", device_overrun_bad, device_good, SIZE, 4, true },
-    { "device underrun", "pool-overrun", "dk_master_write", device_underrun_bad, device_good, -1, 2, true },
+    { "device underrun", "pool-overrun", "dk_master_write", device_underrun_bad, device_good, 0, 2, true },
     { "busy at destroy", "pool-destroyed-busy", "dma_pool_destroy", busy_bad, destroy_good, 0, SIZE, true },
     { "alloc after destroy", "pool-use-after-free", "dma_pool_alloc", alloc_after_destroy_bad, destroy_good,
       -1, 0, false },
@@ -392,6 +392,7 @@ static void each_mistake_is_reported(void **state)
             assert_string_equal(seen.call, mistakes[i].call);
             assert_string_equal(seen.access, device ? "device-write" : "call");
             assert_int_equal(seen.line, scene.line);
+            assert_true(strstr(seen.what, "pool"));
             if (mistakes[i].offset >= 0)
                 assert_int_equal(seen.offset, mistakes[i].offset);
             if (mistakes[i].length)
