@@ -7,7 +7,7 @@ import re
 THEMES = ['ownership', 'ordering', 'mapping', 'unmapping', 'syncing', 'scatterlists', 'addresses and limits',
           'lifetime', 'pools', 'small memory', 'contiguous memory']
 HEADINGS = [['On a PC'], ['Example'], ['Report'], ['Mend'], ['It happened', 'The rule']]
-FACTS = ['theme', 'bus', 'arguments', 'board']
+FACTS = ['theme', 'bus', 'arguments', 'board', 'after']
 
 
 class Malformed(Exception):
@@ -41,6 +41,10 @@ class Page:
         if len(reports) != 1 or len(mends) != 1:
             raise Malformed('%s: there must be one report and one diff' % self.path)
         self.report, self.mend = reports[0], mends[0]
+
+    def classes(self):
+        """The classes of the example's reports: its own, and before it one that it always comes with."""
+        return [self.facts['after'], self.name] if 'after' in self.facts else [self.name]
 
     def read_facts(self):
         if self.lines[0] != '# ' + self.name:

@@ -41,8 +41,9 @@ def examples(runner, found, failures):
         actual, promised = pages.plain(reports), pages.plain('\n'.join(page.report.lines))
         if actual != promised:
             complain(failures, '%s promises:\n%s\nprinted:\n%s' % (page.path, '\n'.join(promised), '\n'.join(actual)))
-        if reports.count('==dmakit== ') != 1 or not reports.split(': ', 2)[1].startswith(page.name):
-            complain(failures, '%s: not one report, of its class' % page.path)
+        made = re.findall(r'^==dmakit== \w+: (\S+)', reports, flags=re.M)
+        if made != page.classes():
+            complain(failures, '%s: reports %s, not %s' % (page.path, made, page.classes()))
 
     def mended(page):
         printed, reports = runner.example(page, 'mended', 3)
