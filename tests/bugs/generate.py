@@ -45,4 +45,7 @@ def main():
         file.write('%s: %s\n' % (output, ' '.join(needs)))
 
 
-main()
+try:
+    main()
+except pages.Malformed as error:
+    sys.exit(str(error))

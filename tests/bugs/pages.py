@@ -47,7 +47,7 @@ class Page:
         return [self.facts['after'], self.name] if 'after' in self.facts else [self.name]
 
     def read_facts(self):
-        if self.lines[0] != '# ' + self.name:
+        if len(self.lines) < 3 or self.lines[0] != '# ' + self.name:
             raise Malformed('%s: the first line is not its name' % self.path)
         match = re.fullmatch(r'\*(.*)\*', self.lines[2])
         facts = dict(part.split(': ', 1) for part in match.group(1).split('; ')) if match else {}

@@ -13,6 +13,10 @@ DEPTHS = [1, 2, 3]
 BEGIN, END = '<!-- scripts/bugs --write makes what follows -->\n', '<!-- up to here -->\n'
 
 
+class Failed(Exception):
+    """An example that could not be run to its end."""
+
+
 class Runner:
     """@top: the project's folder. @dmakit: the command. @programs: the program of tests/bugs/run.c for each depth."""
 
@@ -32,7 +36,7 @@ class Runner:
         done = subprocess.run([self.programs[depth], *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                               text=True, env=self.environment(board, options), timeout=120, check=False)
         if done.returncode:
-            raise RuntimeError('%s: exit code %d\n%s' % (' '.join(arguments), done.returncode, done.stderr))
+            raise Failed('%s: exit code %d\n%s' % (' '.join(arguments), done.returncode, done.stderr))
         return done
 
     def example(self, page, which, depth):

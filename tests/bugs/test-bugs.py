@@ -16,23 +16,19 @@ import runs
 FAST = bool(os.environ.get('DMAKIT_TEST_FAST'))
 
 
-def complain(failures, text):
-    failures.append(text)
-
-
 def classes_and_pages(runner, found, failures):
     classes = set(runner.classes())
     for name in sorted(classes - set(found)):
-        complain(failures, '%s: a class without a page' % name)
+        failures.append('%s: a class without a page' % name)
     for name in sorted(set(found) - classes):
-        complain(failures, '%s: a page without a class' % name)
+        failures.append('%s: a page without a class' % name)
 
 
 def where_it_happened(found, failures):
     for page in found.values():
         name, text = list(page.sections.items())[-1]
         if not re.search(r'https://|\[[^\]]*\]\(|\b[0-9a-f]{12}\b', text):
-            complain(failures, '%s: "%s" names no source' % (page.path, name))
+            failures.append('%s: "%s" names no source' % (page.path, name))
 
 
 def examples(runner, found, failures):
@@ -40,15 +36,15 @@ def examples(runner, found, failures):
         printed, reports = runner.example(page, 'wrong', 3)
         actual, promised = pages.plain(reports), pages.plain('\n'.join(page.report.lines))
         if actual != promised:
-            complain(failures, '%s promises:\n%s\nprinted:\n%s' % (page.path, '\n'.join(promised), '\n'.join(actual)))
+            failures.append('%s promises:\n%s\nprinted:\n%s' % (page.path, '\n'.join(promised), '\n'.join(actual)))
         made = re.findall(r'^==dmakit== \w+: (\S+)', reports, flags=re.M)
         if made != page.classes():
-            complain(failures, '%s: reports %s, not %s' % (page.path, made, page.classes()))
+            failures.append('%s: reports %s, not %s' % (page.path, made, page.classes()))
 
     def mended(page):
         printed, reports = runner.example(page, 'mended', 3)
         if reports or printed != 'end\n':
-            complain(failures, '%s, mended: %s%s' % (page.path, printed, reports))
+            failures.append('%s, mended: %s%s' % (page.path, printed, reports))
 
     runs.in_parallel(wrong, found.values())
     runs.in_parallel(mended, found.values())
@@ -63,10 +59,10 @@ def false_alarms(runner, found, failures):
     def play(case):
         rows = runner.mended(*case)
         if [row[0] for row in rows] != list(found):
-            complain(failures, 'mended examples on %s, depth %d, seed %d: not all ran' % case)
+            failures.append('mended examples on %s, depth %d, seed %d: not all ran' % case)
         for name, count, first in rows:
             if count != '0':
-                complain(failures, '%s, mended, on %s, depth %d, seed %d: %s' % ((name,) + case + (first,)))
+                failures.append('%s, mended, on %s, depth %d, seed %d: %s' % ((name,) + case + (first,)))
 
     runs.in_parallel(play, cases)
     print('%d mended examples, %d boards, %d runs of each' % (len(found), len(boards) + 1, len(cases)))
@@ -80,23 +76,23 @@ def links(top, failures):
             place, _, anchor = target.partition('#')
             if re.match(r'[a-z]+:', target):
                 if not target.startswith('https://'):
-                    complain(failures, '%s: %s' % (path, target))
+                    failures.append('%s: %s' % (path, target))
                 continue
             whole = os.path.join(os.path.dirname(path), place) if place else path
             if not os.path.exists(whole):
-                complain(failures, '%s: no %s' % (path, target))
+                failures.append('%s: no %s' % (path, target))
             elif anchor:
                 with open(whole, encoding='utf-8') as file:
                     headings = re.findall(r'^#+ (.*)$', file.read(), flags=re.M)
                 if anchor not in [re.sub(r'[^\w\- ]', '', heading.lower()).replace(' ', '-') for heading in headings]:
-                    complain(failures, '%s: no heading %s' % (path, target))
+                    failures.append('%s: no heading %s' % (path, target))
 
 
 def readme(runner, found, failures):
     with open(os.path.join(runner.top, 'docs/bugs/README.md'), encoding='utf-8') as file:
         _, inside, _ = runs.split_readme(file.read())
     if inside != runs.table(runner, found):
-        complain(failures, 'docs/bugs/README.md: its table is stale; scripts/bugs --write')
+        failures.append('docs/bugs/README.md: its table is stale; scripts/bugs --write')
 
 
 def main():
@@ -107,11 +103,17 @@ def main():
     classes_and_pages(runner, found, failures)
     where_it_happened(found, failures)
     links(top, failures)
-    examples(runner, found, failures)
-    false_alarms(runner, found, failures)
-    readme(runner, found, failures)
+    try:
+        examples(runner, found, failures)
+        false_alarms(runner, found, failures)
+        readme(runner, found, failures)
+    except runs.Failed as error:
+        failures.append(str(error))
     print('\n'.join(failures))
     return 1 if failures else 0
 
 
-sys.exit(main())
+try:
+    sys.exit(main())
+except pages.Malformed as error:
+    sys.exit(str(error))
