@@ -2,7 +2,7 @@
 """Runs the examples of docs/bugs/ and makes the table of its README."""
 
 import concurrent.futures
-import json
+import functools
 import os
 import re
 import subprocess
@@ -39,6 +39,7 @@ class Runner:
             raise Failed('%s: exit code %d\n%s' % (' '.join(arguments), done.returncode, done.stderr))
         return done
 
+    @functools.lru_cache(maxsize=None)
     def example(self, page, which, depth):
         """What an example printed, and its reports as text."""
         done = self.run(depth, page.facts.get('board'), 'log=0', page.name, which, str(depth))
@@ -46,8 +47,7 @@ class Runner:
 
     def classes_of(self, page, which, depth):
         """The classes of an example's reports."""
-        done = self.run(depth, page.facts.get('board'), 'log=0:report_format=json', page.name, which, str(depth))
-        return [json.loads(line)['class'] for line in done.stderr.splitlines() if line.startswith('{')]
+        return re.findall(r'^==dmakit== \w+: (\S+)', self.example(page, which, depth)[1], flags=re.M)
 
     def mended(self, board, depth, seed):
         """All mended examples on @board: for each its reports and the class of the first."""

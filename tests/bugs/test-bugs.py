@@ -33,11 +33,11 @@ def where_it_happened(found, failures):
 
 def examples(runner, found, failures):
     def wrong(page):
-        printed, reports = runner.example(page, 'wrong', 3)
+        _, reports = runner.example(page, 'wrong', 3)
         actual, promised = pages.plain(reports), pages.plain('\n'.join(page.report.lines))
         if actual != promised:
             failures.append('%s promises:\n%s\nprinted:\n%s' % (page.path, '\n'.join(promised), '\n'.join(actual)))
-        made = re.findall(r'^==dmakit== \w+: (\S+)', reports, flags=re.M)
+        made = runner.classes_of(page, 'wrong', 3)
         if made != page.classes():
             failures.append('%s: reports %s, not %s' % (page.path, made, page.classes()))
 
