@@ -321,23 +321,22 @@ static void refuse(const struct cma *cma, const struct page *page, u64 pfn, unsi
         .dma = (dma_addr_t)-1,
         .length = (u64)count << PAGE_SHIFT,
         .what = what,
-        .advice = used ? "Give the number of pages that cma_alloc() was asked for."
-                  : flags & DK_PAGE_HANDLE
-                      ? "Free the handle, with dk_cma_handle_free()."
-                      : "Release each run once, with the page that cma_alloc() returned.",
+        .advice = used                     ? "give the number of pages that cma_alloc() was asked for"
+                  : flags & DK_PAGE_HANDLE ? "free the handle, with dk_cma_handle_free()"
+                                           : "release each run once, with the page that cma_alloc() returned",
     };
 
     if (used)
-        snprintf(what, sizeof(what), "%lu pages at 0x%llx of %s were released, where %u are allocated.",
-                 count, phys, cma->name, dk_page_run(page));
+        snprintf(what, sizeof(what), "%lu pages at 0x%llx of %s were released, where %u are allocated", count,
+                 phys, cma->name, dk_page_run(page));
     else if (flags & DK_PAGE_HANDLE)
-        snprintf(what, sizeof(what), "%lu pages at 0x%llx of %s were released, which are a handle's.", count,
+        snprintf(what, sizeof(what), "%lu pages at 0x%llx of %s were released, which are a handle's", count,
                  phys, cma->name);
     else
         snprintf(
             what, sizeof(what),
             "%lu pages at 0x%llx of %s were released, where no allocation starts: it was released before, or "
-            "starts elsewhere.",
+            "starts elsewhere",
             count, phys, cma->name);
     dk_log(DK_LOG_WARNING, "cma_release: %lu pages at 0x%llx are %s of %s", count, phys,
            flags & DK_PAGE_HANDLE ? "a handle's" : "not an allocation", cma->name);
