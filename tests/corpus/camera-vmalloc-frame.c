@@ -6,7 +6,7 @@
  * bug-class: maps-vmalloc
  * depth: 1
  * reference: https://github.com/floe/sur40/issues/24 ("rejecting DMA map of vmalloc memory - error -11 in
- *            usb_bulk_read"). The mended twin reads through a buffer of kmalloc(), as the sur40 driver does.
+ *            usb_bulk_read"). The mended twin reads through a buffer of kmalloc().
  */
 #define BULK_ADDRESS 0x00 /* 64 bits */
 #define BULK_READ 0x08    /* bytes: the next ones of the frame */

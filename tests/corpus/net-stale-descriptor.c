@@ -7,12 +7,10 @@
  * depth: 1
  * reference: https://github.com/openwrt/openwrt/pull/24268 (ramips: clear dma_len0 and dma_len1)
  */
-#define TX_HEAD 0x00 /* 64 bits: address of the first part */
-#define TX_TAIL 0x08 /* 64 bits: address of the second part */
-#define TX_LENGTH                                                                                        \
-    0x10             /* lengths in bytes: the first part's, and the second's << 16; sends with the write \
-                      */
-#define TX_SENT 0x14 /* bytes that went out */
+#define TX_HEAD 0x00   /* 64 bits: address of the first part */
+#define TX_TAIL 0x08   /* 64 bits: address of the second part */
+#define TX_LENGTH 0x10 /* bytes of the first part, of the second << 16; sends with the write */
+#define TX_SENT 0x14   /* bytes that went out */
 
 #ifdef DRIVER
 #include <linux/dma-mapping.h>
