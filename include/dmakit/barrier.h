@@ -10,7 +10,10 @@
 
 #include <dmakit/types.h>
 
-#if defined(__SANITIZE_THREAD__)
+/* Under dmakit's own run time (instrument.h) accesses and barriers are what they are everywhere. */
+#if defined(DK_INSTRUMENTED)
+#include <dmakit/instrument.h>
+#elif defined(__SANITIZE_THREAD__)
 #define DK_THREAD_CHECKED 1
 #elif defined(__has_feature)
 #if __has_feature(thread_sanitizer)

@@ -21,14 +21,21 @@ struct dk_checker *dk_checker_create(struct dk_machine *machine, const struct dk
         goto free_checker;
     if (dk_shadow_init(&checker->shadow, checker->line))
         goto finish_stacks;
+    if (options->depth >= 3) {
+        checker->owner = dk_owner_create();
+        if (!checker->owner)
+            goto finish_shadow;
+    }
     error = dk_reports_init(&checker->reports, options->json, options->report_path, options->abort_on_error);
     if (error) {
         dk_log(DK_LOG_ERROR, "report_path %s: cannot be written", options->report_path);
-        goto finish_shadow;
+        goto destroy_owner;
     }
     dk_symbols_init(&checker->symbols);
     return checker;
 
+destroy_owner:
+    dk_owner_destroy(checker->owner);
 finish_shadow:
     dk_shadow_finish(&checker->shadow);
 finish_stacks:
@@ -44,6 +51,7 @@ void dk_checker_destroy(struct dk_checker *checker)
 
     if (!checker)
         return;
+    dk_owner_destroy(checker->owner);
     mappings = checker->devices;
     while (mappings) {
         struct dk_mappings *next = mappings->next;

@@ -49,6 +49,11 @@ static const char *const names[DK_CLASS_COUNT + 1] = {
     [DK_CLASS_POOL_USE_AFTER_FREE] = "pool-use-after-free",
     [DK_CLASS_POOL_OVERRUN] = "pool-overrun",
     [DK_CLASS_POOL_DESTROYED_BUSY] = "pool-destroyed-busy",
+    [DK_CLASS_CPU_READ_WHILE_DEVICE_OWNS] = "cpu-read-while-device-owns",
+    [DK_CLASS_CPU_WRITE_WHILE_DEVICE_OWNS] = "cpu-write-while-device-owns",
+    [DK_CLASS_STALE_READ] = "stale-read",
+    [DK_CLASS_MISSING_SYNC_FOR_CPU] = "missing-sync-for-cpu",
+    [DK_CLASS_SYNC_WRONG_SUBRANGE] = "sync-wrong-subrange",
     [DK_CLASS_COUNT] = NULL,
 };
 
@@ -273,6 +278,33 @@ static const struct dk_class_facts facts[DK_CLASS_COUNT] = {
     [DK_CLASS_POOL_DESTROYED_BUSY] = {
         "a pool was destroyed with a block still in use",
         "free every block before dma_pool_destroy(), on every path",
+        "error",
+    },
+    [DK_CLASS_CPU_READ_WHILE_DEVICE_OWNS] = {
+        "the CPU read memory that the device owns and may be writing",
+        "unmap it, or call dma_sync_single_for_cpu() on those bytes, before the CPU reads them",
+        "error",
+    },
+    [DK_CLASS_CPU_WRITE_WHILE_DEVICE_OWNS] = {
+        "the CPU wrote memory that the device owns",
+        "write before mapping; or call dma_sync_single_for_cpu() first and dma_sync_single_for_device() afterwards",
+        "error",
+    },
+    [DK_CLASS_STALE_READ] = {
+        "the CPU read memory that the device had written, and saw what was there before",
+        "unmap it, or call dma_sync_single_for_cpu() on those bytes, before the CPU reads them",
+        "error",
+    },
+    [DK_CLASS_MISSING_SYNC_FOR_CPU] = {
+        "the CPU read bytes that the device wrote after they had been synced for the CPU",
+        "call dma_sync_single_for_cpu() each time the device has written, and dma_sync_single_for_device() before it may "
+        "write again",
+        "error",
+    },
+    [DK_CLASS_SYNC_WRONG_SUBRANGE] = {
+        "the CPU read bytes that the device had written, next to those that were synced for the CPU",
+        "sync all the bytes that the CPU reads: the offset counts from the start of the mapping, and the size is what the "
+        "device wrote",
         "error",
     },
 };

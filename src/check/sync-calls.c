@@ -156,5 +156,6 @@ bool dk_check_sync(struct device *dev, const char *call, dma_addr_t dma, u64 siz
     *found = record.mapping;
     check_direction(&sync, &record);
     check_sg_count(&sync, &record);
+    dk_owner_synced(checker, found, dma - found->dma, size, for_cpu);
     return true;
 }

@@ -5,6 +5,8 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "check/check.h"
+#include "check/instrument.h"
+#include "check/owner.h"
 #include "mapping/mapping.h"
 #include "mapping/remap.h"
 #include "pool/dma-alloc.h"
@@ -169,6 +171,7 @@ static void hook_memory_taken(void *data, phys_addr_t phys, u64 size)
 static void hook_master_access(void *data, struct device *dev, dma_addr_t dma, phys_addr_t phys, u64 length,
                                bool write)
 {
+    dk_owner_master_access(dev, dma, phys, length, write);
     dk_pools_master_access(data, dev, dma, phys, length, write);
 }
 
@@ -448,6 +451,7 @@ static struct dk_machine *compose(const struct dk_board *board, const struct dk_
     machine->depth = given && given->depth >= 0 ? given->depth : options->depth;
     if (machine->depth < 0)
         machine->depth = DEFAULT_DEPTH;
+    machine->depth = dk_instrument_depth(machine->depth);
     machine->hooks = (struct dk_hooks){
         .data = machine,
         .finding = hook_finding,

@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What gcc and clang call for atomics: here the operation itself has to be done, in the memory order that the
+ * program asked for.
+ */
+#include "instrument/instrument.h"
+
+#define VOLATILE_LOAD (DK_ACCESS_LOAD | DK_ACCESS_VOLATILE)
+#define VOLATILE_STORE (DK_ACCESS_STORE | DK_ACCESS_VOLATILE)
+
+/* The compilers number the orders as their own __ATOMIC_ macros do; other bits are hints. */
+#define ORDER_MASK 0x7
+
+#ifdef __x86_64__
+typedef unsigned __int128 u128;
+#endif
+
+#define EACH_WIDTH(each) each(8, u8) each(16, u16) each(32, u32) each(64, u64)
+
+/* A constant order in each branch, as the builtins want it. */
+#define LOADS(bits, type)                                                               \
+    DK_EXPORT type __tsan_atomic##bits##_load(const volatile type *address, int order); \
+    type __tsan_atomic##bits##_load(const volatile type *address, int order)            \
+    {                                                                                   \
+        dk_instrument_check(address, sizeof(type), VOLATILE_LOAD, NULL);                \
+        switch (order & ORDER_MASK) {                                                   \
+        case __ATOMIC_RELAXED:                                                          \
+            return __atomic_load_n(address, __ATOMIC_RELAXED);                          \
+        case __ATOMIC_CONSUME:                                                          \
+        case __ATOMIC_ACQUIRE:                                                          \
+            return __atomic_load_n(address, __ATOMIC_ACQUIRE);                          \
+        default:                                                                        \
+            return __atomic_load_n(address, __ATOMIC_SEQ_CST);                          \
+        }                                                                               \
+    }
+EACH_WIDTH(LOADS)
+
+#define STORES(bits, type)                                                                     \
+    DK_EXPORT void __tsan_atomic##bits##_store(volatile type *address, type value, int order); \
+    void __tsan_atomic##bits##_store(volatile type *address, type value, int order)            \
+    {                                                                                          \
+        dk_instrument_check(address, sizeof(type), VOLATILE_STORE, NULL);                      \
+        switch (order & ORDER_MASK) {                                                          \
+        case __ATOMIC_RELAXED:                                                                 \
+            __atomic_store_n(address, value, __ATOMIC_RELAXED);                                \
+            break;                                                                             \
+        case __ATOMIC_RELEASE:                                                                 \
+            __atomic_store_n(address, value, __ATOMIC_RELEASE);                                \
+            break;                                                                             \
+        default:                                                                               \
+            __atomic_store_n(address, value, __ATOMIC_SEQ_CST);                                \
+        }                                                                                      \
+    }
+EACH_WIDTH(STORES)
+
+/* An update that returns what was there before. */
+#define UPDATES(bits, type, name, builtin)                                                      \
+    DK_EXPORT type __tsan_atomic##bits##_##name(volatile type *address, type value, int order); \
+    type __tsan_atomic##bits##_##name(volatile type *address, type value, int order)            \
+    {                                                                                           \
+        dk_instrument_check(address, sizeof(type), VOLATILE_LOAD, NULL);                        \
+        dk_instrument_check(address, sizeof(type), VOLATILE_STORE, NULL);                       \
+        switch (order & ORDER_MASK) {                                                           \
+        case __ATOMIC_RELAXED:                                                                  \
+            return builtin(address, value, __ATOMIC_RELAXED);                                   \
+        case __ATOMIC_CONSUME:                                                                  \
+        case __ATOMIC_ACQUIRE:                                                                  \
+            return builtin(address, value, __ATOMIC_ACQUIRE);                                   \
+        case __ATOMIC_RELEASE:                                                                  \
+            return builtin(address, value, __ATOMIC_RELEASE);                                   \
+        case __ATOMIC_ACQ_REL:                                                                  \
+            return builtin(address, value, __ATOMIC_ACQ_REL);                                   \
+        default:                                                                                \
+            return builtin(address, value, __ATOMIC_SEQ_CST);                                   \
+        }                                                                                       \
+    }
+#define ALL_UPDATES(bits, type)                        \
+    UPDATES(bits, type, exchange, __atomic_exchange_n) \
+    UPDATES(bits, type, fetch_add, __atomic_fetch_add) \
+    UPDATES(bits, type, fetch_sub, __atomic_fetch_sub) \
+    UPDATES(bits, type, fetch_and, __atomic_fetch_and) \
+    UPDATES(bits, type, fetch_or, __atomic_fetch_or)   \
+    UPDATES(bits, type, fetch_xor, __atomic_fetch_xor) \
+    UPDATES(bits, type, fetch_nand, __atomic_fetch_nand)
+EACH_WIDTH(ALL_UPDATES)
+
+/* A failed exchange may be asked for a weaker order; it gets the strongest that goes with the successful
+ * one's. */
+#define COMPARE(bits, type)                                                                               \
+    static bool compare_##bits(volatile type *address, type *expected, type value, int order)             \
+    {                                                                                                     \
+        dk_instrument_check(address, sizeof(type), VOLATILE_LOAD, NULL);                                  \
+        dk_instrument_check(address, sizeof(type), VOLATILE_STORE, NULL);                                 \
+        switch (order & ORDER_MASK) {                                                                     \
+        case __ATOMIC_RELAXED:                                                                            \
+            return __atomic_compare_exchange_n(address, expected, value, false, __ATOMIC_RELAXED,         \
+                                               __ATOMIC_RELAXED);                                         \
+        case __ATOMIC_CONSUME:                                                                            \
+        case __ATOMIC_ACQUIRE:                                                                            \
+            return __atomic_compare_exchange_n(address, expected, value, false, __ATOMIC_ACQUIRE,         \
+                                               __ATOMIC_ACQUIRE);                                         \
+        case __ATOMIC_RELEASE:                                                                            \
+            return __atomic_compare_exchange_n(address, expected, value, false, __ATOMIC_RELEASE,         \
+                                               __ATOMIC_RELAXED);                                         \
+        case __ATOMIC_ACQ_REL:                                                                            \
+            return __atomic_compare_exchange_n(address, expected, value, false, __ATOMIC_ACQ_REL,         \
+                                               __ATOMIC_ACQUIRE);                                         \
+        default:                                                                                          \
+            return __atomic_compare_exchange_n(address, expected, value, false, __ATOMIC_SEQ_CST,         \
+                                               __ATOMIC_SEQ_CST);                                         \
+        }                                                                                                 \
+    }                                                                                                     \
+    DK_EXPORT int __tsan_atomic##bits##_compare_exchange_strong(volatile type *address, type *expected,   \
+                                                                type value, int order, int failed);       \
+    DK_EXPORT int __tsan_atomic##bits##_compare_exchange_weak(volatile type *address, type *expected,     \
+                                                              type value, int order, int failed);         \
+    DK_EXPORT type __tsan_atomic##bits##_compare_exchange_val(volatile type *address, type expected,      \
+                                                              type value, int order, int failed);         \
+    int __tsan_atomic##bits##_compare_exchange_strong(volatile type *address, type *expected, type value, \
+                                                      int order, int failed)                              \
+    {                                                                                                     \
+        return compare_##bits(address, expected, value, stronger(order, failed));                         \
+    }                                                                                                     \
+    int __tsan_atomic##bits##_compare_exchange_weak(volatile type *address, type *expected, type value,   \
+                                                    int order, int failed)                                \
+    {                                                                                                     \
+        return compare_##bits(address, expected, value, stronger(order, failed));                         \
+    }                                                                                                     \
+    type __tsan_atomic##bits##_compare_exchange_val(volatile type *address, type expected, type value,    \
+                                                    int order, int failed)                                \
+    {                                                                                                     \
+        compare_##bits(address, &expected, value, stronger(order, failed));                               \
+        return expected;                                                                                  \
+    }
+
+/* An order that is at least both. */
+static int stronger(int order, int failed)
+{
+    order &= ORDER_MASK;
+    failed &= ORDER_MASK;
+    if (failed == __ATOMIC_SEQ_CST)
+        return failed;
+    if (failed == __ATOMIC_RELAXED || order >= __ATOMIC_ACQ_REL)
+        return order;
+    return order == __ATOMIC_RELEASE ? __ATOMIC_ACQ_REL : __ATOMIC_ACQUIRE;
+}
+EACH_WIDTH(COMPARE)
+
+/*
+ * 16 bytes at once: one instruction of the processor does it all, which is as strong as any order asked for.
+ * Only gcc calls these; clang calls libatomic. Elsewhere a program that needs them does not link.
+ */
+#ifdef __x86_64__
+__attribute__((target("cx16"))) static u128 swap_if(volatile u128 *address, u128 expected, u128 value)
+{
+    return __sync_val_compare_and_swap(address, expected, value);
+}
+
+DK_EXPORT u128 __tsan_atomic128_load(const volatile u128 *address, int order);
+DK_EXPORT void __tsan_atomic128_store(volatile u128 *address, u128 value, int order);
+
+u128 __tsan_atomic128_load(const volatile u128 *address, int order)
+{
+    (void)order;
+    dk_instrument_check(address, sizeof(u128), VOLATILE_LOAD, NULL);
+    return swap_if((volatile u128 *)(uintptr_t)address, 0, 0);
+}
+
+#define UPDATE_128(name, next)                                                             \
+    DK_EXPORT u128 __tsan_atomic128_##name(volatile u128 *address, u128 value, int order); \
+    u128 __tsan_atomic128_##name(volatile u128 *address, u128 value, int order)            \
+    {                                                                                      \
+        u128 now = 0, before;                                                              \
+                                                                                           \
+        (void)order;                                                                       \
+        dk_instrument_check(address, sizeof(u128), VOLATILE_LOAD, NULL);                   \
+        dk_instrument_check(address, sizeof(u128), VOLATILE_STORE, NULL);                  \
+        do {                                                                               \
+            before = now;                                                                  \
+            now = swap_if(address, before, next);                                          \
+        } while (now != before);                                                           \
+        return before;                                                                     \
+    }
+UPDATE_128(exchange, value)
+UPDATE_128(fetch_add, before + value)
+UPDATE_128(fetch_sub, before - value)
+UPDATE_128(fetch_and, before &value)
+UPDATE_128(fetch_or, before | value)
+UPDATE_128(fetch_xor, before ^ value)
+UPDATE_128(fetch_nand, ~(before &value))
+
+void __tsan_atomic128_store(volatile u128 *address, u128 value, int order)
+{
+    u128 now = 0, before;
+
+    (void)order;
+    dk_instrument_check(address, sizeof(u128), VOLATILE_STORE, NULL);
+    do {
+        before = now;
+        now = swap_if(address, before, value);
+    } while (now != before);
+}
+
+static bool compare_128(volatile u128 *address, u128 *expected, u128 value)
+{
+    u128 before;
+
+    dk_instrument_check(address, sizeof(u128), VOLATILE_LOAD, NULL);
+    dk_instrument_check(address, sizeof(u128), VOLATILE_STORE, NULL);
+    before = swap_if(address, *expected, value);
+    if (before == *expected)
+        return true;
+    *expected = before;
+    return false;
+}
+
+DK_EXPORT int __tsan_atomic128_compare_exchange_strong(volatile u128 *address, u128 *expected, u128 value,
+                                                       int order, int failed);
+DK_EXPORT int __tsan_atomic128_compare_exchange_weak(volatile u128 *address, u128 *expected, u128 value,
+                                                     int order, int failed);
+DK_EXPORT u128 __tsan_atomic128_compare_exchange_val(volatile u128 *address, u128 expected, u128 value,
+                                                     int order, int failed);
+
+int __tsan_atomic128_compare_exchange_strong(volatile u128 *address, u128 *expected, u128 value, int order,
+                                             int failed)
+{
+    (void)order;
+    (void)failed;
+    return compare_128(address, expected, value);
+}
+
+int __tsan_atomic128_compare_exchange_weak(volatile u128 *address, u128 *expected, u128 value, int order,
+                                           int failed)
+{
+    (void)order;
+    (void)failed;
+    return compare_128(address, expected, value);
+}
+
+u128 __tsan_atomic128_compare_exchange_val(volatile u128 *address, u128 expected, u128 value, int order,
+                                           int failed)
+{
+    (void)order;
+    (void)failed;
+    compare_128(address, &expected, value);
+    return expected;
+}
+#endif
+
+DK_EXPORT void __tsan_atomic_thread_fence(int order);
+DK_EXPORT void __tsan_atomic_signal_fence(int order);
+
+void __tsan_atomic_thread_fence(int order)
+{
+    switch (order & ORDER_MASK) {
+    case __ATOMIC_RELAXED:
+        break;
+    case __ATOMIC_CONSUME:
+    case __ATOMIC_ACQUIRE:
+        __atomic_thread_fence(__ATOMIC_ACQUIRE);
+        break;
+    case __ATOMIC_RELEASE:
+        __atomic_thread_fence(__ATOMIC_RELEASE);
+        break;
+    case __ATOMIC_ACQ_REL:
+        __atomic_thread_fence(__ATOMIC_ACQ_REL);
+        break;
+    default:
+        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    }
+}
+
+void __tsan_atomic_signal_fence(int order)
+{
+    (void)order;
+    __asm__ volatile("" : : : "memory");
+}
