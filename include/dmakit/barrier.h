@@ -36,7 +36,11 @@ static inline void dk_fence(int order)
 #else
 #define DK_READ_ORDER __ATOMIC_RELAXED
 #define DK_WRITE_ORDER __ATOMIC_RELAXED
+#ifdef DK_INSTRUMENTED
+#define dk_fence(order) dk_instrument_fence(order)
+#else
 #define dk_fence(order) __atomic_thread_fence(order)
+#endif
 #endif
 
 /* Keeps the compiler from moving accesses across. */

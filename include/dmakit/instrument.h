@@ -34,6 +34,9 @@ DK_BEGIN_DECLS
 DK_PUBLIC void dk_instrument_access(const volatile void *address, size_t size, unsigned access,
                                     const char *call);
 
+/* A fence of the memory order @order (__ATOMIC_ACQUIRE, …), which the program made. Any context. */
+DK_PUBLIC void dk_instrument_fence(int order);
+
 /* Accesses memory in the ways that have to be seen: @into and @from have 64 bytes each. */
 typedef void dk_instrument_probe_function(char *into, const char *from);
 
@@ -43,7 +46,7 @@ typedef void dk_instrument_probe_function(char *into, const char *from);
  */
 DK_PUBLIC void dk_instrument_start(dk_instrument_probe_function *probe);
 
-#ifdef DK_INSTRUMENTED
+#if defined(DK_INSTRUMENTED) && !defined(DK_INSTRUMENT_NO_PROBE)
 /* In each object file of the program, which keeps one of them: no compiler may look into it from outside. */
 dk_instrument_probe_function dk_instrument_probe;
 __attribute__((weak, noinline)) void dk_instrument_probe(char *into, const char *from)

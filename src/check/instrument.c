@@ -130,7 +130,7 @@ int dk_instrument_depth(int depth)
 static void look(struct dk_checker *checker, const u8 *shadow, phys_addr_t phys, uintptr_t cpu, u64 length,
                  unsigned access, const char *call)
 {
-    const u8 wrong = access & DK_ACCESS_STORE ? DK_OWNER_NO_STORE : (u8)(DK_OWNER_NO_LOAD | DK_OWNER_UNSEEN);
+    const u8 wrong = dk_owner_forbids(access);
     u64 at = 0;
 
     while (at < length) {
@@ -179,5 +179,25 @@ void dk_instrument_access(const volatile void *address, size_t size, unsigned ac
         }
         if (shadow)
             look(machine->checker, shadow, phys, at, run, access, call);
+    }
+}
+
+void dk_instrument_fence(int order)
+{
+    switch (order) {
+    case __ATOMIC_RELAXED:
+        break;
+    case __ATOMIC_CONSUME:
+    case __ATOMIC_ACQUIRE:
+        __atomic_thread_fence(__ATOMIC_ACQUIRE);
+        break;
+    case __ATOMIC_RELEASE:
+        __atomic_thread_fence(__ATOMIC_RELEASE);
+        break;
+    case __ATOMIC_ACQ_REL:
+        __atomic_thread_fence(__ATOMIC_ACQ_REL);
+        break;
+    default:
+        __atomic_thread_fence(__ATOMIC_SEQ_CST);
     }
 }

@@ -131,9 +131,12 @@ static u8 any_byte(u64 word)
     return (u8)(word | word >> 8);
 }
 
+/* How many of the eight bytes are. */
 static int stores_forbidden(u64 word)
 {
-    return __builtin_popcountll(word & 0x0101010101010101ull * DK_OWNER_NO_STORE);
+    const u64 every = 0x0101010101010101ull;
+
+    return (int)((((word / DK_OWNER_NO_STORE) & every) * every) >> 56);
 }
 
 /* Takes @clear away from @size bytes of shadow in one section and puts @set there, a word at a time. */
@@ -500,17 +503,37 @@ void dk_owner_gone(struct dk_checker *checker, const struct dk_mapping *mapping)
 
 /* ---- The device's accesses ---- */
 
-/* Bytes that were the device's are written, bytes that were the CPU's are written behind its back. */
+/* Eight bytes of shadow after the device wrote: those that were its own are written, those of a mapping that
+ * were the CPU's are written behind its back. */
+static u64 written(u64 old)
+{
+    const u64 every = 0x0101010101010101ull;
+    u64 mapped = (old / DK_OWNER_MAPPED) & every, owned = (old / DK_OWNER_NO_STORE) & every;
+
+    return old | mapped * DK_OWNER_WROTE | (mapped & ~owned) * DK_OWNER_UNSEEN;
+}
+
 static void mark_written(struct dk_checker *checker, phys_addr_t phys, u64 size)
 {
-    for (; size; phys++, size--) {
-        u8 *shadow = make_shadow(checker, phys);
-        u8 old = shadow ? get(shadow) : 0;
+    while (size) {
+        u64 rest = DK_SLOT_SIZE - (phys & (DK_SLOT_SIZE - 1)), left = size < rest ? size : rest;
+        u8 *at = make_shadow(checker, phys);
 
-        if (old & DK_OWNER_MAPPED)
-            __atomic_store_n(shadow,
-                             (u8)(old | DK_OWNER_WROTE | (old & DK_OWNER_NO_STORE ? 0 : DK_OWNER_UNSEEN)),
-                             __ATOMIC_RELAXED);
+        phys += left;
+        size -= left;
+        while (at && left) {
+            if (left >= 8 && !((uintptr_t)at & 7)) {
+                u64 *word = (u64 *)(void *)at;
+
+                __atomic_store_n(word, written(__atomic_load_n(word, __ATOMIC_RELAXED)), __ATOMIC_RELAXED);
+                at += 8;
+                left -= 8;
+            } else {
+                __atomic_store_n(at, (u8)written(get(at)), __ATOMIC_RELAXED);
+                at++;
+                left--;
+            }
+        }
     }
 }
 
@@ -553,7 +576,6 @@ void dk_owner_master_access(struct device *dev, dma_addr_t dma, phys_addr_t phys
 struct culprit {
     struct dk_owned *run;
     bool store;
-    bool unseen; /* the byte is the CPU's, but the device wrote it since */
 };
 
 static bool is_culprit(struct dk_interval *by_phys, void *data)
@@ -606,8 +628,8 @@ static bool convict(struct dk_checker *checker, phys_addr_t phys, u64 length, un
                     struct finding *finding)
 {
     const bool store = access & DK_ACCESS_STORE;
-    const u8 wrong = store ? DK_OWNER_NO_STORE : (u8)(DK_OWNER_NO_LOAD | DK_OWNER_UNSEEN);
-    struct culprit culprit = { NULL, store, false };
+    const u8 wrong = dk_owner_forbids(access);
+    struct culprit culprit = { NULL, store };
     u8 *shadow = make_shadow(checker, phys);
     u8 first = shadow ? get(shadow) : 0;
     u64 at, rest;

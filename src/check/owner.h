@@ -20,6 +20,15 @@
 
 struct dk_checker;
 
+/* The bits that forbid an access. A program that knows that a value changes by itself may look at what the
+ * device is writing. */
+static inline u8 dk_owner_forbids(unsigned access)
+{
+    if (access & DK_ACCESS_STORE)
+        return DK_OWNER_NO_STORE;
+    return access & DK_ACCESS_VOLATILE ? DK_OWNER_NO_LOAD : DK_OWNER_NO_LOAD | DK_OWNER_UNSEEN;
+}
+
 /* Bits of a shadow byte that no access asks for, besides those of dmakit/instrument.h. */
 #define DK_OWNER_WROTE 0x08u    /* the device has written it since it last changed hands */
 #define DK_OWNER_SHARED 0x20u   /* more than one live mapping has it */

@@ -4,14 +4,14 @@
  */
 #include "instrument/instrument.h"
 
-/* @at up to @end, in one slot with a shadow: whether some byte has one of the bits @asked. */
+/* Whether one of @size bytes of shadow has one of the bits @asked. */
 static bool is_special(const u8 *shadow, size_t size, u8 asked)
 {
     const u64 every = 0x0101010101010101ull;
     u64 word;
 
     for (; size >= 8; shadow += 8, size -= 8) {
-        memcpy(&word, shadow, 8);
+        __builtin_memcpy(&word, shadow, 8);
         if (word & every * asked)
             return true;
     }

@@ -252,22 +252,7 @@ DK_EXPORT void __tsan_atomic_signal_fence(int order);
 
 void __tsan_atomic_thread_fence(int order)
 {
-    switch (order & ORDER_MASK) {
-    case __ATOMIC_RELAXED:
-        break;
-    case __ATOMIC_CONSUME:
-    case __ATOMIC_ACQUIRE:
-        __atomic_thread_fence(__ATOMIC_ACQUIRE);
-        break;
-    case __ATOMIC_RELEASE:
-        __atomic_thread_fence(__ATOMIC_RELEASE);
-        break;
-    case __ATOMIC_ACQ_REL:
-        __atomic_thread_fence(__ATOMIC_ACQ_REL);
-        break;
-    default:
-        __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    }
+    dk_instrument_fence(order & ORDER_MASK);
 }
 
 void __tsan_atomic_signal_fence(int order)
