@@ -53,7 +53,7 @@ __attribute__((weak, noinline)) void dk_instrument_probe(char *into, const char 
 {
     into[0] = from[8];
     *(volatile unsigned *)(void *)(into + 16) = *(const volatile unsigned *)(const void *)(from + 24);
-    memcpy(into + 32, from + 40, 8);
+    memcpy(into + 32, from + 40, 24);
 }
 #endif
 

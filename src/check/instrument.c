@@ -31,11 +31,11 @@ static void hear(struct heard *heard, uintptr_t address, size_t size, unsigned a
 
     if (at < PROBE_SIZE) {
         heard->store |= store && !at;
-        heard->copied_to |= store && at <= 32 && at + size >= 40;
+        heard->copied_to |= store && at <= 32 && at + size >= 56;
     } else {
         at -= PROBE_SIZE;
         heard->load |= !store && at == 8;
-        heard->copied_from |= !store && at <= 40 && at + size >= 48;
+        heard->copied_from |= !store && at <= 40 && at + size >= 64;
     }
 }
 

@@ -606,13 +606,13 @@ static const char *explanation(enum dk_class class_index)
 {
     switch (class_index) {
     case DK_CLASS_MISSING_SYNC_FOR_CPU:
-        return "that the device wrote after they were synced for the CPU: it may see what was there before";
+        return "which the device wrote after they were synced for the CPU: it may see what was there before";
     case DK_CLASS_SYNC_WRONG_SUBRANGE:
-        return "that the device wrote, outside the range that was synced for the CPU";
+        return "which the device wrote, outside the range that was synced for the CPU";
     case DK_CLASS_STALE_READ:
-        return "that the device wrote and that were not synced for the CPU: it sees what was there before";
+        return "which the device wrote and nobody synced for the CPU: it sees what was there before";
     default:
-        return "that the device owns";
+        return "which the device owns";
     }
 }
 
@@ -671,10 +671,10 @@ u64 dk_owner_report(struct dk_checker *checker, phys_addr_t phys, uintptr_t cpu,
     draft.access_kind = store ? "store" : "load";
     dk_draft_mapping(&draft, mapping, finding.run.stack, offset, finding.length);
     draft.cpu = cpu;
-    dk_draft_what(&draft, "%s%s %llu bytes at offset %llu of a %s mapping of %llu bytes (%s) %s",
-                  call ? call : "the CPU", store ? " stored" : " loaded", finding.length, offset,
-                  dk_mapping_kind_name(mapping->kind), mapping->size, dk_direction_name(mapping->direction),
-                  explanation(finding.class_index));
+    dk_draft_what(&draft, "%s %s %llu byte%s at offset %llu of a %s mapping of %llu bytes (%s), %s",
+                  call ? call : "the CPU", store ? "stored" : "loaded", finding.length,
+                  finding.length == 1 ? "" : "s", offset, dk_mapping_kind_name(mapping->kind), mapping->size,
+                  dk_direction_name(mapping->direction), explanation(finding.class_index));
     dk_report_make(checker, &draft);
     return finding.length;
 }
