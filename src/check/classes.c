@@ -54,6 +54,9 @@ static const char *const names[DK_CLASS_COUNT + 1] = {
     [DK_CLASS_STALE_READ] = "stale-read",
     [DK_CLASS_MISSING_SYNC_FOR_CPU] = "missing-sync-for-cpu",
     [DK_CLASS_SYNC_WRONG_SUBRANGE] = "sync-wrong-subrange",
+    [DK_CLASS_DESCRIPTOR_READ_BEFORE_RMB] = "descriptor-read-before-rmb",
+    [DK_CLASS_DESCRIPTOR_PUBLISHED_BEFORE_WMB] = "descriptor-published-before-wmb",
+    [DK_CLASS_DOORBELL_BEFORE_WRITE] = "doorbell-before-write",
     [DK_CLASS_COUNT] = NULL,
 };
 
@@ -305,6 +308,21 @@ static const struct dk_class_facts facts[DK_CLASS_COUNT] = {
         "the CPU read bytes that the device had written, next to those that were synced for the CPU",
         "sync all the bytes that the CPU reads: the offset counts from the start of the mapping, and the size is what the "
         "device wrote",
+        "error",
+    },
+    [DK_CLASS_DESCRIPTOR_READ_BEFORE_RMB] = {
+        "the CPU read what a device had written, after the word that says so, with no barrier between",
+        "call dma_rmb() after the word that says that the rest is valid, and before the rest is read",
+        "error",
+    },
+    [DK_CLASS_DESCRIPTOR_PUBLISHED_BEFORE_WMB] = {
+        "the CPU told a device that something is valid, with no barrier after writing it",
+        "call dma_wmb() before the word that says that the rest is valid is written",
+        "error",
+    },
+    [DK_CLASS_DOORBELL_BEFORE_WRITE] = {
+        "the CPU rang a device's doorbell, with no barrier after writing what the device is to read",
+        "ring it with writel(), or call wmb() before writel_relaxed()",
         "error",
     },
 };

@@ -134,8 +134,12 @@ static void look(struct dk_checker *checker, const u8 *shadow, phys_addr_t phys,
     u64 at = 0;
 
     while (at < length) {
-        if (__atomic_load_n(shadow + at, __ATOMIC_RELAXED) & wrong)
+        u8 owner = __atomic_load_n(shadow + at, __ATOMIC_RELAXED);
+
+        if (owner & wrong)
             at += dk_owner_report(checker, phys + at, cpu + at, length - at, access, call);
+        else if (owner & DK_OWNER_COHERENT)
+            at += dk_owner_order(checker, phys + at, cpu + at, length - at, access);
         else
             at++;
     }
@@ -182,8 +186,18 @@ void dk_instrument_access(const volatile void *address, size_t size, unsigned ac
     }
 }
 
+void dk_instrument_order(int order)
+{
+    const bool both = order == __ATOMIC_ACQ_REL || order == __ATOMIC_SEQ_CST;
+    const bool acquire = order == __ATOMIC_ACQUIRE || order == __ATOMIC_CONSUME;
+
+    if (order != __ATOMIC_RELAXED)
+        dk_order_barrier(both || acquire, both || order == __ATOMIC_RELEASE);
+}
+
 void dk_instrument_fence(int order)
 {
+    dk_instrument_order(order);
     switch (order) {
     case __ATOMIC_RELAXED:
         break;

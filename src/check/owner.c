@@ -11,6 +11,8 @@
 
 /* Larger runs are not followed byte by byte: that would take longer than the bug is likely. */
 #define RUN_LIMIT ((u64)64 << 20)
+/* Larger coherent allocations hold pictures and sound, not descriptors. */
+#define ORDER_LIMIT ((u64)64 << 10)
 
 /* What a mapping may have set in the shadow. */
 #define OWNERSHIP                                                                                \
@@ -52,6 +54,7 @@ void dk_owner_destroy(struct dk_owner *owner)
 {
     struct dk_owner_section *section;
     struct dk_owned_slab *slab;
+    struct dk_order_link *link;
 
     if (!owner)
         return;
@@ -62,8 +65,16 @@ void dk_owner_destroy(struct dk_owner *owner)
         dk_release(section);
     }
     while ((slab = owner->slabs)) {
+        unsigned i;
+
         owner->slabs = slab->next;
+        for (i = 0; i < SLAB_RUNS; i++)
+            dk_release(slab->runs[i].words);
         dk_release(slab);
+    }
+    while ((link = owner->links)) {
+        owner->links = link->next;
+        dk_release(link);
     }
     dk_intervals_finish(&owner->runs);
     dk_release(owner);
@@ -194,6 +205,8 @@ static struct dk_owned *run_of(struct dk_interval *by_phys)
 
 static void give_run(struct dk_owner *owner, struct dk_owned *run)
 {
+    dk_release(run->words);
+    run->words = NULL;
     run->next_run = owner->free;
     owner->free = run;
 }
@@ -336,6 +349,11 @@ static struct dk_owned *add_run(struct dk_checker *checker, struct dk_owned *hea
     if (!run)
         return NULL;
     *run = *like;
+    run->words = NULL;
+    if (set == DK_OWNER_COHERENT && like->mapping.size <= ORDER_LIMIT)
+        run->words = dk_allocate(size / DK_ORDER_WORD + 2, sizeof(*run->words));
+    if (set == DK_OWNER_COHERENT && !run->words)
+        set = 0;
     run->offset = offset;
     run->by_phys = (struct dk_interval){ .start = phys, .size = size };
     run->next_run = NULL;
@@ -417,6 +435,7 @@ void dk_owner_mapped(struct dk_checker *checker, const struct device *dev, const
 
     if (!checker->owner || (!is_streaming(mapping->kind) && !is_coherent(mapping->kind)))
         return;
+    dk_order_barrier(true, true);
     dk_lock_take(&checker->owner->lock);
     if (mapping->contiguous && mapping->kind == DK_MAPPING_NONCONTIGUOUS)
         followed = add_table(checker, &like);
@@ -469,6 +488,7 @@ void dk_owner_synced(struct dk_checker *checker, const struct dk_mapping *mappin
 
     if (!checker->owner || !is_streaming(mapping->kind))
         return;
+    dk_order_barrier(true, true);
     dk_lock_take(&checker->owner->lock);
     head = first_run(checker->owner, mapping);
     for (run = head; run; run = run->next_run) {
@@ -491,6 +511,7 @@ void dk_owner_gone(struct dk_checker *checker, const struct dk_mapping *mapping)
 
     if (!checker->owner)
         return;
+    dk_order_barrier(true, true);
     dk_lock_take(&checker->owner->lock);
     for (run = first_run(checker->owner, mapping); run; run = next) {
         next = run->next_run;
@@ -537,28 +558,15 @@ static void mark_written(struct dk_checker *checker, phys_addr_t phys, u64 size)
     }
 }
 
-void dk_owner_master_access(struct device *dev, dma_addr_t dma, phys_addr_t phys, u64 length, bool write)
+/* A streaming mapping is written at @dma. */
+static void written_through(struct dk_checker *checker, const struct dk_mapping *mapping, dma_addr_t dma,
+                            phys_addr_t phys, u64 length)
 {
-    struct dk_checker *checker = dk_checker_of(dev);
-    struct dk_mappings *mappings =
-        checker && checker->owner && write ? dk_checker_mappings(checker, dev, false) : NULL;
-    const struct dk_record *record;
-    struct dk_mapping mapping = { .size = 0 };
+    u64 offset = dma - mapping->dma;
     struct dk_owned *head, *run;
-    u64 offset;
 
-    if (!mappings)
-        return;
-    dk_lock_take(&mappings->lock);
-    record = dk_mappings_holding(mappings, dma, length, DMA_FROM_DEVICE, 0);
-    if (record)
-        mapping = record->mapping;
-    dk_lock_give(&mappings->lock);
-    if (!mapping.size || !is_streaming(mapping.kind) || mapping.direction == DMA_TO_DEVICE)
-        return;
-    offset = dma - mapping.dma;
     dk_lock_take(&checker->owner->lock);
-    head = first_run(checker->owner, &mapping);
+    head = first_run(checker->owner, mapping);
     for (run = head; run; run = run->next_run) {
         u64 skip, part = part_of(run, offset, length, &skip);
 
@@ -566,9 +574,107 @@ void dk_owner_master_access(struct device *dev, dma_addr_t dma, phys_addr_t phys
             continue;
         if (run->offset + skip == offset && run->by_phys.start + skip != phys)
             head->bounced = true;
+        head->written_at = dk_order_time();
         mark_written(checker, run->by_phys.start + skip, part);
     }
     dk_lock_give(&checker->owner->lock);
+}
+
+/* The run of coherent memory that holds @phys, or NULL. Under the lock. */
+static bool is_followed(struct dk_interval *by_phys, void *data)
+{
+    struct dk_owned *run = run_of(by_phys);
+
+    if (!run->words)
+        return true;
+    *(struct dk_owned **)data = run;
+    return false;
+}
+
+static struct dk_owned *followed_run(const struct dk_owner *owner, phys_addr_t phys)
+{
+    struct dk_owned *run = NULL;
+
+    dk_intervals_touching(&owner->runs, phys, phys, is_followed, &run);
+    return run;
+}
+
+/* The words of @run that @size bytes at @phys touch; the number of bytes that lie in it. */
+static u64 words_of(const struct dk_owned *run, phys_addr_t phys, u64 size, u64 *first, u64 *last)
+{
+    u64 skip = phys - run->by_phys.start, rest = run->by_phys.size - skip;
+
+    if (size > rest)
+        size = rest;
+    *first = skip / DK_ORDER_WORD;
+    *last = (skip + size - 1) / DK_ORDER_WORD;
+    return size;
+}
+
+static void report_order(struct dk_checker *checker, const struct dk_owned *run,
+                         const struct dk_order_finding *finding, uintptr_t cpu);
+
+/* Coherent memory is accessed at @phys. */
+static void ordered_with(struct dk_checker *checker, struct device *dev, phys_addr_t phys, u64 length,
+                         bool write)
+{
+    struct dk_order_link *link = write ? NULL : dk_allocate(1, sizeof(*link));
+    u64 size;
+
+    for (; length; phys += size, length -= size) {
+        struct dk_order_finding finding;
+        struct dk_owned *run, copy;
+        bool found = false;
+
+        dk_lock_take(&checker->owner->lock);
+        run = followed_run(checker->owner, phys);
+        size = 1;
+        if (run) {
+            const struct dk_order_run words = { run->words, run->offset };
+            u64 first, last;
+
+            size = words_of(run, phys, length, &first, &last);
+            found = dk_order_device(&checker->owner->links, &link, dev, &words, first, last, write, &finding);
+            copy = *run;
+        }
+        dk_lock_give(&checker->owner->lock);
+        if (found)
+            report_order(checker, &copy, &finding, 0);
+    }
+    dk_release(link);
+}
+
+void dk_owner_master_access(struct device *dev, dma_addr_t dma, phys_addr_t phys, u64 length, bool write)
+{
+    struct dk_checker *checker = dk_checker_of(dev);
+    struct dk_mappings *mappings =
+        checker && checker->owner ? dk_checker_mappings(checker, dev, false) : NULL;
+    struct dk_mapping mapping = { .size = 0 };
+    const struct dk_record *record;
+    const u8 *shadow;
+
+    if (!mappings)
+        return;
+    shadow = dk_owner_shadow(checker->machine, phys);
+    if (shadow && get(shadow) & DK_OWNER_COHERENT) {
+        ordered_with(checker, dev, phys, length, write);
+        return;
+    }
+    if (!write)
+        return;
+    dk_lock_take(&mappings->lock);
+    record = dk_mappings_holding(mappings, dma, length, DMA_FROM_DEVICE, 0);
+    if (record)
+        mapping = record->mapping;
+    dk_lock_give(&mappings->lock);
+    if (mapping.size && is_streaming(mapping.kind) && mapping.direction != DMA_TO_DEVICE)
+        written_through(checker, &mapping, dma, phys, length);
+}
+
+void dk_owner_register_write(struct dk_machine *machine, bool before)
+{
+    if (machine->checker && machine->checker->owner)
+        dk_order_register(before, before ? dk_stacks_capture(&machine->checker->stacks) : 0);
 }
 
 /* ---- Reports ---- */
@@ -630,6 +736,7 @@ static bool convict(struct dk_checker *checker, phys_addr_t phys, u64 length, un
     const bool store = access & DK_ACCESS_STORE;
     const u8 wrong = dk_owner_forbids(access);
     struct culprit culprit = { NULL, store };
+    const struct dk_owned *head;
     u8 *shadow = make_shadow(checker, phys);
     u8 first = shadow ? get(shadow) : 0;
     u64 at, rest;
@@ -639,13 +746,17 @@ static bool convict(struct dk_checker *checker, phys_addr_t phys, u64 length, un
     dk_intervals_touching(&checker->owner->runs, phys, phys, is_culprit, &culprit);
     if (!culprit.run)
         return false;
+    /* A device that writes while the CPU looks on is no mistake, before the CPU can know of it. */
+    head = head_of(checker->owner, culprit.run);
+    if (!(first & dk_owner_forbids(DK_ACCESS_STORE)) && (!head || !dk_order_since(head->written_at)))
+        return false;
     rest = culprit.run->by_phys.size - (phys - culprit.run->by_phys.start);
     for (at = 0; at < length && at < rest && !((get(shadow + at) ^ first) & (wrong | DK_OWNER_WROTE)); at++)
         __atomic_store_n(shadow + at, (u8)(get(shadow + at) | DK_OWNER_REPORTED), __ATOMIC_RELAXED);
     finding->run = *culprit.run;
     finding->length = at;
-    finding->class_index = store ? DK_CLASS_CPU_WRITE_WHILE_DEVICE_OWNS
-                                 : class_of_load(culprit.run, head_of(checker->owner, culprit.run), first);
+    finding->class_index =
+        store ? DK_CLASS_CPU_WRITE_WHILE_DEVICE_OWNS : class_of_load(culprit.run, head, first);
     return true;
 }
 
@@ -677,4 +788,69 @@ u64 dk_owner_report(struct dk_checker *checker, phys_addr_t phys, uintptr_t cpu,
                   dk_direction_name(mapping->direction), explanation(finding.class_index));
     dk_report_make(checker, &draft);
     return finding.length;
+}
+
+/* ---- Order ---- */
+
+static const char *order_explanation(enum dk_class class_index)
+{
+    switch (class_index) {
+    case DK_CLASS_DESCRIPTOR_READ_BEFORE_RMB:
+        return "loaded a word that the device had written, without a barrier since the word which says so";
+    case DK_CLASS_DESCRIPTOR_PUBLISHED_BEFORE_WMB:
+        return "stored a word that makes another one valid, without a barrier since that was stored; the device has "
+               "seen the former, and now reads the latter";
+    default:
+        return "rang the doorbell without a barrier since it stored a word that the device now reads";
+    }
+}
+
+static void report_order(struct dk_checker *checker, const struct dk_owned *run,
+                         const struct dk_order_finding *finding, uintptr_t cpu)
+{
+    const u64 offset = run->offset + finding->word * DK_ORDER_WORD;
+    struct dk_report_draft draft;
+    char other[64] = "";
+
+    dk_draft_begin(&draft, checker, finding->class_index, NULL, "");
+    draft.device = run->device;
+    if (finding->stack)
+        draft.access_stack = finding->stack;
+    if (finding->class_index == DK_CLASS_DOORBELL_BEFORE_WRITE)
+        draft.call = "dk_io_write";
+    else
+        draft.access_kind = finding->class_index == DK_CLASS_DESCRIPTOR_READ_BEFORE_RMB ? "load" : "store";
+    dk_draft_mapping(&draft, &run->mapping, run->stack, offset, DK_ORDER_WORD);
+    if (cpu)
+        draft.cpu = cpu;
+    if (finding->other != ~0ull)
+        snprintf(other, sizeof(other), ", which is at offset %llu", finding->other);
+    dk_draft_what(&draft, "the CPU %s (offset %llu of %llu coherent bytes%s)",
+                  order_explanation(finding->class_index), offset, run->mapping.size, other);
+    dk_report_make(checker, &draft);
+}
+
+u64 dk_owner_order(struct dk_checker *checker, phys_addr_t phys, uintptr_t cpu, u64 length, unsigned access)
+{
+    const bool store = access & DK_ACCESS_STORE;
+    u32 stack = store ? dk_stacks_capture(&checker->stacks) : 0;
+    struct dk_order_finding finding;
+    struct dk_owned *run, copy;
+    bool found = false;
+    u64 size = 1;
+
+    dk_lock_take(&checker->owner->lock);
+    run = followed_run(checker->owner, phys);
+    if (run) {
+        const struct dk_order_run words = { run->words, run->offset };
+        u64 first, last;
+
+        size = words_of(run, phys, length, &first, &last);
+        found = dk_order_cpu(&words, first, last, store, stack, &finding);
+        copy = *run;
+    }
+    dk_lock_give(&checker->owner->lock);
+    if (found)
+        report_order(checker, &copy, &finding, cpu);
+    return size;
 }

@@ -16,6 +16,7 @@
 #include "check/check.h"
 #include "check/intervals.h"
 #include "check/lock.h"
+#include "check/order.h"
 #include <dmakit/instrument.h>
 
 struct dk_checker;
@@ -40,7 +41,10 @@ struct dk_owned {
     struct dk_interval by_phys;
     struct dk_owned *next_run; /* of the same mapping */
     struct dk_mapping mapping;
-    u64 offset;         /* of the run's first byte in the mapping */
+    u64 offset;     /* of the run's first byte in the mapping */
+    u64 written_at; /* the first run: when the device wrote some of it last; dk_order_time() */
+    struct dk_order_word
+        *words;         /* coherent memory's, if it is small enough to be a descriptor's; else NULL */
     u64 with_cpu;       /* the first run: how many bytes of the mapping are the CPU's just now */
     const char *device; /* its path; lives as long as the checker */
     u32 stack;          /* of the call that made the mapping */
@@ -55,6 +59,7 @@ struct dk_owner {
     struct dk_owned *free;    /* linked through next_run */
     struct dk_owned_slab *slabs;
     struct dk_owner_section *sections; /* that have a shadow */
+    struct dk_order_link *links;       /* what devices saw of threads' stores */
 };
 
 /* NULL when out of memory. */
@@ -83,6 +88,9 @@ void dk_owner_gone(struct dk_checker *checker, const struct dk_mapping *mapping)
 /* A bus master is about to access @length bytes at @dma, which lead to @phys. */
 void dk_owner_master_access(struct device *dev, dma_addr_t dma, phys_addr_t phys, u64 length, bool write);
 
+/* This thread is about to write a register, or did. */
+void dk_owner_register_write(struct dk_machine *machine, bool before);
+
 /* Whether a wrong access to the byte at @phys was reported since it last changed hands. Any context;
  * lock-free. */
 bool dk_owner_reported(struct dk_machine *machine, phys_addr_t phys);
@@ -96,5 +104,9 @@ const u8 *dk_owner_shadow(struct dk_machine *machine, phys_addr_t phys);
  */
 u64 dk_owner_report(struct dk_checker *checker, phys_addr_t phys, uintptr_t cpu, u64 length, unsigned access,
                     const char *call);
+
+/* The program accesses @length bytes of coherent memory at @phys, in one section. Returns how many bytes of
+ * one allocation that settles: at least 1. */
+u64 dk_owner_order(struct dk_checker *checker, phys_addr_t phys, uintptr_t cpu, u64 length, unsigned access);
 
 #endif

@@ -137,7 +137,8 @@ static bool ends_in_header(const char *file)
            !strncmp(name + 1 - (sizeof(folder) - 1), folder, sizeof(folder) - 1);
 }
 
-/* Whether the function is the instrumented program's run time, which lies in the program's own object file. */
+/* Whether the function is the instrumented program's run time, which lies in the program's own object file.
+ */
 static bool is_run_time(const char *function)
 {
     return !strncmp(function, "__tsan_", 7) || !strncmp(function, "__wrap_", 7) ||

@@ -17,30 +17,43 @@ typedef unsigned __int128 u128;
 
 #define EACH_WIDTH(each) each(8, u8) each(16, u16) each(32, u32) each(64, u64)
 
+/* Around an access that has an order: barriers of its own, in the program's eyes. */
+static inline void order(int order)
+{
+    if (order & ORDER_MASK)
+        dk_instrument_order(order & ORDER_MASK);
+}
+
 /* A constant order in each branch, as the builtins want it. */
 #define LOADS(bits, type)                                                               \
-    DK_EXPORT type __tsan_atomic##bits##_load(const volatile type *address, int order); \
-    type __tsan_atomic##bits##_load(const volatile type *address, int order)            \
+    DK_EXPORT type __tsan_atomic##bits##_load(const volatile type *address, int asked); \
+    type __tsan_atomic##bits##_load(const volatile type *address, int asked)            \
     {                                                                                   \
+        type value;                                                                     \
+                                                                                        \
         dk_instrument_check(address, sizeof(type), VOLATILE_LOAD, NULL);                \
-        switch (order & ORDER_MASK) {                                                   \
+        switch (asked & ORDER_MASK) {                                                   \
         case __ATOMIC_RELAXED:                                                          \
             return __atomic_load_n(address, __ATOMIC_RELAXED);                          \
         case __ATOMIC_CONSUME:                                                          \
         case __ATOMIC_ACQUIRE:                                                          \
-            return __atomic_load_n(address, __ATOMIC_ACQUIRE);                          \
+            value = __atomic_load_n(address, __ATOMIC_ACQUIRE);                         \
+            break;                                                                      \
         default:                                                                        \
-            return __atomic_load_n(address, __ATOMIC_SEQ_CST);                          \
+            value = __atomic_load_n(address, __ATOMIC_SEQ_CST);                         \
         }                                                                               \
+        order(asked);                                                                   \
+        return value;                                                                   \
     }
 EACH_WIDTH(LOADS)
 
 #define STORES(bits, type)                                                                     \
-    DK_EXPORT void __tsan_atomic##bits##_store(volatile type *address, type value, int order); \
-    void __tsan_atomic##bits##_store(volatile type *address, type value, int order)            \
+    DK_EXPORT void __tsan_atomic##bits##_store(volatile type *address, type value, int asked); \
+    void __tsan_atomic##bits##_store(volatile type *address, type value, int asked)            \
     {                                                                                          \
+        order(asked);                                                                          \
         dk_instrument_check(address, sizeof(type), VOLATILE_STORE, NULL);                      \
-        switch (order & ORDER_MASK) {                                                          \
+        switch (asked & ORDER_MASK) {                                                          \
         case __ATOMIC_RELAXED:                                                                 \
             __atomic_store_n(address, value, __ATOMIC_RELAXED);                                \
             break;                                                                             \
@@ -55,24 +68,32 @@ EACH_WIDTH(STORES)
 
 /* An update that returns what was there before. */
 #define UPDATES(bits, type, name, builtin)                                                      \
-    DK_EXPORT type __tsan_atomic##bits##_##name(volatile type *address, type value, int order); \
-    type __tsan_atomic##bits##_##name(volatile type *address, type value, int order)            \
+    DK_EXPORT type __tsan_atomic##bits##_##name(volatile type *address, type value, int asked); \
+    type __tsan_atomic##bits##_##name(volatile type *address, type value, int asked)            \
     {                                                                                           \
+        type before;                                                                            \
+                                                                                                \
+        order(asked);                                                                           \
         dk_instrument_check(address, sizeof(type), VOLATILE_LOAD, NULL);                        \
         dk_instrument_check(address, sizeof(type), VOLATILE_STORE, NULL);                       \
-        switch (order & ORDER_MASK) {                                                           \
+        switch (asked & ORDER_MASK) {                                                           \
         case __ATOMIC_RELAXED:                                                                  \
             return builtin(address, value, __ATOMIC_RELAXED);                                   \
         case __ATOMIC_CONSUME:                                                                  \
         case __ATOMIC_ACQUIRE:                                                                  \
-            return builtin(address, value, __ATOMIC_ACQUIRE);                                   \
+            before = builtin(address, value, __ATOMIC_ACQUIRE);                                 \
+            break;                                                                              \
         case __ATOMIC_RELEASE:                                                                  \
-            return builtin(address, value, __ATOMIC_RELEASE);                                   \
+            before = builtin(address, value, __ATOMIC_RELEASE);                                 \
+            break;                                                                              \
         case __ATOMIC_ACQ_REL:                                                                  \
-            return builtin(address, value, __ATOMIC_ACQ_REL);                                   \
+            before = builtin(address, value, __ATOMIC_ACQ_REL);                                 \
+            break;                                                                              \
         default:                                                                                \
-            return builtin(address, value, __ATOMIC_SEQ_CST);                                   \
+            before = builtin(address, value, __ATOMIC_SEQ_CST);                                 \
         }                                                                                       \
+        order(asked);                                                                           \
+        return before;                                                                          \
     }
 #define ALL_UPDATES(bits, type)                        \
     UPDATES(bits, type, exchange, __atomic_exchange_n) \
@@ -87,11 +108,11 @@ EACH_WIDTH(ALL_UPDATES)
 /* A failed exchange may be asked for a weaker order; it gets the strongest that goes with the successful
  * one's. */
 #define COMPARE(bits, type)                                                                               \
-    static bool compare_##bits(volatile type *address, type *expected, type value, int order)             \
+    static bool do_compare_##bits(volatile type *address, type *expected, type value, int asked)          \
     {                                                                                                     \
         dk_instrument_check(address, sizeof(type), VOLATILE_LOAD, NULL);                                  \
         dk_instrument_check(address, sizeof(type), VOLATILE_STORE, NULL);                                 \
-        switch (order & ORDER_MASK) {                                                                     \
+        switch (asked & ORDER_MASK) {                                                                     \
         case __ATOMIC_RELAXED:                                                                            \
             return __atomic_compare_exchange_n(address, expected, value, false, __ATOMIC_RELAXED,         \
                                                __ATOMIC_RELAXED);                                         \
@@ -110,39 +131,48 @@ EACH_WIDTH(ALL_UPDATES)
                                                __ATOMIC_SEQ_CST);                                         \
         }                                                                                                 \
     }                                                                                                     \
-    DK_EXPORT int __tsan_atomic##bits##_compare_exchange_strong(volatile type *address, type *expected,   \
-                                                                type value, int order, int failed);       \
-    DK_EXPORT int __tsan_atomic##bits##_compare_exchange_weak(volatile type *address, type *expected,     \
-                                                              type value, int order, int failed);         \
-    DK_EXPORT type __tsan_atomic##bits##_compare_exchange_val(volatile type *address, type expected,      \
-                                                              type value, int order, int failed);         \
-    int __tsan_atomic##bits##_compare_exchange_strong(volatile type *address, type *expected, type value, \
-                                                      int order, int failed)                              \
+    static bool compare_##bits(volatile type *address, type *expected, type value, int asked)             \
     {                                                                                                     \
-        return compare_##bits(address, expected, value, stronger(order, failed));                         \
+        bool done;                                                                                        \
+                                                                                                          \
+        order(asked);                                                                                     \
+        done = do_compare_##bits(address, expected, value, asked);                                        \
+        order(asked);                                                                                     \
+        return done;                                                                                      \
+    }                                                                                                     \
+    DK_EXPORT int __tsan_atomic##bits##_compare_exchange_strong(volatile type *address, type *expected,   \
+                                                                type value, int asked, int failed);       \
+    DK_EXPORT int __tsan_atomic##bits##_compare_exchange_weak(volatile type *address, type *expected,     \
+                                                              type value, int asked, int failed);         \
+    DK_EXPORT type __tsan_atomic##bits##_compare_exchange_val(volatile type *address, type expected,      \
+                                                              type value, int asked, int failed);         \
+    int __tsan_atomic##bits##_compare_exchange_strong(volatile type *address, type *expected, type value, \
+                                                      int asked, int failed)                              \
+    {                                                                                                     \
+        return compare_##bits(address, expected, value, stronger(asked, failed));                         \
     }                                                                                                     \
     int __tsan_atomic##bits##_compare_exchange_weak(volatile type *address, type *expected, type value,   \
-                                                    int order, int failed)                                \
+                                                    int asked, int failed)                                \
     {                                                                                                     \
-        return compare_##bits(address, expected, value, stronger(order, failed));                         \
+        return compare_##bits(address, expected, value, stronger(asked, failed));                         \
     }                                                                                                     \
     type __tsan_atomic##bits##_compare_exchange_val(volatile type *address, type expected, type value,    \
-                                                    int order, int failed)                                \
+                                                    int asked, int failed)                                \
     {                                                                                                     \
-        compare_##bits(address, &expected, value, stronger(order, failed));                               \
+        compare_##bits(address, &expected, value, stronger(asked, failed));                               \
         return expected;                                                                                  \
     }
 
 /* An order that is at least both. */
-static int stronger(int order, int failed)
+static int stronger(int asked, int failed)
 {
-    order &= ORDER_MASK;
+    asked &= ORDER_MASK;
     failed &= ORDER_MASK;
     if (failed == __ATOMIC_SEQ_CST)
         return failed;
-    if (failed == __ATOMIC_RELAXED || order >= __ATOMIC_ACQ_REL)
-        return order;
-    return order == __ATOMIC_RELEASE ? __ATOMIC_ACQ_REL : __ATOMIC_ACQUIRE;
+    if (failed == __ATOMIC_RELAXED || asked >= __ATOMIC_ACQ_REL)
+        return asked;
+    return asked == __ATOMIC_RELEASE ? __ATOMIC_ACQ_REL : __ATOMIC_ACQUIRE;
 }
 EACH_WIDTH(COMPARE)
 
@@ -153,26 +183,31 @@ EACH_WIDTH(COMPARE)
 #ifdef __x86_64__
 __attribute__((target("cx16"))) static u128 swap_if(volatile u128 *address, u128 expected, u128 value)
 {
-    return __sync_val_compare_and_swap(address, expected, value);
+    u128 before;
+
+    order(__ATOMIC_SEQ_CST);
+    before = __sync_val_compare_and_swap(address, expected, value);
+    order(__ATOMIC_SEQ_CST);
+    return before;
 }
 
-DK_EXPORT u128 __tsan_atomic128_load(const volatile u128 *address, int order);
-DK_EXPORT void __tsan_atomic128_store(volatile u128 *address, u128 value, int order);
+DK_EXPORT u128 __tsan_atomic128_load(const volatile u128 *address, int asked);
+DK_EXPORT void __tsan_atomic128_store(volatile u128 *address, u128 value, int asked);
 
-u128 __tsan_atomic128_load(const volatile u128 *address, int order)
+u128 __tsan_atomic128_load(const volatile u128 *address, int asked)
 {
-    (void)order;
+    (void)asked;
     dk_instrument_check(address, sizeof(u128), VOLATILE_LOAD, NULL);
     return swap_if((volatile u128 *)(uintptr_t)address, 0, 0);
 }
 
 #define UPDATE_128(name, next)                                                             \
-    DK_EXPORT u128 __tsan_atomic128_##name(volatile u128 *address, u128 value, int order); \
-    u128 __tsan_atomic128_##name(volatile u128 *address, u128 value, int order)            \
+    DK_EXPORT u128 __tsan_atomic128_##name(volatile u128 *address, u128 value, int asked); \
+    u128 __tsan_atomic128_##name(volatile u128 *address, u128 value, int asked)            \
     {                                                                                      \
         u128 now = 0, before;                                                              \
                                                                                            \
-        (void)order;                                                                       \
+        (void)asked;                                                                       \
         dk_instrument_check(address, sizeof(u128), VOLATILE_LOAD, NULL);                   \
         dk_instrument_check(address, sizeof(u128), VOLATILE_STORE, NULL);                  \
         do {                                                                               \
@@ -189,11 +224,11 @@ UPDATE_128(fetch_or, before | value)
 UPDATE_128(fetch_xor, before ^ value)
 UPDATE_128(fetch_nand, ~(before &value))
 
-void __tsan_atomic128_store(volatile u128 *address, u128 value, int order)
+void __tsan_atomic128_store(volatile u128 *address, u128 value, int asked)
 {
     u128 now = 0, before;
 
-    (void)order;
+    (void)asked;
     dk_instrument_check(address, sizeof(u128), VOLATILE_STORE, NULL);
     do {
         before = now;
@@ -215,48 +250,48 @@ static bool compare_128(volatile u128 *address, u128 *expected, u128 value)
 }
 
 DK_EXPORT int __tsan_atomic128_compare_exchange_strong(volatile u128 *address, u128 *expected, u128 value,
-                                                       int order, int failed);
+                                                       int asked, int failed);
 DK_EXPORT int __tsan_atomic128_compare_exchange_weak(volatile u128 *address, u128 *expected, u128 value,
-                                                     int order, int failed);
+                                                     int asked, int failed);
 DK_EXPORT u128 __tsan_atomic128_compare_exchange_val(volatile u128 *address, u128 expected, u128 value,
-                                                     int order, int failed);
+                                                     int asked, int failed);
 
-int __tsan_atomic128_compare_exchange_strong(volatile u128 *address, u128 *expected, u128 value, int order,
+int __tsan_atomic128_compare_exchange_strong(volatile u128 *address, u128 *expected, u128 value, int asked,
                                              int failed)
 {
-    (void)order;
+    (void)asked;
     (void)failed;
     return compare_128(address, expected, value);
 }
 
-int __tsan_atomic128_compare_exchange_weak(volatile u128 *address, u128 *expected, u128 value, int order,
+int __tsan_atomic128_compare_exchange_weak(volatile u128 *address, u128 *expected, u128 value, int asked,
                                            int failed)
 {
-    (void)order;
+    (void)asked;
     (void)failed;
     return compare_128(address, expected, value);
 }
 
-u128 __tsan_atomic128_compare_exchange_val(volatile u128 *address, u128 expected, u128 value, int order,
+u128 __tsan_atomic128_compare_exchange_val(volatile u128 *address, u128 expected, u128 value, int asked,
                                            int failed)
 {
-    (void)order;
+    (void)asked;
     (void)failed;
     compare_128(address, &expected, value);
     return expected;
 }
 #endif
 
-DK_EXPORT void __tsan_atomic_thread_fence(int order);
-DK_EXPORT void __tsan_atomic_signal_fence(int order);
+DK_EXPORT void __tsan_atomic_thread_fence(int asked);
+DK_EXPORT void __tsan_atomic_signal_fence(int asked);
 
-void __tsan_atomic_thread_fence(int order)
+void __tsan_atomic_thread_fence(int asked)
 {
-    dk_instrument_fence(order & ORDER_MASK);
+    dk_instrument_fence(asked & ORDER_MASK);
 }
 
-void __tsan_atomic_signal_fence(int order)
+void __tsan_atomic_signal_fence(int asked)
 {
-    (void)order;
+    (void)asked;
     __asm__ volatile("" : : : "memory");
 }

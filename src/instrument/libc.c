@@ -8,6 +8,7 @@
  */
 #include "instrument/instrument.h"
 
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/types.h>
@@ -307,4 +308,43 @@ WRAPPED(size_t, fwrite, const void *from, size_t size, size_t count, FILE *file)
 
     reads(from, size * put, "fwrite");
     return put;
+}
+
+/* ---- Threads: what orders a thread's accesses ---- */
+
+WRAPPED(int, pthread_mutex_lock, pthread_mutex_t *mutex)
+{
+    int error = __real_pthread_mutex_lock(mutex);
+
+    dk_instrument_order(__ATOMIC_SEQ_CST);
+    return error;
+}
+
+WRAPPED(int, pthread_mutex_unlock, pthread_mutex_t *mutex)
+{
+    dk_instrument_order(__ATOMIC_SEQ_CST);
+    return __real_pthread_mutex_unlock(mutex);
+}
+
+WRAPPED(int, pthread_cond_wait, pthread_cond_t *condition, pthread_mutex_t *mutex)
+{
+    int error = __real_pthread_cond_wait(condition, mutex);
+
+    dk_instrument_order(__ATOMIC_SEQ_CST);
+    return error;
+}
+
+WRAPPED(int, pthread_create, pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *),
+        void *data)
+{
+    dk_instrument_order(__ATOMIC_SEQ_CST);
+    return __real_pthread_create(thread, attributes, run, data);
+}
+
+WRAPPED(int, pthread_join, pthread_t thread, void **result)
+{
+    int error = __real_pthread_join(thread, result);
+
+    dk_instrument_order(__ATOMIC_SEQ_CST);
+    return error;
 }

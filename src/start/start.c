@@ -175,6 +175,11 @@ static void hook_master_access(void *data, struct device *dev, dma_addr_t dma, p
     dk_pools_master_access(data, dev, dma, phys, length, write);
 }
 
+static void hook_register_write(void *data, bool before)
+{
+    dk_owner_register_write(data, before);
+}
+
 static void hook_master_fault(void *data, struct device *dev, const struct dk_master_fault *fault)
 {
     (void)data;
@@ -460,6 +465,7 @@ static struct dk_machine *compose(const struct dk_board *board, const struct dk_
         .device_removed = hook_device_removed,
         .memory_taken = hook_memory_taken,
         .master_access = machine->depth ? hook_master_access : NULL,
+        .register_write = machine->depth >= 3 ? hook_register_write : NULL,
         .master_fault = hook_master_fault,
         .master_stale = hook_master_stale,
         .master_asleep = hook_master_asleep,

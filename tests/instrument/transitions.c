@@ -158,6 +158,7 @@ static void test_behind_its_back(void)
 
     dma_sync_single_for_cpu(noncoherent, dma, SIZE, DMA_FROM_DEVICE);
     dk_master_write(noncoherent, dma + 32, bytes, 16);
+    rmb();
     EXPECT(NULL, sink = (unsigned char)p[31] + (unsigned char)p[48]);
     EXPECT("missing-sync-for-cpu", sink = (unsigned char)p[40]);
     EXPECT(NULL, sink = READ_ONCE(p[40]));
