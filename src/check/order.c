@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "check/order.h"
 
+#include "base/alloc.h"
 #include "base/context.h"
 
 /*
@@ -154,8 +155,8 @@ bool dk_order_cpu(const struct dk_order_run *run, u64 first, u64 last, bool stor
 
 /* ---- Devices ---- */
 
-static struct dk_order_link *link_of(struct dk_order_link **links, struct dk_order_link **fresh,
-                                     const struct device *dev, u32 thread)
+/* NULL: out of memory, and what the device saw of the thread is not known. */
+static struct dk_order_link *link_of(struct dk_order_link **links, const struct device *dev, u32 thread)
 {
     struct dk_order_link *link;
 
@@ -163,9 +164,8 @@ static struct dk_order_link *link_of(struct dk_order_link **links, struct dk_ord
         if (link->dev == dev && link->thread == thread)
             return link;
     }
-    link = *fresh;
+    link = dk_allocate(1, sizeof(*link));
     if (link) {
-        *fresh = NULL;
         *link = (struct dk_order_link){ .next = *links, .dev = dev, .thread = thread };
         *links = link;
     }
@@ -198,7 +198,7 @@ static bool is_unordered(const struct dk_order_link *link, const struct dk_order
 }
 
 static void read_words(struct dk_order_link *link, const struct dk_order_run *run, u64 first, u64 last,
-                       u64 time, bool *found, struct dk_order_finding *finding)
+                       bool *found, struct dk_order_finding *finding)
 {
     u64 ordered = link->ordered, at;
 
@@ -230,12 +230,10 @@ static void read_words(struct dk_order_link *link, const struct dk_order_run *ru
         }
     }
     link->ordered = ordered;
-    (void)time;
 }
 
-bool dk_order_device(struct dk_order_link **links, struct dk_order_link **fresh, const struct device *dev,
-                     const struct dk_order_run *run, u64 first, u64 last, bool write,
-                     struct dk_order_finding *finding)
+bool dk_order_device(struct dk_order_link **links, const struct device *dev, const struct dk_order_run *run,
+                     u64 first, u64 last, bool write, struct dk_order_finding *finding)
 {
     u64 time = tick(), at;
     bool found = false;
@@ -254,9 +252,9 @@ bool dk_order_device(struct dk_order_link **links, struct dk_order_link **fresh,
             continue;
         /* Words of one thread are looked at together. */
         thread = word->storer;
-        link = link_of(links, fresh, dev, thread);
+        link = link_of(links, dev, thread);
         if (link)
-            read_words(link, run, first, last, time, &found, finding);
+            read_words(link, run, first, last, &found, finding);
     }
     for (at = first; at <= last && !write; at++) {
         run->words[at].reads[1] = run->words[at].reads[0];

@@ -66,11 +66,9 @@ struct dk_order_run {
  */
 bool dk_order_cpu(const struct dk_order_run *run, u64 first, u64 last, bool store, u32 stack,
                   struct dk_order_finding *finding);
-/* @dev does. @links: what devices saw so far; @link: a fresh one, taken into use when needed (*link is NULL
- * then). */
-bool dk_order_device(struct dk_order_link **links, struct dk_order_link **link, const struct device *dev,
-                     const struct dk_order_run *run, u64 first, u64 last, bool write,
-                     struct dk_order_finding *finding);
+/* @dev does. @links: what devices saw so far. */
+bool dk_order_device(struct dk_order_link **links, const struct device *dev, const struct dk_order_run *run,
+                     u64 first, u64 last, bool write, struct dk_order_finding *finding);
 
 /* This thread's barrier. */
 void dk_order_barrier(bool loads, bool stores);

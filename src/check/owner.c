@@ -618,7 +618,6 @@ static void report_order(struct dk_checker *checker, const struct dk_owned *run,
 static void ordered_with(struct dk_checker *checker, struct device *dev, phys_addr_t phys, u64 length,
                          bool write)
 {
-    struct dk_order_link *link = write ? NULL : dk_allocate(1, sizeof(*link));
     u64 size;
 
     for (; length; phys += size, length -= size) {
@@ -634,14 +633,14 @@ static void ordered_with(struct dk_checker *checker, struct device *dev, phys_ad
             u64 first, last;
 
             size = words_of(run, phys, length, &first, &last);
-            found = dk_order_device(&checker->owner->links, &link, dev, &words, first, last, write, &finding);
-            copy = *run;
+            found = dk_order_device(&checker->owner->links, dev, &words, first, last, write, &finding);
+            if (found)
+                copy = *run;
         }
         dk_lock_give(&checker->owner->lock);
         if (found)
             report_order(checker, &copy, &finding, 0);
     }
-    dk_release(link);
 }
 
 void dk_owner_master_access(struct device *dev, dma_addr_t dma, phys_addr_t phys, u64 length, bool write)
@@ -847,7 +846,8 @@ u64 dk_owner_order(struct dk_checker *checker, phys_addr_t phys, uintptr_t cpu, 
 
         size = words_of(run, phys, length, &first, &last);
         found = dk_order_cpu(&words, first, last, store, stack, &finding);
-        copy = *run;
+        if (found)
+            copy = *run;
     }
     dk_lock_give(&checker->owner->lock);
     if (found)
