@@ -62,6 +62,11 @@ struct dk_owner {
     struct dk_order_link *links;       /* what devices saw of threads' stores */
 };
 
+static inline struct dk_owned *dk_owned_of(struct dk_interval *by_phys)
+{
+    return container_of(by_phys, struct dk_owned, by_phys);
+}
+
 /* NULL when out of memory. */
 struct dk_owner *dk_owner_create(void);
 /* The shadows go; no thread may be inside the machine's memory. NULL is fine. */
@@ -88,6 +93,9 @@ void dk_owner_gone(struct dk_checker *checker, const struct dk_mapping *mapping)
 /* A bus master is about to access @length bytes at @dma, which lead to @phys. */
 void dk_owner_master_access(struct device *dev, dma_addr_t dma, phys_addr_t phys, u64 length, bool write);
 
+/* The same for coherent memory. */
+void dk_owner_order_master(struct dk_checker *checker, const struct device *dev, phys_addr_t phys, u64 length,
+                           bool write);
 /* This thread is about to write a register, or did. */
 void dk_owner_register_write(struct dk_machine *machine, bool before);
 
