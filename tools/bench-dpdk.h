@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * DPDK's rte_mempool of 64-byte blocks, as a peer of the pool rows. Its file sees nothing of dmakit: both have
- * a phys_addr_t.
+ * DPDK's rte_mempool of 64-byte blocks, as a peer of the pool rows. Its file sees nothing of dmakit: both
+ * have a phys_addr_t.
  */
 #ifndef DK_TOOLS_BENCH_DPDK_H
 #define DK_TOOLS_BENCH_DPDK_H

@@ -4,88 +4,8 @@
  * buffer by DMA and marks its descriptor; the driver takes the buffer back, sums its bytes one by one, and
  * gives it to the card again.
  */
+#include "bench-ring.h"
 #include "base/alloc.h"
-#include "bench.h"
-
-#define RING_SIZE 64
-
-struct ring_descriptor {
-    u64 address;
-    u32 length;
-    u32 done; /* 1: the card has filled the buffer */
-};
-
-struct bench_ring {
-    struct device *dev;
-    struct ring_descriptor *descriptors;
-    dma_addr_t descriptors_dma;
-    char *buffers[RING_SIZE];
-    dma_addr_t dma[RING_SIZE]; /* DMA_MAPPING_ERROR: not mapped */
-    unsigned next;
-    unsigned long received;
-    u64 sum; /* of all bytes received */
-    char packet[BENCH_BUFFER];
-};
-
-/* The card's side: the next packet, by bus address alone. */
-static void card_receive(struct bench_ring *ring, unsigned index)
-{
-    dma_addr_t at = ring->descriptors_dma + index * sizeof(struct ring_descriptor);
-    u64 address = 0;
-    u32 done = 1;
-
-    dk_master_read(ring->dev, at, &address, sizeof(address));
-    dk_master_write(ring->dev, address, ring->packet, sizeof(ring->packet));
-    dk_master_write(ring->dev, at + offsetof(struct ring_descriptor, done), &done, sizeof(done));
-}
-
-/* One byte after the other: the empty statement keeps the compiler from adding several at once. */
-static u32 sum_bytes(const char *bytes, size_t length)
-{
-    u32 sum = 0;
-
-    for (size_t i = 0; i < length; i++) {
-        sum += (unsigned char)bytes[i];
-        __asm__ volatile("" : "+r"(sum));
-    }
-    return sum;
-}
-
-static inline __attribute__((always_inline)) void run(struct bench_ring *ring, unsigned long count, bool maps)
-{
-    for (unsigned long i = 0; i < count; i++) {
-        unsigned index = ring->next;
-        struct ring_descriptor *descriptor = &ring->descriptors[index];
-
-        card_receive(ring, index);
-        if (!__atomic_load_n(&descriptor->done, __ATOMIC_RELAXED))
-            continue;
-        dma_rmb();
-        if (maps)
-            dma_unmap_single(ring->dev, ring->dma[index], BENCH_BUFFER, DMA_FROM_DEVICE);
-        ring->sum += sum_bytes(ring->buffers[index], BENCH_BUFFER);
-        if (maps) {
-            ring->dma[index] = dma_map_single(ring->dev, ring->buffers[index], BENCH_BUFFER, DMA_FROM_DEVICE);
-            if (dma_mapping_error(ring->dev, ring->dma[index]))
-                return;
-        }
-        descriptor->address = ring->dma[index];
-        dma_wmb();
-        __atomic_store_n(&descriptor->done, 0, __ATOMIC_RELAXED);
-        ring->next = (index + 1) % RING_SIZE;
-        ring->received++;
-    }
-}
-
-__attribute__((noinline)) void dk_bench_ring_run(struct bench_ring *ring, unsigned long count)
-{
-    run(ring, count, true);
-}
-
-__attribute__((noinline)) void dk_bench_ring_run_plain(struct bench_ring *ring, unsigned long count)
-{
-    run(ring, count, false);
-}
 
 unsigned long dk_bench_ring_received(const struct bench_ring *ring)
 {
@@ -123,6 +43,16 @@ struct bench_ring *dk_bench_ring_create(struct dk_machine *machine)
         ring->dma[i] = DMA_MAPPING_ERROR;
     for (unsigned i = 0; i < BENCH_BUFFER; i++)
         ring->packet[i] = (char)(i * 7);
+    for (u32 i = 0; i < 256; i++) {
+        ring->table[i] = i;
+        for (unsigned bit = 0; bit < 8; bit++)
+            ring->table[i] = ring->table[i] >> 1 ^ (ring->table[i] & 1 ? 0xedb88320u : 0);
+    }
+    ring->ordinary = dk_allocate(BENCH_ORDINARY, 1);
+    if (!ring->ordinary) {
+        dk_release(ring);
+        return ERR_PTR(-ENOMEM);
+    }
     ring->dev = dk_bench_device(machine, "ring");
     if (IS_ERR(ring->dev)) {
         error = PTR_ERR_OR_ZERO(ring->dev);
@@ -162,5 +92,6 @@ void dk_bench_ring_destroy(struct bench_ring *ring)
         dma_free_coherent(ring->dev, RING_SIZE * sizeof(struct ring_descriptor), ring->descriptors,
                           ring->descriptors_dma);
     dk_device_remove(ring->dev);
+    dk_release(ring->ordinary);
     dk_release(ring);
 }

@@ -155,6 +155,23 @@ static void run_ring_plain(struct bench_state *state, unsigned long count)
     dk_bench_ring_run_plain(state->plain_ring, count);
 }
 
+#ifdef BENCH_INSTRUMENTED
+static void run_ring_checked(struct bench_state *state, unsigned long count)
+{
+    dk_bench_ring_run_checked(state->ring, count);
+}
+
+static void run_ordinary_checked(struct bench_state *state, unsigned long count)
+{
+    dk_bench_ordinary_run_checked(state->ring, count);
+}
+
+static void run_ordinary(struct bench_state *state, unsigned long count)
+{
+    dk_bench_ordinary_run(state->plain_ring, count);
+}
+#endif
+
 static void run_iova(struct bench_state *state, unsigned long count)
 {
     dk_bench_iova_run(state->iova, count);
@@ -368,6 +385,28 @@ static const struct bench_row rows[] = {
         .setup = set_up_rings,
         .teardown = tear_down_rings,
     },
+#ifdef BENCH_INSTRUMENTED
+    {
+        .subject = { "check-depth-3", run_ring_checked },
+        .peer = { "without mapping calls", run_ring_plain },
+        .summary = "the same in an instrumented program, at depth 3",
+        .goal = 8,
+        .ratio = true,
+        .depth = 3,
+        .setup = set_up_rings,
+        .teardown = tear_down_rings,
+    },
+    {
+        .subject = { "check-depth-3-ordinary", run_ordinary_checked },
+        .peer = { "not instrumented", run_ordinary },
+        .summary = "CRC-32 of ordinary memory in an instrumented program, at depth 3",
+        .goal = 1.3,
+        .ratio = true,
+        .depth = 3,
+        .setup = set_up_rings,
+        .teardown = tear_down_rings,
+    },
+#endif
 };
 
 static const size_t row_count = sizeof(rows) / sizeof(rows[0]);
@@ -451,6 +490,9 @@ int dk_bench_open(const struct bench_row *row, struct bench_state *state)
 {
     int error;
 
+#ifdef BENCH_INSTRUMENTED
+    dk_instrument_run_time();
+#endif
     *state = (struct bench_state){ .scale = row->scale };
     state->machine = dk_bench_machine(row->depth, row->memory);
     if (IS_ERR(state->machine)) {

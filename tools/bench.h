@@ -4,9 +4,9 @@
  *
  * bench.c reads the options and prints, bench-measure.c times, bench-rows.c has the rows but for those of
  * bouncing, contiguous memory and pools, which bench-bounce.c, bench-contig.c, bench-pool.c and
- * bench-pool-threads.c have, and those of growth, which are in bench-growth.c; bench-ring.c and bench-iova.c
- * have the programs of the check-depth and iova rows, bench-pool-peers.c and bench-pool-dpdk.c other
- * allocators.
+ * bench-pool-threads.c have, and those of growth, which are in bench-growth.c; bench-ring.c,
+ * bench-ring-loop.c and bench-iova.c have the programs of the check-depth and iova rows, bench-pool-peers.c
+ * and bench-pool-dpdk.c other allocators.
  */
 #ifndef DK_TOOLS_BENCH_H
 #define DK_TOOLS_BENCH_H
@@ -155,6 +155,14 @@ void dk_bench_ring_destroy(struct bench_ring *ring);
 void dk_bench_ring_run(struct bench_ring *ring, unsigned long count);
 /* The same without the mapping calls, as it would be without the API. */
 void dk_bench_ring_run_plain(struct bench_ring *ring, unsigned long count);
+/* CRC-32 of 256 bytes of ordinary memory, which no device ever sees, @count times. */
+void dk_bench_ordinary_run(struct bench_ring *ring, unsigned long count);
+/* The same of an instrumented program, where there is one (BENCH_INSTRUMENTED). */
+void dk_bench_ring_run_checked(struct bench_ring *ring, unsigned long count);
+void dk_bench_ring_run_plain_checked(struct bench_ring *ring, unsigned long count);
+void dk_bench_ordinary_run_checked(struct bench_ring *ring, unsigned long count);
+/* libdmakit-check's: tells the library that the program is an instrumented one. */
+void dk_instrument_run_time(void);
 
 /* How many packets came in so far; 0 when a sum was wrong. */
 unsigned long dk_bench_ring_received(const struct bench_ring *ring);

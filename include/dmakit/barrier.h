@@ -10,7 +10,10 @@
 
 #include <dmakit/types.h>
 
-#if defined(__SANITIZE_THREAD__)
+/* Under dmakit's own run time (instrument.h) accesses and barriers are what they are everywhere. */
+#if defined(DK_INSTRUMENTED)
+#include <dmakit/instrument.h>
+#elif defined(__SANITIZE_THREAD__)
 #define DK_THREAD_CHECKED 1
 #elif defined(__has_feature)
 #if __has_feature(thread_sanitizer)
@@ -33,7 +36,11 @@ static inline void dk_fence(int order)
 #else
 #define DK_READ_ORDER __ATOMIC_RELAXED
 #define DK_WRITE_ORDER __ATOMIC_RELAXED
+#ifdef DK_INSTRUMENTED
+#define dk_fence(order) dk_instrument_fence(order)
+#else
 #define dk_fence(order) __atomic_thread_fence(order)
+#endif
 #endif
 
 /* Keeps the compiler from moving accesses across. */

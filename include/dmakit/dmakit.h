@@ -22,6 +22,7 @@
 #include <dmakit/error.h>
 #include <dmakit/fail.h>
 #include <dmakit/gfp.h>
+#include <dmakit/instrument.h>
 #include <dmakit/interrupt.h>
 #include <dmakit/io.h>
 #include <dmakit/iommu.h>

@@ -40,6 +40,8 @@ struct dk_slot {
     struct dk_memory *memory;   /* whose it is */
     struct dk_section *section; /* NULL for VMALLOC and REGISTERS */
     enum dk_slot_kind kind;
+    u8 *owners; /* CACHED and UNCACHED: the ownership shadow (instrument.h), a byte for each; atomic; NULL:
+                   none */
 };
 
 /*

@@ -45,6 +45,11 @@ struct dk_hooks {
      */
     void (*memory_taken)(void *data, phys_addr_t phys, u64 size);
 
+    /* The driver's thread is about to write a register, or (not @before) the device's model has taken it. May
+     * be NULL.
+     */
+    void (*register_write)(void *data, bool before);
+
     /*
      * A bus master is about to move @length bytes at @dma; @phys is where the bus or the IOMMU leads, to RAM
      * or to registers. Called before the bytes move, once for each contiguous run; when the IOMMU is changed

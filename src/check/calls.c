@@ -91,6 +91,7 @@ void dk_check_mapped(struct device *dev, const char *call, struct dk_mapping *ma
         record->pieces = NULL;
         record->handover = NULL;
         dk_mappings_enter(mappings, record);
+        dk_owner_mapped(checker, dev, mappings->path, mapping, stack);
         if (takes_lines(mapping))
             enter_lines(checker, dev, record, mapping->phys,
                         mapping->contiguous ? mapping->contiguous : mapping->size, &overlap);
@@ -118,6 +119,8 @@ void dk_check_mapped_piece(struct device *dev, const char *call, const struct dk
     struct dk_overlap overlap = { .found = false };
     struct dk_record *record, *piece = NULL;
 
+    if (mappings)
+        dk_owner_mapped_piece(checker, mapping, offset, phys, size);
     if (!mappings)
         return;
     dk_lock_take(&mappings->lock);
@@ -275,6 +278,7 @@ static bool take_one(struct dk_checker *checker, struct dk_mappings *mappings, s
     if (found) {
         dk_record_leave_lines(checker, mappings, found);
         dk_handover_drop(checker, found->handover);
+        dk_owner_gone(checker, &found->mapping);
         dk_mappings_leave(mappings, found);
         *record = *found;
         dk_mappings_give(mappings, found);

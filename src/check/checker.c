@@ -23,12 +23,19 @@ struct dk_checker *dk_checker_create(struct dk_machine *machine, const struct dk
         goto finish_stacks;
     if (dk_handovers_init(&checker->handovers))
         goto finish_shadow;
+    if (options->depth >= 3) {
+        checker->owner = dk_owner_create();
+        if (!checker->owner)
+            goto finish_handovers;
+    }
     error = dk_reports_init(&checker->reports, options);
     if (error)
-        goto finish_handovers;
+        goto destroy_owner;
     dk_symbols_init(&checker->symbols);
     return checker;
 
+destroy_owner:
+    dk_owner_destroy(checker->owner);
 finish_handovers:
     dk_handovers_finish(&checker->handovers);
 finish_shadow:
@@ -46,6 +53,7 @@ void dk_checker_destroy(struct dk_checker *checker)
 
     if (!checker)
         return;
+    dk_owner_destroy(checker->owner);
     mappings = checker->devices;
     while (mappings) {
         struct dk_mappings *next = mappings->next;

@@ -8,6 +8,7 @@
 #include "check/check.h"
 #include "check/handover.h"
 #include "check/mappings.h"
+#include "check/owner.h"
 #include "check/report.h"
 #include "check/shadow.h"
 #include "check/stack.h"
@@ -22,6 +23,7 @@ struct dk_checker {
     struct dk_reports reports;
     struct dk_shadow shadow;
     struct dk_handovers handovers;
+    struct dk_owner *owner; /* whose each byte is; NULL below depth 3 */
     struct dk_mappings
         *devices; /* all there ever were; new ones are put in front, and none goes before the checker does */
     u64 last_number; /* of a mapping; atomic */

@@ -54,6 +54,12 @@ static const char *const names[DK_CLASS_COUNT + 1] = {
     [DK_CLASS_SYNC_WRONG_SUBRANGE] = "sync-wrong-subrange",
     [DK_CLASS_SKIP_SYNC_WITHOUT_SYNC] = "skip-sync-without-sync",
     [DK_CLASS_SHARED_CACHE_LINE] = "shared-cache-line",
+    [DK_CLASS_CPU_READ_WHILE_DEVICE_OWNS] = "cpu-read-while-device-owns",
+    [DK_CLASS_STALE_READ] = "stale-read",
+    [DK_CLASS_MISSING_SYNC_FOR_CPU] = "missing-sync-for-cpu",
+    [DK_CLASS_DESCRIPTOR_READ_BEFORE_RMB] = "descriptor-read-before-rmb",
+    [DK_CLASS_DESCRIPTOR_PUBLISHED_BEFORE_WMB] = "descriptor-published-before-wmb",
+    [DK_CLASS_DOORBELL_BEFORE_WRITE] = "doorbell-before-write",
     [DK_CLASS_COUNT] = NULL,
 };
 
@@ -292,8 +298,8 @@ static const struct dk_class_facts facts[DK_CLASS_COUNT] = {
         "error",
     },
     [DK_CLASS_SYNC_WRONG_SUBRANGE] = {
-        "a sync covered another part of the mapping than the one that the CPU changed",
-        "sync the very bytes that the CPU changes: offset and size count from the start of the mapping",
+        "a sync covered another part of the mapping than the one that the CPU read or changed",
+        "sync the very bytes that the CPU reads or changes: offset and size count from the start of the mapping",
         "error",
     },
     [DK_CLASS_SKIP_SYNC_WITHOUT_SYNC] = {
@@ -305,6 +311,37 @@ static const struct dk_class_facts facts[DK_CLASS_COUNT] = {
         "the CPU stored next to mapped memory, into a cache line that the device was writing to",
         "give the buffer cache lines of its own: allocate it by itself, or align and pad it to "
         "dma_get_cache_alignment()",
+        "error",
+    },
+    [DK_CLASS_CPU_READ_WHILE_DEVICE_OWNS] = {
+        "the CPU read memory that the device owns and may be writing",
+        "unmap it, or call dma_sync_single_for_cpu() on those bytes, before the CPU reads them",
+        "error",
+    },
+    [DK_CLASS_STALE_READ] = {
+        "the CPU read memory that the device had written, and saw what was there before",
+        "unmap it, or call dma_sync_single_for_cpu() on those bytes, before the CPU reads them",
+        "error",
+    },
+    [DK_CLASS_MISSING_SYNC_FOR_CPU] = {
+        "the CPU read bytes that the device wrote after they had been synced for the CPU",
+        "call dma_sync_single_for_cpu() each time the device has written, and dma_sync_single_for_device() before it may "
+        "write again",
+        "error",
+    },
+    [DK_CLASS_DESCRIPTOR_READ_BEFORE_RMB] = {
+        "the CPU read what a device had written, after the word that says so, with no barrier between",
+        "call dma_rmb() after the word that says that the rest is valid, and before the rest is read",
+        "error",
+    },
+    [DK_CLASS_DESCRIPTOR_PUBLISHED_BEFORE_WMB] = {
+        "the CPU told a device that something is valid, with no barrier after writing it",
+        "call dma_wmb() before the word that says that the rest is valid is written",
+        "error",
+    },
+    [DK_CLASS_DOORBELL_BEFORE_WRITE] = {
+        "the CPU rang a device's doorbell, with no barrier after writing what the device is to read",
+        "ring it with writel(), or call wmb() before writel_relaxed()",
         "error",
     },
 };

@@ -10,14 +10,16 @@
 #define TREE_DEPTH 32
 
 /* The unit that holds @pc. *bias is what to take off an address of the process. Units whose compiler wrote no
- * index of addresses are searched one by one. */
+ * index of addresses are searched one by one; where others in the file have one, the index may name one of
+ * those. */
 static Dwarf_Die *unit_of(Dwfl *dwfl, uintptr_t pc, Dwarf_Addr *bias)
 {
     Dwfl_Module *module = dwfl_addrmodule(dwfl, pc);
     Dwarf_Die *unit = module ? dwfl_module_addrdie(module, pc, bias) : NULL;
 
-    if (!module || unit)
+    if (!module || (unit && dwarf_haspc(unit, pc - *bias) == 1))
         return unit;
+    unit = NULL;
     while ((unit = dwfl_module_nextcu(module, unit, bias))) {
         if (dwarf_haspc(unit, pc - *bias) == 1)
             return unit;

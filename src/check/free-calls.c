@@ -312,6 +312,7 @@ bool dk_check_unmap(struct device *dev, const char *call, const struct dk_mappin
             if (record->handover)
                 shared = dk_handover_unmap(checker, record->handover, asked->attrs, &findings);
             dk_record_leave_lines(checker, mappings, record);
+            dk_owner_gone(checker, &record->mapping);
             dk_mappings_leave(mappings, record);
             copy = *record;
             dk_mappings_give(mappings, record);

@@ -53,7 +53,7 @@ static void take_unsynced(struct dk_handover *handover, u64 from, u64 to)
 
     to = dk_lower(to, handover->before + handover->mapping.size);
     for (; at + handover->before < to; at = end) {
-        enum dk_owner owner = dk_owned_at(&handover->owners, at, &end);
+        enum dk_byte_owner owner = dk_owned_at(&handover->owners, at, &end);
 
         end = dk_lower(end, to - handover->before);
         if (owner == DK_OWNER_UNSYNCED)

@@ -116,7 +116,7 @@ static void meet_bytes(const struct meeting *meeting, struct dk_place *place, ph
         dk_handover_hold(other, at, to);
     }
     for (; at < to && !other->blind; here += next - at, at = next) {
-        enum dk_owner owner = dk_owned_at(&other->owners, at - other->before, &next);
+        enum dk_byte_owner owner = dk_owned_at(&other->owners, at - other->before, &next);
 
         next = dk_lower(next + other->before, to);
         if (skip && owner != DK_OWNER_CPU && owner != DK_OWNER_UNSYNCED)
@@ -283,7 +283,7 @@ static bool changes_hands(const struct dk_mapping *mapping)
            mapping->size && mapping->size <= DK_HANDOVER_LARGEST;
 }
 
-static enum dk_owner first_owner(const struct dk_mapping *mapping)
+static enum dk_byte_owner first_owner(const struct dk_mapping *mapping)
 {
     if (mapping->kind > DK_MAPPING_SG)
         return DK_OWNER_CPU;

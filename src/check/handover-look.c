@@ -95,7 +95,7 @@ static struct verdict judge_cpu(const struct dk_handover *handover, u64 at, enum
     return verdict;
 }
 
-static struct verdict judge(const struct dk_handover *handover, enum dk_owner owner, u64 at,
+static struct verdict judge(const struct dk_handover *handover, enum dk_byte_owner owner, u64 at,
                             enum dk_look look)
 {
     switch (owner) {
@@ -119,7 +119,7 @@ static struct verdict judge(const struct dk_handover *handover, enum dk_owner ow
 
 /* Extent bytes [at, to) of @place have one owner and the first differs. Returns the end of what differs. */
 static u64 look_at_run(struct dk_handover *handover, const struct dk_place *place, u64 at, u64 to,
-                       enum dk_owner owner, enum dk_look look, struct dk_handover_findings *findings)
+                       enum dk_byte_owner owner, enum dk_look look, struct dk_handover_findings *findings)
 {
     const char *cpu = place->cpu + (at - place->at);
     const char *written = handover->written ? handover->written + at : NULL;
@@ -149,7 +149,7 @@ static void look_at_place(struct dk_handover *handover, const struct dk_place *p
     u64 size = to - from, at = 0;
 
     while ((at = dk_view_changed(cpu, handover->held + from, written, at, size)) < size) {
-        enum dk_owner owner;
+        enum dk_byte_owner owner;
         u64 end;
 
         owner = dk_owned_at(&handover->owners, from + at - handover->before, &end);
@@ -200,7 +200,7 @@ void dk_handover_look_unsynced(struct dk_handover *handover, u64 from, u64 to,
     from = dk_higher(from, handover->before);
     to = dk_lower(to, handover->before + handover->mapping.size);
     for (at = from - handover->before; at + handover->before < to; at = end) {
-        enum dk_owner owner = dk_owned_at(&handover->owners, at, &end);
+        enum dk_byte_owner owner = dk_owned_at(&handover->owners, at, &end);
         const struct dk_place *place = handover->places;
 
         end = dk_lower(end, to - handover->before);

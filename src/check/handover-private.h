@@ -101,7 +101,7 @@ void dk_handover_refilled(struct dk_handover *handover, u64 from, u64 to, bool a
 void dk_handover_begin(struct dk_handover *handover, u64 from, u64 to);
 void dk_handover_end(struct dk_handover *handover);
 /* [from, to): of the mapping. */
-void dk_handover_own(struct dk_handover *handover, u64 from, u64 to, enum dk_owner owner);
+void dk_handover_own(struct dk_handover *handover, u64 from, u64 to, enum dk_byte_owner owner);
 
 /* Enters @place, whose by_phys is set, and takes it out. */
 void dk_place_enter(struct dk_handovers *handovers, struct dk_place *place);

@@ -143,7 +143,7 @@ void dk_handover_end(struct dk_handover *handover)
         handover->disturbed = false;
 }
 
-void dk_handover_own(struct dk_handover *handover, u64 from, u64 to, enum dk_owner owner)
+void dk_handover_own(struct dk_handover *handover, u64 from, u64 to, enum dk_byte_owner owner)
 {
     if (!dk_owned_set(&handover->owners, from, to, owner))
         handover->blind = true;
@@ -154,7 +154,7 @@ struct change {
     struct dk_handover *handover;
     bool holds; /* what is there now is held */
     bool owns;  /* and is @owner's */
-    enum dk_owner owner;
+    enum dk_byte_owner owner;
 };
 
 /* Extent bytes of one mapping. */
@@ -318,7 +318,7 @@ static bool tell_place(struct dk_interval *interval, void *data)
     u64 end;
 
     for (; place->cpu && at < to; at = end) {
-        enum dk_owner owner = dk_owned_at(&handover->owners, at - start, &end);
+        enum dk_byte_owner owner = dk_owned_at(&handover->owners, at - start, &end);
 
         end = dk_lower(end + start, to);
         if (owner == DK_OWNER_DEVICE)

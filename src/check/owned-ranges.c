@@ -4,7 +4,7 @@
 #include "base/alloc.h"
 #include <string.h>
 
-void dk_owned_init(struct dk_owned_ranges *ranges, u64 size, enum dk_owner owner)
+void dk_owned_init(struct dk_owned_ranges *ranges, u64 size, enum dk_byte_owner owner)
 {
     ranges->runs = ranges->own;
     ranges->count = 1;
@@ -53,7 +53,7 @@ static bool reserve(struct dk_owned_ranges *ranges, unsigned count)
     return true;
 }
 
-bool dk_owned_set(struct dk_owned_ranges *ranges, u64 from, u64 to, enum dk_owner owner)
+bool dk_owned_set(struct dk_owned_ranges *ranges, u64 from, u64 to, enum dk_byte_owner owner)
 {
     struct dk_owned_run new[3];
     unsigned first, last, count = 0, i;
@@ -87,7 +87,7 @@ bool dk_owned_set(struct dk_owned_ranges *ranges, u64 from, u64 to, enum dk_owne
     return true;
 }
 
-enum dk_owner dk_owned_at(const struct dk_owned_ranges *ranges, u64 at, u64 *end)
+enum dk_byte_owner dk_owned_at(const struct dk_owned_ranges *ranges, u64 at, u64 *end)
 {
     const struct dk_owned_run *run = &ranges->runs[ranges->count > 1 ? find(ranges, at) : 0];
 
@@ -95,7 +95,7 @@ enum dk_owner dk_owned_at(const struct dk_owned_ranges *ranges, u64 at, u64 *end
     return run->owner;
 }
 
-bool dk_owned_any(const struct dk_owned_ranges *ranges, enum dk_owner owner)
+bool dk_owned_any(const struct dk_owned_ranges *ranges, enum dk_byte_owner owner)
 {
     unsigned i;
 

@@ -137,6 +137,14 @@ static bool ends_in_header(const char *file)
            !strncmp(name + 1 - (sizeof(folder) - 1), folder, sizeof(folder) - 1);
 }
 
+/* Whether the function is the instrumented program's run time, which lies in the program's own object file.
+ */
+static bool is_run_time(const char *function)
+{
+    return !strncmp(function, "__tsan_", 7) || !strncmp(function, "__wrap_", 7) ||
+           !strncmp(function, "dk_instrument_", 14);
+}
+
 /* Whether the call is the library's: written in its sources, or, where there is no telling, in its object
  * file. */
 static bool is_own(const struct dk_symbols *symbols, const struct dk_frame *frame)
@@ -144,6 +152,8 @@ static bool is_own(const struct dk_symbols *symbols, const struct dk_frame *fram
     size_t length = symbols->root ? strlen(symbols->root) : 0;
     Dl_info info;
 
+    if (frame->function && is_run_time(frame->function))
+        return true;
     if (frame->file) {
         if (length && !strncmp(frame->file, symbols->root, length) &&
             (!strncmp(frame->file + length, "src/", 4) || !strncmp(frame->file + length, "include/", 8)))

@@ -4,6 +4,7 @@
  */
 #include <dmakit/completion.h>
 
+#include "base/context.h"
 #include "machine/futex.h"
 #include <dmakit/spinlock.h>
 
@@ -56,6 +57,7 @@ void complete(struct completion *completion)
 {
     u32 done = __atomic_load_n(&completion->done, __ATOMIC_RELAXED);
 
+    dk_context_barrier();
     do {
         if (done >= FOR_ALL - 1)
             return;
@@ -66,6 +68,7 @@ void complete(struct completion *completion)
 
 void complete_all(struct completion *completion)
 {
+    dk_context_barrier();
     __atomic_store_n(&completion->done, FOR_ALL, __ATOMIC_RELEASE);
     dk_futex_wake(&completion->done, INT_MAX);
 }
@@ -74,6 +77,7 @@ bool try_wait_for_completion(struct completion *completion)
 {
     u32 done = __atomic_load_n(&completion->done, __ATOMIC_ACQUIRE);
 
+    dk_context_barrier();
     while (done && done != FOR_ALL) {
         if (__atomic_compare_exchange_n(&completion->done, &done, done - 1, false, __ATOMIC_ACQUIRE,
                                         __ATOMIC_ACQUIRE))
@@ -84,6 +88,7 @@ bool try_wait_for_completion(struct completion *completion)
 
 bool completion_done(const struct completion *completion)
 {
+    dk_context_barrier();
     return __atomic_load_n(&completion->done, __ATOMIC_ACQUIRE);
 }
 

@@ -23,6 +23,8 @@ static irqreturn_t call_handler(const struct dk_irq_action *action)
 
     if (!action->handler)
         return IRQ_WAKE_THREAD;
+    /* What devices wrote before they raised it is there. */
+    dk_context_barrier();
     context->atomic_depth++;
     context->interrupt_depth++;
     result = action->handler((int)action->line->irq, action->dev_id);
@@ -131,6 +133,7 @@ static void *threaded_handlers(void *data)
         action->wakes--;
         action->in_thread = true;
         pthread_mutex_unlock(&interrupts->lock);
+        dk_context_barrier();
         action->thread_fn((int)action->line->irq, action->dev_id);
         pthread_mutex_lock(&interrupts->lock);
         action->in_thread = false;

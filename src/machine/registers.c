@@ -416,11 +416,17 @@ void dk_io_write(volatile void __iomem *address, unsigned width, u64 value)
 {
     u64 offset;
     struct region *region = enter_region(address, width, &offset);
+    const struct dk_hooks *hooks;
 
     if (!region)
         return;
+    hooks = &dk_device_machine(region->dev)->hooks;
+    if (hooks->register_write)
+        hooks->register_write(hooks->data, true);
     if (region->ops->write)
         region->ops->write(region->model, offset, width, value & all_ones(width));
+    if (hooks->register_write)
+        hooks->register_write(hooks->data, false);
     leave_region(region);
 }
 

@@ -27,6 +27,7 @@ static bool try_take(spinlock_t *lock)
                                      __ATOMIC_RELAXED))
         return false;
     __atomic_store_n(&lock->owner, dk_context(), __ATOMIC_RELAXED);
+    dk_context_barrier();
     return true;
 }
 
@@ -52,6 +53,7 @@ static void take(spinlock_t *lock, const char *call)
     while (__atomic_exchange_n(&lock->state, WAITED, __ATOMIC_ACQUIRE) != FREE)
         dk_futex_wait(&lock->state, WAITED, NULL);
     __atomic_store_n(&lock->owner, dk_context(), __ATOMIC_RELAXED);
+    dk_context_barrier();
 }
 
 /* False, with a log line, when this thread does not hold it. */
@@ -66,6 +68,7 @@ static bool give(spinlock_t *lock, const char *call)
         return true;
     }
     __atomic_store_n(&lock->owner, NULL, __ATOMIC_RELAXED);
+    dk_context_barrier();
     if (__atomic_exchange_n(&lock->state, FREE, __ATOMIC_RELEASE) == WAITED)
         dk_futex_wake(&lock->state, 1);
     return true;

@@ -6,6 +6,8 @@
 #include "base/log.h"
 #include "check/check.h"
 #include "check/handover.h"
+#include "check/instrument.h"
+#include "check/owner.h"
 #include "mapping/mapping.h"
 #include "mapping/remap.h"
 #include "pool/dma-alloc.h"
@@ -170,6 +172,7 @@ static void hook_memory_taken(void *data, phys_addr_t phys, u64 size)
 static void hook_master_access(void *data, struct device *dev, dma_addr_t dma, phys_addr_t phys, u64 length,
                                bool write)
 {
+    dk_owner_master_access(dev, dma, phys, length, write);
     dk_pools_master_access(data, dev, dma, phys, length, write);
 }
 
@@ -182,6 +185,11 @@ static u64 hook_bytes_move(void *data, struct device *dev, dma_addr_t dma, phys_
 static void hook_bytes_moved(void *data, phys_addr_t phys, u64 length, u64 ticket, bool moved)
 {
     dk_handover_written(data, phys, length, ticket, moved);
+}
+
+static void hook_register_write(void *data, bool before)
+{
+    dk_owner_register_write(data, before);
 }
 
 static void hook_master_fault(void *data, struct device *dev, const struct dk_master_fault *fault)
@@ -463,6 +471,7 @@ static struct dk_machine *compose(const struct dk_board *board, const struct dk_
     machine->depth = given && given->depth >= 0 ? given->depth : options->depth;
     if (machine->depth < 0)
         machine->depth = DEFAULT_DEPTH;
+    machine->depth = dk_instrument_depth(machine->depth);
     machine->hooks = (struct dk_hooks){
         .data = machine,
         .finding = hook_finding,
@@ -473,6 +482,7 @@ static struct dk_machine *compose(const struct dk_board *board, const struct dk_
         .master_access = machine->depth ? hook_master_access : NULL,
         .bytes_move = machine->depth > 1 ? hook_bytes_move : NULL,
         .bytes_moved = machine->depth > 1 ? hook_bytes_moved : NULL,
+        .register_write = machine->depth >= 3 ? hook_register_write : NULL,
         .master_fault = hook_master_fault,
         .master_stale = hook_master_stale,
         .master_asleep = hook_master_asleep,

@@ -1,0 +1,718 @@
+/* SPDX-License-Identifier: MIT */
+#include "check/owner.h"
+
+#include "base/alloc.h"
+#include "check/checker.h"
+#include <dmakit/dma-mapping.h>
+#include <dmakit/scatterlist.h>
+#include <sys/mman.h>
+
+#define SLAB_RUNS 32
+
+/* Larger runs are not followed byte by byte: that would take longer than the bug is likely. */
+#define RUN_LIMIT ((u64)64 << 20)
+/* Larger coherent allocations hold pictures and sound, not descriptors. */
+#define ORDER_LIMIT ((u64)64 << 10)
+
+/* What a mapping may have set in the shadow. */
+#define OWNERSHIP                                                                                \
+    (DK_OWNER_NO_LOAD | DK_OWNER_NO_STORE | DK_OWNER_UNSEEN | DK_OWNER_WROTE | DK_OWNER_SHARED | \
+     DK_OWNER_MAPPED | DK_OWNER_REPORTED)
+/* What ends when bytes change hands. */
+#define TENURE (DK_OWNER_NO_LOAD | DK_OWNER_NO_STORE | DK_OWNER_UNSEEN | DK_OWNER_WROTE | DK_OWNER_REPORTED)
+
+struct dk_owned_slab {
+    struct dk_owned_slab *next;
+    struct dk_owned runs[SLAB_RUNS];
+};
+
+/* A section with a shadow. */
+struct dk_owner_section {
+    struct dk_owner_section *next;
+    struct dk_section *section;
+    u8 *shadow;
+};
+
+struct dk_owner *dk_owner_create(void)
+{
+    struct dk_owner *owner = dk_allocate(1, sizeof(*owner));
+
+    if (owner && dk_intervals_init(&owner->runs)) {
+        dk_release(owner);
+        return NULL;
+    }
+    return owner;
+}
+
+static void publish(struct dk_section *section, u8 *shadow)
+{
+    __atomic_store_n(&section->cached_slot.owners, shadow, __ATOMIC_RELEASE);
+    __atomic_store_n(&section->dram_slot.owners, shadow, __ATOMIC_RELEASE);
+}
+
+void dk_owner_destroy(struct dk_owner *owner)
+{
+    struct dk_owner_section *section;
+    struct dk_owned_slab *slab;
+    struct dk_order_link *link;
+
+    if (!owner)
+        return;
+    while ((section = owner->sections)) {
+        owner->sections = section->next;
+        publish(section->section, NULL);
+        munmap(section->shadow, DK_SLOT_SIZE);
+        dk_release(section);
+    }
+    while ((slab = owner->slabs)) {
+        unsigned i;
+
+        owner->slabs = slab->next;
+        for (i = 0; i < SLAB_RUNS; i++)
+            dk_release(slab->runs[i].words);
+        dk_release(slab);
+    }
+    while ((link = owner->links)) {
+        owner->links = link->next;
+        dk_release(link);
+    }
+    dk_intervals_finish(&owner->runs);
+    dk_release(owner);
+}
+
+/* ---- The shadow ---- */
+
+/* The shadow of @phys, made now if need be; under the lock. NULL: out of memory, or no RAM. */
+static u8 *make_shadow(struct dk_checker *checker, phys_addr_t phys)
+{
+    struct dk_section *section = dk_memory_section(checker->machine->memory, phys);
+    struct dk_owner_section *made;
+    void *shadow;
+
+    if (!section)
+        return NULL;
+    if (section->cached_slot.owners)
+        return section->cached_slot.owners + (phys - section->base);
+    made = dk_allocate(1, sizeof(*made));
+    if (!made)
+        return NULL;
+    shadow = dk_fault_point() ? MAP_FAILED
+                              : mmap(NULL, DK_SLOT_SIZE, PROT_READ | PROT_WRITE,
+                                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (shadow == MAP_FAILED) {
+        dk_release(made);
+        return NULL;
+    }
+    *made = (struct dk_owner_section){ checker->owner->sections, section, (u8 *)shadow };
+    checker->owner->sections = made;
+    publish(section, made->shadow);
+    return made->shadow + (phys - section->base);
+}
+
+const u8 *dk_owner_shadow(struct dk_machine *machine, phys_addr_t phys)
+{
+    struct dk_section *section = dk_memory_section(machine->memory, phys);
+    const u8 *shadow = section ? __atomic_load_n(&section->cached_slot.owners, __ATOMIC_ACQUIRE) : NULL;
+
+    return shadow ? shadow + (phys - section->base) : NULL;
+}
+
+static u8 get(const u8 *at)
+{
+    return __atomic_load_n(at, __ATOMIC_RELAXED);
+}
+
+bool dk_owner_reported(struct dk_machine *machine, phys_addr_t phys)
+{
+    const u8 *shadow = machine->checker && machine->checker->owner ? dk_owner_shadow(machine, phys) : NULL;
+
+    return shadow && get(shadow) & DK_OWNER_REPORTED;
+}
+
+/* What a change did: how many bytes became the CPU's, and which bits were there before. */
+struct change {
+    s64 to_cpu;
+    u8 before;
+};
+
+static u8 any_byte(u64 word)
+{
+    word |= word >> 32;
+    word |= word >> 16;
+    return (u8)(word | word >> 8);
+}
+
+/* How many of the eight bytes are. */
+static int stores_forbidden(u64 word)
+{
+    const u64 every = 0x0101010101010101ull;
+
+    return (int)((((word / DK_OWNER_NO_STORE) & every) * every) >> 56);
+}
+
+/* Takes @clear away from @size bytes of shadow in one section and puts @set there, a word at a time. */
+static void change_bits(u8 *at, u64 size, u8 clear, u8 set, struct change *change)
+{
+    const u64 every = 0x0101010101010101ull;
+
+    for (; size;) {
+        if (size >= 8 && !((uintptr_t)at & 7)) {
+            u64 *word = (u64 *)(void *)at;
+            u64 old = __atomic_load_n(word, __ATOMIC_RELAXED);
+            u64 new = (old & ~(every * clear)) | every *set;
+
+            if (new != old)
+                __atomic_store_n(word, new, __ATOMIC_RELAXED);
+            change->before |= any_byte(old);
+            change->to_cpu += stores_forbidden(old) - stores_forbidden(new);
+            at += 8;
+            size -= 8;
+        } else {
+            u8 old = get(at), new = (u8)((old & ~clear) | set);
+
+            __atomic_store_n(at, new, __ATOMIC_RELAXED);
+            change->before |= old;
+            change->to_cpu += stores_forbidden(old) - stores_forbidden(new);
+            at++;
+            size--;
+        }
+    }
+}
+
+/* The same for memory that may span sections. False: some of it has no shadow. Under the lock. */
+static bool change_range(struct dk_checker *checker, phys_addr_t phys, u64 size, u8 clear, u8 set,
+                         struct change *change)
+{
+    while (size) {
+        u64 rest = DK_SLOT_SIZE - (phys & (DK_SLOT_SIZE - 1)), run = size < rest ? size : rest;
+        u8 *shadow = make_shadow(checker, phys);
+
+        if (!shadow)
+            return false;
+        change_bits(shadow, run, clear, set, change);
+        phys += run;
+        size -= run;
+    }
+    return true;
+}
+
+/* ---- Runs of mappings ---- */
+
+static void give_run(struct dk_owner *owner, struct dk_owned *run)
+{
+    dk_release(run->words);
+    run->words = NULL;
+    run->next_run = owner->free;
+    owner->free = run;
+}
+
+static struct dk_owned *take_run(struct dk_owner *owner)
+{
+    struct dk_owned *run;
+    unsigned i;
+
+    if (!owner->free) {
+        struct dk_owned_slab *slab = dk_allocate(1, sizeof(*slab));
+
+        if (!slab)
+            return NULL;
+        slab->next = owner->slabs;
+        owner->slabs = slab;
+        for (i = 0; i < SLAB_RUNS; i++)
+            give_run(owner, &slab->runs[i]);
+    }
+    run = owner->free;
+    owner->free = run->next_run;
+    return run;
+}
+
+struct search {
+    const struct dk_mapping *mapping;
+    struct dk_owned *found;
+};
+
+static bool is_first_run(struct dk_interval *by_phys, void *data)
+{
+    struct search *search = data;
+    struct dk_owned *run = dk_owned_of(by_phys);
+
+    if (run->offset || run->mapping.number != search->mapping->number ||
+        run->mapping.dma != search->mapping->dma)
+        return true;
+    search->found = run;
+    return false;
+}
+
+/* The first run of @mapping, or NULL. Under the lock. */
+static struct dk_owned *first_run(const struct dk_owner *owner, const struct dk_mapping *mapping)
+{
+    struct search search = { mapping, NULL };
+
+    dk_intervals_starting(&owner->runs, mapping->phys, is_first_run, &search);
+    return search.found;
+}
+
+static bool is_streaming(enum dk_mapping_kind kind)
+{
+    return kind <= DK_MAPPING_SG || kind == DK_MAPPING_NONCOHERENT || kind == DK_MAPPING_PAGES ||
+           kind == DK_MAPPING_NONCONTIGUOUS;
+}
+
+static bool is_coherent(enum dk_mapping_kind kind)
+{
+    return kind == DK_MAPPING_COHERENT || kind == DK_MAPPING_BLOCK || kind == DK_MAPPING_POOL_BLOCK;
+}
+
+/* The shadow of what the device owns by @mapping. What it only reads, the CPU may read too. */
+static u8 devices(const struct dk_mapping *mapping)
+{
+    if (mapping->direction == DMA_TO_DEVICE)
+        return DK_OWNER_MAPPED | DK_OWNER_NO_STORE;
+    return DK_OWNER_MAPPED | DK_OWNER_NO_STORE | DK_OWNER_NO_LOAD;
+}
+
+/* Allocations, and mappings made without a sync, are the CPU's until they are synced for the device. */
+static u8 at_first(const struct dk_mapping *mapping)
+{
+    if (is_coherent(mapping->kind))
+        return DK_OWNER_COHERENT;
+    if (mapping->kind > DK_MAPPING_SG || mapping->attrs & DMA_ATTR_SKIP_CPU_SYNC)
+        return DK_OWNER_MAPPED;
+    return devices(mapping);
+}
+
+/* Another live mapping has some of [first, last]: what it says of them comes back. */
+struct reinstating {
+    struct dk_checker *checker;
+    const struct dk_owned *but; /* this mapping's own runs are left out */
+    u64 first, last;
+};
+
+static const struct dk_owned *head_of(const struct dk_owner *owner, const struct dk_owned *run)
+{
+    return run->offset ? first_run(owner, &run->mapping) : run;
+}
+
+/* A mapping that is partly the CPU's has nothing to say: no alarm is better than a false one. */
+static bool reinstate(struct dk_interval *by_phys, void *data)
+{
+    const struct reinstating *what = data;
+    const struct dk_owned *run = dk_owned_of(by_phys);
+    const struct dk_owned *head = head_of(what->checker->owner, run);
+    u64 first = by_phys->start > what->first ? by_phys->start : what->first;
+    u64 last = by_phys->start + (by_phys->size - 1);
+    struct change change = { 0 };
+    u8 set = DK_OWNER_MAPPED;
+
+    if (last > what->last)
+        last = what->last;
+    if (!is_streaming(run->mapping.kind) || (what->but && run->mapping.number == what->but->mapping.number &&
+                                             run->mapping.dma == what->but->mapping.dma))
+        return true;
+    if (head && !head->with_cpu)
+        set = devices(&run->mapping);
+    change_range(what->checker, first, last - first + 1, 0, (u8)(set | DK_OWNER_SHARED), &change);
+    return true;
+}
+
+/* Bytes of @run are no longer what they were: they are @set, and what others have to say. */
+static void hand_over(struct dk_checker *checker, struct dk_owned *run, u64 skip, u64 size, u8 clear, u8 set,
+                      s64 *to_cpu)
+{
+    phys_addr_t phys = run->by_phys.start + skip;
+    struct reinstating others = { checker, run, phys, phys + size - 1 };
+    struct change change = { 0 };
+
+    change_range(checker, phys, size, clear, set, &change);
+    *to_cpu += change.to_cpu;
+    if (change.before & DK_OWNER_SHARED)
+        dk_intervals_touching(&checker->owner->runs, others.first, others.last, reinstate, &others);
+}
+
+/* Enters a run behind @head, or a first one when that is NULL; returns it. NULL: out of memory, and the run
+ * is not followed. */
+static struct dk_owned *add_run(struct dk_checker *checker, struct dk_owned *head,
+                                const struct dk_owned *like, u64 offset, phys_addr_t phys, u64 size)
+{
+    u8 set = at_first(&like->mapping);
+    struct change change = { 0 };
+    struct dk_owned *run;
+
+    if (!size || size > RUN_LIMIT)
+        return NULL;
+    run = take_run(checker->owner);
+    if (!run)
+        return NULL;
+    *run = *like;
+    run->words = NULL;
+    if (set == DK_OWNER_COHERENT && like->mapping.size <= ORDER_LIMIT)
+        run->words = dk_allocate(size / DK_ORDER_WORD + 2, sizeof(*run->words));
+    if (set == DK_OWNER_COHERENT && !run->words)
+        set = 0;
+    run->offset = offset;
+    run->by_phys = (struct dk_interval){ .start = phys, .size = size };
+    run->next_run = NULL;
+    run->with_cpu = 0;
+    if (!change_range(checker, phys, size, is_streaming(like->mapping.kind) ? TENURE : 0, set, &change)) {
+        /* Of a run that spans sections a part may have been marked. */
+        set = 0;
+    }
+    if (change.before & DK_OWNER_MAPPED && is_streaming(like->mapping.kind)) {
+        struct reinstating others = { checker, NULL, phys, phys + size - 1 };
+
+        change_range(checker, phys, size, 0, DK_OWNER_SHARED, &change);
+        dk_intervals_touching(&checker->owner->runs, others.first, others.last, reinstate, &others);
+    }
+    if (head) {
+        run->next_run = head->next_run;
+        head->next_run = run;
+    } else {
+        head = run;
+    }
+    if (!(set & DK_OWNER_NO_STORE))
+        head->with_cpu += size;
+    dk_intervals_insert(&checker->owner->runs, &run->by_phys);
+    return run;
+}
+
+/* The pages behind an allocation's kernel address, which need not follow each other in memory. */
+static bool add_pages(struct dk_checker *checker, const struct dk_owned *like)
+{
+    const struct dk_mapping *mapping = &like->mapping;
+    struct dk_owned *head = NULL, *run;
+    u64 at, size;
+
+    for (at = 0; at < mapping->size; at += size) {
+        struct dk_memory *memory;
+        phys_addr_t phys;
+
+        size = mapping->size - at < PAGE_SIZE ? mapping->size - at : PAGE_SIZE;
+        if (dk_address_find((const char *)mapping->cpu + at, &memory, &phys) != DK_ADDRESS_VMALLOC)
+            return false;
+        run = add_run(checker, head, like, at, phys, size);
+        if (!run)
+            return false;
+        head = head ? head : run;
+    }
+    return true;
+}
+
+static bool add_table(struct dk_checker *checker, const struct dk_owned *like)
+{
+    const struct dk_mapping *mapping = &like->mapping;
+    const struct sg_table *table = mapping->cpu;
+    struct dk_owned *head = NULL, *run;
+    struct scatterlist *sg;
+    u64 at = 0;
+
+    for (sg = table->sgl; sg && at < mapping->size; sg = sg_next(sg)) {
+        u64 size = mapping->size - at < sg->length ? mapping->size - at : sg->length;
+
+        run = add_run(checker, head, like, at, sg_phys(sg), size);
+        if (!run)
+            return false;
+        head = head ? head : run;
+        at += size;
+    }
+    return true;
+}
+
+void dk_owner_mapped(struct dk_checker *checker, const struct device *dev, const char *path,
+                     const struct dk_mapping *mapping, u32 stack)
+{
+    const struct dk_owned like = {
+        .mapping = *mapping,
+        .device = path,
+        .stack = stack,
+        .coherent = dev->dma_coherent,
+    };
+    bool followed;
+
+    if (!checker->owner || (!is_streaming(mapping->kind) && !is_coherent(mapping->kind)))
+        return;
+    dk_order_barrier(true, true);
+    dk_lock_take(&checker->owner->lock);
+    if (mapping->contiguous && mapping->kind == DK_MAPPING_NONCONTIGUOUS)
+        followed = add_table(checker, &like);
+    else if (mapping->contiguous && mapping->kind != DK_MAPPING_SG)
+        followed = add_pages(checker, &like);
+    else
+        followed = add_run(checker, NULL, &like, 0, mapping->phys,
+                           mapping->contiguous ? mapping->contiguous : mapping->size);
+    dk_lock_give(&checker->owner->lock);
+    if (!followed && mapping->size <= RUN_LIMIT)
+        dk_checker_exhausted(checker, "accesses to a mapping are not checked");
+}
+
+void dk_owner_mapped_piece(struct dk_checker *checker, const struct dk_mapping *mapping, u64 offset,
+                           phys_addr_t phys, u64 size)
+{
+    struct dk_owned *head;
+    bool followed;
+
+    if (!checker->owner)
+        return;
+    dk_lock_take(&checker->owner->lock);
+    head = first_run(checker->owner, mapping);
+    followed = head && add_run(checker, head, head, offset, phys, size);
+    dk_lock_give(&checker->owner->lock);
+    if (!followed && size <= RUN_LIMIT)
+        dk_checker_exhausted(checker, "accesses to a mapping are not checked");
+}
+
+/* ---- Transitions ---- */
+
+/* The part of @run that lies in bytes [@offset, @offset + @size) of the mapping: *skip bytes in, the returned
+ * number. */
+static u64 part_of(const struct dk_owned *run, u64 offset, u64 size, u64 *skip)
+{
+    u64 start = offset > run->offset ? offset : run->offset;
+    u64 end = offset + size, run_end = run->offset + run->by_phys.size;
+
+    if (end > run_end)
+        end = run_end;
+    *skip = start - run->offset;
+    return end > start ? end - start : 0;
+}
+
+void dk_owner_synced(struct dk_checker *checker, const struct dk_mapping *mapping, u64 offset, u64 size,
+                     bool for_cpu)
+{
+    struct dk_owned *head, *run;
+    s64 to_cpu = 0;
+
+    if (!checker->owner || !is_streaming(mapping->kind))
+        return;
+    dk_order_barrier(true, true);
+    dk_lock_take(&checker->owner->lock);
+    head = first_run(checker->owner, mapping);
+    for (run = head; run; run = run->next_run) {
+        u64 skip, part = part_of(run, offset, size, &skip);
+
+        if (part)
+            hand_over(checker, run, skip, part, TENURE, for_cpu ? DK_OWNER_MAPPED : devices(mapping),
+                      &to_cpu);
+    }
+    if (head)
+        head->with_cpu += (u64)to_cpu;
+    dk_lock_give(&checker->owner->lock);
+}
+
+void dk_owner_gone(struct dk_checker *checker, const struct dk_mapping *mapping)
+{
+    u8 clear = is_coherent(mapping->kind) ? DK_OWNER_COHERENT : OWNERSHIP;
+    struct dk_owned *run, *next;
+    s64 to_cpu = 0;
+
+    if (!checker->owner)
+        return;
+    dk_order_barrier(true, true);
+    dk_lock_take(&checker->owner->lock);
+    for (run = first_run(checker->owner, mapping); run; run = next) {
+        next = run->next_run;
+        dk_intervals_remove(&checker->owner->runs, &run->by_phys);
+        hand_over(checker, run, 0, run->by_phys.size, clear, 0, &to_cpu);
+        give_run(checker->owner, run);
+    }
+    dk_lock_give(&checker->owner->lock);
+}
+
+/* ---- The device's accesses ---- */
+
+/* Eight bytes of shadow after the device wrote: those that were its own are written, those of a mapping that
+ * were the CPU's are written behind its back. */
+static u64 written(u64 old)
+{
+    const u64 every = 0x0101010101010101ull;
+    u64 mapped = (old / DK_OWNER_MAPPED) & every, owned = (old / DK_OWNER_NO_STORE) & every;
+
+    return old | mapped * DK_OWNER_WROTE | (mapped & ~owned) * DK_OWNER_UNSEEN;
+}
+
+static void mark_written(struct dk_checker *checker, phys_addr_t phys, u64 size)
+{
+    while (size) {
+        u64 rest = DK_SLOT_SIZE - (phys & (DK_SLOT_SIZE - 1)), left = size < rest ? size : rest;
+        u8 *at = make_shadow(checker, phys);
+
+        phys += left;
+        size -= left;
+        while (at && left) {
+            if (left >= 8 && !((uintptr_t)at & 7)) {
+                u64 *word = (u64 *)(void *)at;
+
+                __atomic_store_n(word, written(__atomic_load_n(word, __ATOMIC_RELAXED)), __ATOMIC_RELAXED);
+                at += 8;
+                left -= 8;
+            } else {
+                __atomic_store_n(at, (u8)written(get(at)), __ATOMIC_RELAXED);
+                at++;
+                left--;
+            }
+        }
+    }
+}
+
+/* A streaming mapping is written at @dma. */
+static void written_through(struct dk_checker *checker, const struct dk_mapping *mapping, dma_addr_t dma,
+                            phys_addr_t phys, u64 length)
+{
+    u64 offset = dma - mapping->dma;
+    struct dk_owned *head, *run;
+
+    dk_lock_take(&checker->owner->lock);
+    head = first_run(checker->owner, mapping);
+    for (run = head; run; run = run->next_run) {
+        u64 skip, part = part_of(run, offset, length, &skip);
+
+        if (!part)
+            continue;
+        if (run->offset + skip == offset && run->by_phys.start + skip != phys)
+            head->bounced = true;
+        head->written_at = dk_order_time();
+        mark_written(checker, run->by_phys.start + skip, part);
+    }
+    dk_lock_give(&checker->owner->lock);
+}
+
+void dk_owner_master_access(struct device *dev, dma_addr_t dma, phys_addr_t phys, u64 length, bool write)
+{
+    struct dk_checker *checker = dk_checker_of(dev);
+    struct dk_mappings *mappings =
+        checker && checker->owner ? dk_checker_mappings(checker, dev, false) : NULL;
+    struct dk_mapping mapping = { .size = 0 };
+    const struct dk_record *record;
+    const u8 *shadow;
+
+    if (!mappings)
+        return;
+    shadow = dk_owner_shadow(checker->machine, phys);
+    if (shadow && get(shadow) & DK_OWNER_COHERENT) {
+        dk_owner_order_master(checker, dev, phys, length, write);
+        return;
+    }
+    if (!write)
+        return;
+    dk_lock_take(&mappings->lock);
+    record = dk_mappings_holding(mappings, dma, length, DMA_FROM_DEVICE, 0);
+    if (record)
+        mapping = record->mapping;
+    dk_lock_give(&mappings->lock);
+    if (mapping.size && is_streaming(mapping.kind) && mapping.direction != DMA_TO_DEVICE)
+        written_through(checker, &mapping, dma, phys, length);
+}
+
+/* ---- Reports ---- */
+
+struct culprit {
+    struct dk_owned *run;
+    bool store;
+};
+
+static bool is_culprit(struct dk_interval *by_phys, void *data)
+{
+    struct culprit *culprit = data;
+    struct dk_owned *run = dk_owned_of(by_phys);
+
+    if (!is_streaming(run->mapping.kind) || (!culprit->store && run->mapping.direction == DMA_TO_DEVICE))
+        return true;
+    culprit->run = run;
+    return false;
+}
+
+static enum dk_class class_of_load(const struct dk_owned *run, const struct dk_owned *head, u8 shadow)
+{
+    if (!(shadow & DK_OWNER_NO_LOAD))
+        return DK_CLASS_MISSING_SYNC_FOR_CPU;
+    if (!(shadow & DK_OWNER_WROTE))
+        return DK_CLASS_CPU_READ_WHILE_DEVICE_OWNS;
+    if (head && head->with_cpu)
+        return DK_CLASS_SYNC_WRONG_SUBRANGE;
+    if (!run->coherent || (head && head->bounced))
+        return DK_CLASS_STALE_READ;
+    return DK_CLASS_CPU_READ_WHILE_DEVICE_OWNS;
+}
+
+static const char *explanation(enum dk_class class_index)
+{
+    switch (class_index) {
+    case DK_CLASS_MISSING_SYNC_FOR_CPU:
+        return "which the device wrote after they were synced for the CPU: it may see what was there before";
+    case DK_CLASS_SYNC_WRONG_SUBRANGE:
+        return "which the device wrote, outside the range that was synced for the CPU";
+    case DK_CLASS_STALE_READ:
+        return "which the device wrote and nobody synced for the CPU: it sees what was there before";
+    default:
+        return "which the device owns";
+    }
+}
+
+/* What a report is made of, copied while the lock was held. */
+struct finding {
+    struct dk_owned run;
+    enum dk_class class_index;
+    u64 length;
+};
+
+/* Whether the access is still wrong; what to report then. Marks the bytes. */
+static bool convict(struct dk_checker *checker, phys_addr_t phys, u64 length, unsigned access,
+                    struct finding *finding)
+{
+    const bool store = access & DK_ACCESS_STORE;
+    const u8 wrong = dk_owner_forbids(access);
+    struct culprit culprit = { NULL, store };
+    const struct dk_owned *head;
+    u8 *shadow = make_shadow(checker, phys);
+    u8 first = shadow ? get(shadow) : 0;
+    u64 at, rest;
+
+    if (!(first & wrong))
+        return false;
+    dk_intervals_touching(&checker->owner->runs, phys, phys, is_culprit, &culprit);
+    if (!culprit.run)
+        return false;
+    /* A device that writes while the CPU looks on is no mistake, before the CPU can know of it. */
+    head = head_of(checker->owner, culprit.run);
+    if (!(first & dk_owner_forbids(DK_ACCESS_STORE)) && (!head || !dk_order_since(head->written_at)))
+        return false;
+    rest = culprit.run->by_phys.size - (phys - culprit.run->by_phys.start);
+    for (at = 0; at < length && at < rest && !((get(shadow + at) ^ first) & (wrong | DK_OWNER_WROTE)); at++)
+        __atomic_store_n(shadow + at, (u8)(get(shadow + at) | DK_OWNER_REPORTED), __ATOMIC_RELAXED);
+    finding->run = *culprit.run;
+    finding->length = at;
+    finding->class_index =
+        store ? DK_CLASS_CPU_WRITE_WHILE_DEVICE_OWNS : class_of_load(culprit.run, head, first);
+    return true;
+}
+
+u64 dk_owner_report(struct dk_checker *checker, phys_addr_t phys, uintptr_t cpu, u64 length, unsigned access,
+                    const char *call)
+{
+    const bool store = access & DK_ACCESS_STORE;
+    const struct dk_mapping *mapping;
+    struct dk_report_draft draft;
+    struct finding finding;
+    bool wrong;
+    u64 offset;
+
+    dk_lock_take(&checker->owner->lock);
+    wrong = convict(checker, phys, length, access, &finding);
+    dk_lock_give(&checker->owner->lock);
+    if (!wrong)
+        return 1;
+    mapping = &finding.run.mapping;
+    offset = finding.run.offset + (phys - finding.run.by_phys.start);
+    dk_draft_begin(&draft, checker, finding.class_index, NULL, call ? call : "");
+    draft.device = finding.run.device;
+    draft.access_kind = store ? "store" : "load";
+    dk_draft_mapping(&draft, mapping, finding.run.stack, offset, finding.length);
+    draft.cpu = cpu;
+    dk_draft_what(&draft, "%s %s %llu byte%s at offset %llu of a %s mapping of %llu bytes (%s), %s",
+                  call ? call : "the CPU", store ? "stored" : "loaded", finding.length,
+                  finding.length == 1 ? "" : "s", offset, dk_mapping_kind_name(mapping->kind), mapping->size,
+                  dk_direction_name(mapping->direction), explanation(finding.class_index));
+    dk_report_make(checker, &draft);
+    if (store)
+        dk_handover_told(checker, phys, finding.length);
+    return finding.length;
+}

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Who owns each byte of the machine's memory, for loads and stores to be compared with (depth 3).
+ *
+ * A shadow: a byte for each byte of memory, made for a section at the first mapping in it and found from the
+ * section's slots (dmakit/slot.h), so that an access asks without a lock and without knowing the machine. 0
+ * is the CPU's own. Shadow bytes change under the lock; whoever reads them without it may see what they were
+ * a moment ago, and asks again under the lock before anything is reported.
+ *
+ * An access that both the shadow and the lock find wrong is reported once, at the access. The bytes are
+ * marked, so that what compares memory later does not report the same mistake again (dk_owner_reported()).
+ */
+#ifndef DK_CHECK_OWNER_H
+#define DK_CHECK_OWNER_H
+
+#include "check/check.h"
+#include "check/intervals.h"
+#include "check/lock.h"
+#include "check/order.h"
+#include <dmakit/instrument.h>
+
+struct dk_checker;
+
+/* The bits that forbid an access. A program that knows that a value changes by itself may look at what the
+ * device is writing. */
+static inline u8 dk_owner_forbids(unsigned access)
+{
+    if (access & DK_ACCESS_STORE)
+        return DK_OWNER_NO_STORE;
+    return access & DK_ACCESS_VOLATILE ? DK_OWNER_NO_LOAD : DK_OWNER_NO_LOAD | DK_OWNER_UNSEEN;
+}
+
+/* Bits of a shadow byte that no access asks for, besides those of dmakit/instrument.h. */
+#define DK_OWNER_WROTE 0x08u    /* the device has written it since it last changed hands */
+#define DK_OWNER_SHARED 0x20u   /* more than one live mapping has it */
+#define DK_OWNER_MAPPED 0x40u   /* in a live streaming mapping, whoever owns it */
+#define DK_OWNER_REPORTED 0x80u /* a wrong access to it was reported since it last changed hands */
+
+/* One run of memory of a live mapping. */
+struct dk_owned {
+    struct dk_interval by_phys;
+    struct dk_owned *next_run; /* of the same mapping */
+    struct dk_mapping mapping;
+    u64 offset;     /* of the run's first byte in the mapping */
+    u64 written_at; /* the first run: when the device wrote some of it last; dk_order_time() */
+    struct dk_order_word
+        *words;         /* coherent memory's, if it is small enough to be a descriptor's; else NULL */
+    u64 with_cpu;       /* the first run: how many bytes of the mapping are the CPU's just now */
+    const char *device; /* its path; lives as long as the checker */
+    u32 stack;          /* of the call that made the mapping */
+    bool coherent;      /* the device sees what the CPU stores, and the CPU what the device writes */
+    bool bounced;       /* the first run: the device reaches a copy */
+};
+
+struct dk_owner {
+    struct dk_lock
+        lock; /* guards all that follows, and changes of shadow bytes; taken inside a table's lock */
+    struct dk_intervals runs; /* by physical address */
+    struct dk_owned *free;    /* linked through next_run */
+    struct dk_owned_slab *slabs;
+    struct dk_owner_section *sections; /* that have a shadow */
+    struct dk_order_link *links;       /* what devices saw of threads' stores */
+};
+
+static inline struct dk_owned *dk_owned_of(struct dk_interval *by_phys)
+{
+    return container_of(by_phys, struct dk_owned, by_phys);
+}
+
+/* NULL when out of memory. */
+struct dk_owner *dk_owner_create(void);
+/* The shadows go; no thread may be inside the machine's memory. NULL is fine. */
+void dk_owner_destroy(struct dk_owner *owner);
+
+/*
+ * Transitions, called by the files of this room that hear of each call. All do nothing below depth 3.
+ * @mapping is as dk_check_mapped() remembered it, with its number. May be called with a device's table
+ * locked.
+ */
+
+/* @mapping was made: the device owns it, unless it is an allocation or was made without a sync. */
+void dk_owner_mapped(struct dk_checker *checker, const struct device *dev, const char *path,
+                     const struct dk_mapping *mapping, u32 stack);
+/* @size bytes at @phys are behind byte @offset of it too. */
+void dk_owner_mapped_piece(struct dk_checker *checker, const struct dk_mapping *mapping, u64 offset,
+                           phys_addr_t phys, u64 size);
+/* @size bytes from @offset on were handed over, to the CPU or to the device. */
+void dk_owner_synced(struct dk_checker *checker, const struct dk_mapping *mapping, u64 offset, u64 size,
+                     bool for_cpu);
+/* It is unmapped or freed, or its device goes: its memory is the CPU's. */
+void dk_owner_gone(struct dk_checker *checker, const struct dk_mapping *mapping);
+
+/* A bus master is about to access @length bytes at @dma, which lead to @phys. */
+void dk_owner_master_access(struct device *dev, dma_addr_t dma, phys_addr_t phys, u64 length, bool write);
+
+/* The same for coherent memory. */
+void dk_owner_order_master(struct dk_checker *checker, const struct device *dev, phys_addr_t phys, u64 length,
+                           bool write);
+/* This thread is about to write a register, or did. */
+void dk_owner_register_write(struct dk_machine *machine, bool before);
+
+/* Whether a wrong access to the byte at @phys was reported since it last changed hands. Any context;
+ * lock-free. */
+bool dk_owner_reported(struct dk_machine *machine, phys_addr_t phys);
+
+/* The shadow of @phys and what follows it in its section; NULL: nothing is mapped there. Lock-free. */
+const u8 *dk_owner_shadow(struct dk_machine *machine, phys_addr_t phys);
+
+/*
+ * The program accesses @length bytes at @cpu, memory at @phys in one section, whose first byte's shadow
+ * forbids it. Reports it if that still holds, and returns how many bytes that settles: at least 1.
+ */
+u64 dk_owner_report(struct dk_checker *checker, phys_addr_t phys, uintptr_t cpu, u64 length, unsigned access,
+                    const char *call);
+
+/* The program accesses @length bytes of coherent memory at @phys, in one section. Returns how many bytes of
+ * one allocation that settles: at least 1. */
+u64 dk_owner_order(struct dk_checker *checker, phys_addr_t phys, uintptr_t cpu, u64 length, unsigned access);
+
+#endif

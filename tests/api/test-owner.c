@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Depth 3 in a program that is not instrumented: what it says, and the ownership shadow itself, asked in the
+ * run time's place.
+ */
+#include "api.h"
+
+#include <pthread.h>
+
+#define SIZE 256u
+
+static char logged[256];
+
+static void take_line(int level, const char *line, void *data)
+{
+    (void)level;
+    (void)data;
+    if (strstr(line, "depth 3"))
+        snprintf(logged, sizeof(logged), "%s", line);
+}
+
+static void silence(const struct dk_report *report, void *data)
+{
+    (void)report;
+    (void)data;
+}
+
+static void test_says_so(void **state)
+{
+    struct dk_machine *machine;
+
+    (void)state;
+    logged[0] = '\0';
+    dk_log_set_sink(take_line, NULL);
+    machine = machine_with("hostile.dts", NULL, 0, 2);
+    assert_string_equal(logged, "");
+    dk_machine_destroy(machine);
+    machine = machine_with("hostile.dts", NULL, 0, 3);
+    assert_non_null(strstr(logged, "loads and stores are not seen"));
+    dk_log_set_sink(NULL, NULL);
+    assert_int_equal(dk_machine_destroy(machine), 0);
+}
+
+/* Random mappings, syncs and accesses beside an obvious model: a byte for each byte, 1 the CPU may store, 2
+ * load. */
+static void test_model(void **state)
+{
+    const unsigned rounds = getenv("DMAKIT_TEST_FAST") ? 20000 : 300000;
+    struct dk_machine *machine = machine_with("hostile.dts", NULL, 0, 3);
+    struct device *dev = dk_device_add(NULL, "model");
+    unsigned char model[SIZE];
+    enum dma_data_direction direction = DMA_TO_DEVICE;
+    unsigned seed = 1, i;
+    dma_addr_t dma = DMA_MAPPING_ERROR;
+    unsigned first = 0, length = 0;
+    char *p = kzalloc(SIZE, GFP_KERNEL);
+
+    (void)state;
+    dk_check_set_sink(machine, silence, NULL);
+    memset(model, 3, SIZE);
+    for (i = 0; i < rounds; i++) {
+        unsigned at, size, byte, forbidden = 0, store;
+        unsigned long before = dk_check_count(machine, NULL);
+
+        seed = seed * 1103515245u + 12345u;
+        switch (seed >> 28 & 7) {
+        case 0:
+            if (dma == DMA_MAPPING_ERROR) {
+                first = (seed >> 8) % SIZE;
+                length = 1 + (seed >> 16) % (SIZE - first);
+                direction = (enum dma_data_direction)((seed >> 4) % 3);
+                dma = dma_map_single(dev, p + first, length, direction);
+                assert_int_equal(dma_mapping_error(dev, dma), 0);
+                memset(model + first, direction == DMA_TO_DEVICE ? 2 : 0, length);
+            } else {
+                dma_unmap_single(dev, dma, length, direction);
+                dma = DMA_MAPPING_ERROR;
+                memset(model, 3, SIZE);
+            }
+            continue;
+        case 1:
+        case 2:
+            if (dma == DMA_MAPPING_ERROR)
+                continue;
+            at = (seed >> 8) % length;
+            size = 1 + (seed >> 16) % (length - at);
+            if (seed >> 28 & 1) {
+                dma_sync_single_range_for_cpu(dev, dma, at, size, direction);
+                memset(model + first + at, 3, size);
+            } else {
+                dma_sync_single_range_for_device(dev, dma, at, size, direction);
+                memset(model + first + at, direction == DMA_TO_DEVICE ? 2 : 0, size);
+            }
+            continue;
+        default:
+            store = seed >> 27 & 1;
+            at = (seed >> 8) % SIZE;
+            size = 1 + (seed >> 16) % (SIZE - at);
+            for (byte = at; byte < at + size; byte++)
+                /* A report for each run of bytes that may not be touched. */
+                forbidden +=
+                    !(model[byte] & (store ? 1 : 2)) && (byte == at || model[byte - 1] & (store ? 1 : 2));
+            dk_instrument_access(p + at, size, store ? DK_ACCESS_STORE : DK_ACCESS_LOAD, NULL);
+            if (dk_check_count(machine, NULL) - before != forbidden)
+                fail_msg("round %u: %lu reports instead of %u", i, dk_check_count(machine, NULL) - before,
+                         forbidden);
+        }
+    }
+    if (dma != DMA_MAPPING_ERROR)
+        dma_unmap_single(dev, dma, length, direction);
+    kfree(p);
+    dk_machine_destroy(machine);
+}
+
+static void live(void)
+{
+    const struct dk_machine_options options = { .size = sizeof(options), .depth = 3 };
+    struct dk_machine *machine = dk_machine_create(NULL, &options);
+    struct device *dev;
+    dma_addr_t dma;
+    u32 word = 1;
+    char *p;
+
+    if (IS_ERR(machine))
+        return;
+    dk_check_set_sink(machine, silence, NULL);
+    dk_machine_enter(machine);
+    dev = dk_device_add(NULL, "life");
+    p = IS_ERR(dev) ? NULL : kmalloc(SIZE, GFP_KERNEL);
+    if (p) {
+        dma = dma_map_single(dev, p, SIZE, DMA_BIDIRECTIONAL);
+        if (!dma_mapping_error(dev, dma)) {
+            dk_master_write(dev, dma, &word, sizeof(word));
+            dk_instrument_access(p, SIZE, DK_ACCESS_LOAD, NULL);
+            dk_instrument_access(p, SIZE, DK_ACCESS_STORE, NULL);
+            dma_sync_single_range_for_cpu(dev, dma, 8, 8, DMA_BIDIRECTIONAL);
+            dma_unmap_single(dev, dma, SIZE, DMA_BIDIRECTIONAL);
+        }
+        kfree(p);
+        p = dma_alloc_coherent(dev, 2 * PAGE_SIZE, &dma, GFP_KERNEL);
+        if (p) {
+            dk_instrument_access(p, SIZE, DK_ACCESS_STORE, NULL);
+            dk_master_read(dev, dma, &word, sizeof(word));
+            dk_master_write(dev, dma, &word, sizeof(word));
+            dk_instrument_access(p, SIZE, DK_ACCESS_LOAD, NULL);
+            dma_free_coherent(dev, 2 * PAGE_SIZE, p, dma);
+        }
+    }
+    dk_machine_destroy(machine);
+}
+
+static void test_every_allocation_fails_in_turn(void **state)
+{
+    unsigned long n = 0;
+
+    (void)state;
+    do {
+        dk_fail_nth(++n);
+        live();
+    } while (dk_fail_hits());
+    dk_fail_nth(0);
+    assert_true(n > 20);
+}
+
+struct worker {
+    struct dk_machine *machine;
+    struct device *dev;
+    unsigned long wrong;
+};
+
+static void *work(void *data)
+{
+    struct worker *worker = data;
+    char *p;
+    int i;
+
+    dk_machine_enter(worker->machine);
+    p = kmalloc(SIZE, GFP_KERNEL);
+    for (i = 0; i < 500; i++) {
+        dma_addr_t dma = dma_map_single(worker->dev, p, SIZE, DMA_FROM_DEVICE);
+
+        if (dma_mapping_error(worker->dev, dma))
+            break;
+        dk_instrument_access(p + i % SIZE, 1, DK_ACCESS_STORE, NULL);
+        worker->wrong++;
+        dma_unmap_single(worker->dev, dma, SIZE, DMA_FROM_DEVICE);
+        dk_instrument_access(p, SIZE, DK_ACCESS_STORE, NULL);
+    }
+    kfree(p);
+    return NULL;
+}
+
+static void test_threads(void **state)
+{
+    struct dk_machine *machine = machine_with("hostile.dts", NULL, 0, 3);
+    struct worker workers[3];
+    pthread_t threads[3];
+    unsigned long wrong = 0;
+    unsigned i;
+
+    (void)state;
+    dk_check_set_sink(machine, silence, NULL);
+    for (i = 0; i < 3; i++) {
+        char name[16];
+
+        snprintf(name, sizeof(name), "thread%u", i);
+        workers[i] = (struct worker){ machine, dk_device_add(NULL, name), 0 };
+        assert_int_equal(pthread_create(&threads[i], NULL, work, &workers[i]), 0);
+    }
+    for (i = 0; i < 3; i++) {
+        pthread_join(threads[i], NULL);
+        wrong += workers[i].wrong;
+    }
+    assert_int_equal(dk_check_count(machine, "cpu-write-while-device-owns"), wrong);
+    assert_int_equal(dk_check_count(machine, NULL), wrong);
+    dk_machine_destroy(machine);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_says_so),
+        cmocka_unit_test(test_model),
+        cmocka_unit_test(test_every_allocation_fails_in_turn),
+        cmocka_unit_test(test_threads),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
