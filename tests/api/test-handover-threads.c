@@ -119,6 +119,7 @@ static void poll_while_written(const struct handover_place *place, uint64_t seed
     dma_addr_t other;
 
     dk_check_set_sink(machine, handover_see, &seen);
+    dma_set_mask_and_coherent(stream.dev, DMA_BIT_MASK(64));
     buffer = kzalloc(SIZE, GFP_KERNEL);
     beside = kzalloc(64, GFP_KERNEL);
     assert_true(buffer && beside);
