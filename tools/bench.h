@@ -4,8 +4,8 @@
  *
  * bench.c reads the options and prints, bench-measure.c times, bench-rows.c has the rows but for those of
  * bouncing, contiguous memory and pools, which bench-bounce.c, bench-contig.c and bench-pool.c have;
- * bench-ring.c, bench-ring-loop.c and bench-iova.c have the programs of the check-depth and iova rows, bench-pool-peers.c and
- * bench-pool-dpdk.c other allocators.
+ * bench-ring.c, bench-ring-loop.c and bench-iova.c have the programs of the check-depth and iova rows,
+ * bench-pool-peers.c and bench-pool-dpdk.c other allocators.
  */
 #ifndef DK_TOOLS_BENCH_H
 #define DK_TOOLS_BENCH_H
