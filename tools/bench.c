@@ -111,7 +111,7 @@ static int list_rows(const struct bench_request *request)
 
         if (!is_wanted(request, row))
             continue;
-        printf("%-20s %-2s  %s; beside: %s\n", row->subject.name, unit(row), row->summary, row->peer.name);
+        printf("%-22s %-2s  %s; beside: %s\n", row->subject.name, unit(row), row->summary, row->peer.name);
     }
     return dk_command_flush("bench", DK_EXIT_CLEAN);
 }
@@ -184,7 +184,7 @@ static void print_text(const struct bench_outcome *outcomes, size_t count)
     char machine[256];
 
     describe_machine(machine, sizeof(machine));
-    printf("%s\n\n%-20s %4s  %9s  %9s  %6s  %-6s  %s\n", machine, "row", "unit", "min", "median", "goal",
+    printf("%s\n\n%-22s %4s  %9s  %9s  %6s  %-6s  %s\n", machine, "row", "unit", "min", "median", "goal",
            "met", "beside, ns: min, median");
     for (size_t i = 0; i < count; i++) {
         const struct bench_row *row = outcomes[i].row;
@@ -194,13 +194,13 @@ static void print_text(const struct bench_outcome *outcomes, size_t count)
 
         if (most > 0)
             snprintf(goal, sizeof(goal), "%.*g", most < 1000 ? 4 : 6, most);
-        printf("%-20s %4s  %9.2f  %9.2f  %6s  %-6s  %s: %.2f, %.2f\n", row->subject.name, unit(row),
+        printf("%-22s %4s  %9.2f  %9.2f  %6s  %-6s  %s: %.2f, %.2f\n", row->subject.name, unit(row),
                measure->subject.min, measure->subject.median, goal,
                most > 0 ? is_met(&outcomes[i]) ? "yes" : "MISSED" : "-", row->peer.name, measure->peer.min,
                measure->peer.median);
         for (int j = 0; j < BENCH_OTHERS; j++) {
             if (measure->others[j].min > 0)
-                printf("%64s%s: %.2f, %.2f\n", "", row->others[j].name, measure->others[j].min,
+                printf("%66s%s: %.2f, %.2f\n", "", row->others[j].name, measure->others[j].min,
                        measure->others[j].median);
         }
     }

@@ -37,7 +37,8 @@ DK_PUBLIC void dk_instrument_access(const volatile void *address, size_t size, u
 /* A fence of the memory order @order (__ATOMIC_ACQUIRE, …), which the program made. Any context. */
 DK_PUBLIC void dk_instrument_fence(int order);
 
-/* An atomic access of the order @order is about to be made, or was; the access itself is the caller's. Any context. */
+/* An atomic access of the order @order is about to be made, or was; the access itself is the caller's. Any
+ * context. */
 DK_PUBLIC void dk_instrument_order(int order);
 
 /* Accesses memory in the ways that have to be seen: @into and @from have 64 bytes each. */

@@ -21,6 +21,7 @@
 /* What a byte is, beside the letters of owners. */
 #define OWNER_NOBODY '.'
 #define OWNER_DEVICE 'D'
+#define OWNER_CPU 'C'
 #define OWNER_BOTH 'B'
 #define OWNER_GONE 'g' /* the report's mapping, which is not live any more */
 
@@ -33,6 +34,7 @@ struct row {
 };
 
 struct picture {
+    struct dk_checker *checker;
     const struct dk_report_draft *draft;
     phys_addr_t first, last; /* the bytes reported, as far as they follow each other in memory */
     struct row rows[MOST_ROWS];
@@ -163,6 +165,11 @@ static char owner_of(const struct dk_record *record)
                : OWNER_DEVICE;
 }
 
+static void own_run(phys_addr_t phys, u64 size, bool cpu, void *data)
+{
+    own(data, phys, size, cpu ? OWNER_CPU : OWNER_DEVICE);
+}
+
 static bool own_record(struct dk_interval *interval, void *data)
 {
     const struct dk_record *record = dk_record_of(interval);
@@ -175,6 +182,10 @@ static bool own_record(struct dk_interval *interval, void *data)
     if (mapping->kind > DK_MAPPING_BLOCK || mapping->kind == DK_MAPPING_RESOURCE ||
         mapping->kind == DK_MAPPING_IOVA)
         return true;
+    if (record->handover) {
+        dk_handover_each_owned(picture->checker, record->handover, own_run, picture);
+        return true;
+    }
     own(picture, mapping->phys, mapping->contiguous ? mapping->contiguous : mapping->size, owner_of(record));
     for (piece = record->pieces; piece; piece = piece->pieces)
         own(picture, piece->by_phys.start, piece->by_phys.size, owner_of(record));
@@ -182,10 +193,10 @@ static bool own_record(struct dk_interval *interval, void *data)
 }
 
 /* Every live mapping of every device is asked: reports are rare. */
-static void find_owners(struct picture *picture, struct dk_checker *checker)
+static void find_owners(struct picture *picture)
 {
     const struct dk_mapping *mapping = picture->draft->mapping;
-    struct dk_mappings *mappings = __atomic_load_n(&checker->devices, __ATOMIC_ACQUIRE);
+    struct dk_mappings *mappings = __atomic_load_n(&picture->checker->devices, __ATOMIC_ACQUIRE);
     unsigned r, i;
 
     picture->gone = mapping && mapping->kind <= DK_MAPPING_SG && mapping->number;
@@ -267,9 +278,8 @@ static void add_legend(const struct picture *picture, struct dk_text *text)
         char letter;
         const char *meaning;
     } letters[] = {
-        { OWNER_DEVICE, "the device's" },
-        { OWNER_BOTH, "coherent, both's" },
-        { OWNER_GONE, "this mapping's, which is gone" },
+        { OWNER_DEVICE, "the device's" },   { OWNER_CPU, "mapped, the CPU's" },
+        { OWNER_BOTH, "coherent, both's" }, { OWNER_GONE, "this mapping's, which is gone" },
         { OWNER_NOBODY, "not mapped" },
     };
     const char *separator = "";
@@ -302,7 +312,7 @@ void dk_bytes_picture(struct dk_checker *checker, const struct dk_report_draft *
                       size_t size)
 {
     struct dk_memory *memory = checker->machine->memory;
-    struct picture picture = { .draft = draft };
+    struct picture picture = { .checker = checker, .draft = draft };
     struct dk_text text = { buffer, size, 0 };
     u64 length = draft->length;
     unsigned r;
@@ -318,7 +328,7 @@ void dk_bytes_picture(struct dk_checker *checker, const struct dk_report_draft *
     take_rows(&picture, memory);
     if (!shows(&picture))
         return;
-    find_owners(&picture, checker);
+    find_owners(&picture);
     dk_text_add(&text, "  memory there, %s:\n",
                 draft->mapping ? "by bytes into the mapping" : "by CPU address");
     for (r = 0; r < picture.count; r++) {

@@ -327,6 +327,32 @@ static bool tell_place(struct dk_interval *interval, void *data)
     return true;
 }
 
+void dk_handover_each_owned(struct dk_checker *checker, const struct dk_handover *handover,
+                            void (*visit)(phys_addr_t phys, u64 size, bool cpu, void *data), void *data)
+{
+    struct dk_handovers *handovers = &checker->handovers;
+    const struct dk_place *place;
+    u64 at, end, run_end;
+
+    dk_lock_take(&handovers->lock);
+    for (place = handover->places; place; place = place->next) {
+        u64 before = handover->before;
+
+        if (!place->cpu)
+            continue;
+        at = dk_higher(place->at, before);
+        end = dk_lower(place->at + place->by_phys.size, before + handover->mapping.size);
+        for (; at < end; at = run_end) {
+            enum dk_byte_owner owner = dk_owned_at(&handover->owners, at - before, &run_end);
+
+            run_end = dk_lower(run_end + before, end);
+            visit(place->by_phys.start + (at - place->at), run_end - at,
+                  owner == DK_OWNER_CPU || owner == DK_OWNER_UNSYNCED, data);
+        }
+    }
+    dk_lock_give(&handovers->lock);
+}
+
 void dk_handover_told(struct dk_checker *checker, phys_addr_t phys, u64 size)
 {
     struct changing told = { NULL, phys, size };

@@ -116,6 +116,11 @@ u64 dk_handover_access(struct dk_machine *machine, struct device *dev, dma_addr_
                        u64 length, const void *from);
 void dk_handover_written(struct dk_machine *machine, phys_addr_t phys, u64 length, u64 ticket, bool moved);
 
+/* Calls @visit for each run of the mapping's bytes in memory whose owner is one: the CPU (@cpu), or a device.
+ */
+void dk_handover_each_owned(struct dk_checker *checker, const struct dk_handover *handover,
+                            void (*visit)(phys_addr_t phys, u64 size, bool cpu, void *data), void *data);
+
 /*
  * Stores of the CPU into [phys, phys + size) were reported where they were made (depth 3): none of the bytes
  * is reported until they change hands the next time.

@@ -323,10 +323,18 @@ static void hand_over(struct dk_checker *checker, struct dk_owned *run, u64 skip
     struct reinstating others = { checker, run, phys, phys + size - 1 };
     struct change change = { 0 };
 
+    if (run->both)
+        return;
     change_range(checker, phys, size, clear, set, &change);
     *to_cpu += change.to_cpu;
     if (change.before & DK_OWNER_SHARED)
         dk_intervals_touching(&checker->owner->runs, others.first, others.last, reinstate, &others);
+}
+
+static bool is_coherent_run(struct dk_interval *by_phys, void *data)
+{
+    *(bool *)data |= is_coherent(dk_owned_of(by_phys)->mapping.kind);
+    return !*(bool *)data;
 }
 
 /* Enters a run behind @head, or a first one when that is NULL; returns it. NULL: out of memory, and the run
@@ -338,13 +346,18 @@ static struct dk_owned *add_run(struct dk_checker *checker, struct dk_owned *hea
     struct change change = { 0 };
     struct dk_owned *run;
 
-    if (!size || size > RUN_LIMIT)
+    if (!size || (size > RUN_LIMIT && is_streaming(like->mapping.kind)))
         return NULL;
     run = take_run(checker->owner);
     if (!run)
         return NULL;
     *run = *like;
     run->words = NULL;
+    run->both = false;
+    if (is_streaming(like->mapping.kind))
+        dk_intervals_touching(&checker->owner->runs, phys, phys, is_coherent_run, &run->both);
+    if (run->both)
+        set = 0;
     if (set == DK_OWNER_COHERENT && like->mapping.size <= ORDER_LIMIT)
         run->words = dk_allocate(size / DK_ORDER_WORD + 2, sizeof(*run->words));
     if (set == DK_OWNER_COHERENT && !run->words)
@@ -353,7 +366,8 @@ static struct dk_owned *add_run(struct dk_checker *checker, struct dk_owned *hea
     run->by_phys = (struct dk_interval){ .start = phys, .size = size };
     run->next_run = NULL;
     run->with_cpu = 0;
-    if (!change_range(checker, phys, size, is_streaming(like->mapping.kind) ? TENURE : 0, set, &change)) {
+    if (set &&
+        !change_range(checker, phys, size, is_streaming(like->mapping.kind) ? TENURE : 0, set, &change)) {
         /* Of a run that spans sections a part may have been marked. */
         set = 0;
     }

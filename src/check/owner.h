@@ -50,6 +50,7 @@ struct dk_owned {
     u32 stack;          /* of the call that made the mapping */
     bool coherent;      /* the device sees what the CPU stores, and the CPU what the device writes */
     bool bounced;       /* the first run: the device reaches a copy */
+    bool both;          /* coherent memory that is mapped besides: it belongs to both */
 };
 
 struct dk_owner {

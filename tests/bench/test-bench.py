@@ -13,6 +13,8 @@ OVER_PEER = "over the peer"
 ROWS = {"map-identity": ("ns", 4), "map-identity-inline": ("ns", 1.5), "sg-16": ("ns", 60), "coherent": ("ns", None), "page-pair": ("ns", None),
         "iova": ("ns", 4.2), "iova-fragmented": ("ns", 40), "iommu-1": ("ns", 10), "iommu-16": ("ns", 50), "iommu-256": ("ns", 100),
         "check-depth-0": ("x", 1.05), "check-depth-1": ("x", 1.3), "check-depth-2": ("x", 2),
+        # What a sanitizer builds has no instrumented rows of its own.
+        **({"check-depth-3": ("x", 8), "check-depth-3-ordinary": ("x", 1.3)} if "--instrumented" in sys.argv else {}),
         "bounce-64": ("ns", OVER_PEER), "bounce-4096": ("ns", OVER_PEER), "bounce-256k": ("ns", OVER_PEER),
         **{f"contig-{order}-{occupancy}": ("ns", 15) for order in (0, 4, 8)
            for occupancy in ("0", "50-packed", "50-churned", "90-packed", "90-churned")},

@@ -267,6 +267,31 @@ static void test_allocations(void)
     dma_free_coherent(noncoherent, 3 * PAGE_SIZE, p, dma);
 }
 
+/* Coherent memory, mapped for another device as a buffer that is shared with it: it stays both's. */
+static void test_shared_coherent(void)
+{
+    size_t sizes[] = { PAGE_SIZE, 40 * PAGE_SIZE };
+    unsigned i;
+
+    for (i = 0; i < 2; i++) {
+        struct sg_table table;
+        dma_addr_t dma;
+        char *p = dma_alloc_coherent(coherent, sizes[i], &dma, GFP_KERNEL);
+
+        if (!p || dma_get_sgtable(coherent, &table, p, dma, sizes[i]) ||
+            dma_map_sgtable(coherent, &table, DMA_BIDIRECTIONAL, 0))
+            exit(2);
+        EXPECT(NULL, p[70] = 1);
+        EXPECT(NULL, sink = (unsigned char)p[71]);
+        dma_sync_sgtable_for_device(coherent, &table, DMA_BIDIRECTIONAL);
+        EXPECT(NULL, p[72] = 1);
+        dma_unmap_sgtable(coherent, &table, DMA_BIDIRECTIONAL, 0);
+        sg_free_table(&table);
+        EXPECT(NULL, p[73] = 1);
+        dma_free_coherent(coherent, sizes[i], p, dma);
+    }
+}
+
 /* ---- Threads ---- */
 
 #define ROUNDS 20000
@@ -374,6 +399,7 @@ int main(void)
     test_lists();
     test_aliases();
     test_allocations();
+    test_shared_coherent();
     test_threads();
     printf("%u failures\n", failures);
     dk_machine_destroy(machine);
