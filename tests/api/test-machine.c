@@ -131,9 +131,9 @@ static void machines_are_apart(void **state)
     dk_machine_enter(first);
     buffer = kmalloc(64, GFP_KERNEL);
     page = alloc_page(GFP_KERNEL);
+    fill(buffer, 64, 1);
     dma = dma_map_single(dev, buffer, 64, DMA_TO_DEVICE);
     assert_int_equal(dma_mapping_error(dev, dma), 0);
-    fill(buffer, 64, 1);
     assert_int_equal(dk_master_read(dev, dma, bytes, 64), 0);
     assert_true(filled(bytes, 64, 1));
     /* The same address on the other machine is other memory. */

@@ -324,7 +324,7 @@ static void *work(void *data)
             worker->wrong++;
         }
         dma_sync_single_range_for_cpu(worker->dev, dma, at, 1, DMA_FROM_DEVICE);
-        p[at] = 1;
+        sink = p[at];
         if (seed & 0x20000000) {
             sink = p[(at + 1) % SIZE];
             worker->wrong++;
