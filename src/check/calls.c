@@ -80,11 +80,14 @@ void dk_check_mapped(struct device *dev, const char *call, struct dk_mapping *ma
     overlap.found = overlap.overflow = false;
     stack = dk_stacks_capture(&checker->stacks);
     dk_lock_take(&mappings->lock);
+    /* A driver may be bound again. */
+    mappings->removed = false;
     record = dk_mappings_take(mappings);
     if (record) {
         record->mapping = *mapping;
         record->stack = stack;
         record->checked = !dk_mapping_needs_check(mapping->kind);
+        record->used = false;
         record->by_phys.size = 0;
         record->pieces = NULL;
         dk_mappings_enter(mappings, record);

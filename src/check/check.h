@@ -154,6 +154,17 @@ void dk_check_stale(struct device *dev, dma_addr_t dma, u64 length, bool write);
 void dk_check_asleep(struct device *dev, dma_addr_t dma, phys_addr_t phys, u64 length, bool write);
 
 /*
+ * Depth 2: a bus master is about to access [dma, dma + length), which it can reach. Whether the device's own
+ * live mappings hold all of it, and let it do that; else *held is how many of the first bytes they do.
+ */
+bool dk_check_access(struct device *dev, dma_addr_t dma, u64 length, bool write, u64 *held);
+/*
+ * That is not all, and byte @held, of @length at @phys, is no pool's: looks at other devices that see the same
+ * memory there, and reports what is left (device-access-*, address-truncated).
+ */
+void dk_check_stray(struct device *dev, dma_addr_t dma, phys_addr_t phys, u64 length, bool write, u64 held);
+
+/*
  * A bus master was refused at @fault->dma. By its IOMMU: iommu-unmapped or iommu-permission, with the
  * access's stack and that of the mapping it has to do with. By the bus, which knows no mappings: the log says
  * what that probably means.

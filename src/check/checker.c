@@ -61,7 +61,8 @@ void dk_checker_destroy(struct dk_checker *checker)
 /* Another thread may be making the same device's table: the first to hang it on the device wins. */
 static struct dk_mappings *make_mappings(struct dk_checker *checker, struct device *dev)
 {
-    struct dk_mappings *mappings = dk_mappings_create(dev);
+    struct dk_mappings *mappings =
+        dk_mappings_create(dev, checker->depth >= 2 ? DK_PAST_MAPPINGS_LONG : DK_PAST_MAPPINGS);
     void *none = NULL;
 
     if (!mappings) {

@@ -49,6 +49,11 @@ static const char *const names[DK_CLASS_COUNT + 1] = {
     [DK_CLASS_POOL_USE_AFTER_FREE] = "pool-use-after-free",
     [DK_CLASS_POOL_OVERRUN] = "pool-overrun",
     [DK_CLASS_POOL_DESTROYED_BUSY] = "pool-destroyed-busy",
+    [DK_CLASS_DEVICE_ACCESS_OUT_OF_RANGE] = "device-access-out-of-range",
+    [DK_CLASS_DEVICE_ACCESS_WRONG_DIRECTION] = "device-access-wrong-direction",
+    [DK_CLASS_DEVICE_ACCESS_UNMAPPED] = "device-access-unmapped",
+    [DK_CLASS_ADDRESS_TRUNCATED] = "address-truncated",
+    [DK_CLASS_SG_NENTS_CONFUSED] = "sg-nents-confused",
     [DK_CLASS_COUNT] = NULL,
 };
 
@@ -187,7 +192,7 @@ static const struct dk_class_facts facts[DK_CLASS_COUNT] = {
     },
     [DK_CLASS_DEVICE_ACCESS_AFTER_UNMAP] = {
         "the device accessed memory after its unmapping",
-        "stop the device, or wait until it is done, before unmapping; a lazy IOMMU only hides it for a while",
+        "stop the device, or wait until it is done, before unmapping; nothing but a strict IOMMU would hold it back",
         "error",
     },
     [DK_CLASS_FREED_WHILE_REMAPPED] = {
@@ -273,6 +278,32 @@ static const struct dk_class_facts facts[DK_CLASS_COUNT] = {
     [DK_CLASS_POOL_DESTROYED_BUSY] = {
         "a pool was destroyed with a block still in use",
         "free every block before dma_pool_destroy(), on every path",
+        "error",
+    },
+    [DK_CLASS_DEVICE_ACCESS_OUT_OF_RANGE] = {
+        "the device accessed memory next to a mapping, or ran past its end",
+        "give the device the length that was mapped, and map all that it may access",
+        "error",
+    },
+    [DK_CLASS_DEVICE_ACCESS_WRONG_DIRECTION] = {
+        "the device accessed memory against the direction of its mapping",
+        "map memory that the device writes DMA_FROM_DEVICE or DMA_BIDIRECTIONAL, and what it reads DMA_TO_DEVICE or "
+        "DMA_BIDIRECTIONAL",
+        "error",
+    },
+    [DK_CLASS_DEVICE_ACCESS_UNMAPPED] = {
+        "the device accessed memory that was never mapped for it",
+        "give the device addresses that a mapping or an allocation returned, and no other",
+        "error",
+    },
+    [DK_CLASS_ADDRESS_TRUNCATED] = {
+        "the device accessed what was left of a mapping's address on its way to the device",
+        "keep DMA addresses in dma_addr_t, and write all their bits: the upper half has a register of its own, or set a smaller mask",
+        "error",
+    },
+    [DK_CLASS_SG_NENTS_CONFUSED] = {
+        "the device was given more entries of a scatterlist than were mapped",
+        "walk as many entries as dma_map_sg() returned (for_each_sgtable_dma_sg()), with sg_dma_address() and sg_dma_len()",
         "error",
     },
 };

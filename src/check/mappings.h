@@ -9,7 +9,7 @@
 #include "check/intervals.h"
 #include "check/lock.h"
 
-/* One mapping, and what the checker knows of it. Fixed from its entry on, but for @checked. */
+/* One mapping, and what the checker knows of it. Fixed from its entry on, but for @checked and @used. */
 struct dk_record {
     struct dk_interval by_dma;
     struct dk_interval by_phys; /* size 0: not counted in the machine's lines */
@@ -18,6 +18,7 @@ struct dk_record {
     struct dk_mapping mapping;
     u32 stack;    /* of the call that made it */
     bool checked; /* dma_mapping_error() was asked about it */
+    bool used;    /* before that it was synced, or the device accessed it */
 };
 
 /* A mapping that is gone: enough to tell a second unmap from one of something that never was. */
@@ -26,7 +27,10 @@ struct dk_past_mapping {
     u32 stack;
 };
 
+/* How many of them are remembered: enough for the texts of reports, and for the device's own accesses to be
+ * told from those to what never was mapped, as depth 2 does. */
 #define DK_PAST_MAPPINGS 16
+#define DK_PAST_MAPPINGS_LONG 1024
 
 /* One lock a device: a critical section is an insertion in a hash, and devices do not wait for each other. */
 struct dk_mappings {
@@ -39,12 +43,14 @@ struct dk_mappings {
     struct dk_intervals live;
     struct dk_record *free; /* linked through by_dma.next */
     struct dk_record_slab *slabs;
-    struct dk_past_mapping past[DK_PAST_MAPPINGS];
+    dma_addr_t reached;     /* depth 2: one past what the device last accessed of a mapping; 0: nothing */
+    struct dk_past_mapping *past;
+    unsigned past_room; /* a power of two */
     unsigned past_next;
 };
 
-/* NULL when out of memory. */
-struct dk_mappings *dk_mappings_create(struct device *dev);
+/* @past, a power of two: how many mappings that are gone are remembered. NULL when out of memory. */
+struct dk_mappings *dk_mappings_create(struct device *dev, unsigned past);
 void dk_mappings_destroy(struct dk_mappings *mappings);
 
 /* All that follow: under the lock. */

@@ -169,7 +169,13 @@ static void hook_memory_taken(void *data, phys_addr_t phys, u64 size)
 static void hook_master_access(void *data, struct device *dev, dma_addr_t dma, phys_addr_t phys, u64 length,
                                bool write)
 {
+    const struct dk_machine *machine = data;
+    u64 held;
+
     dk_pools_master_access(data, dev, dma, phys, length, write);
+    if (machine->depth >= 2 && !dk_check_access(dev, dma, length, write, &held) &&
+        !dk_pools_hold(machine, phys + held))
+        dk_check_stray(dev, dma, phys, length, write, held);
 }
 
 static void hook_master_fault(void *data, struct device *dev, const struct dk_master_fault *fault)

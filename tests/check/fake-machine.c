@@ -118,3 +118,22 @@ bool dk_pasr_run(struct dk_memory *memory, phys_addr_t phys, u64 *run)
     (void)run;
     return false;
 }
+
+bool dk_memory_has_page(const struct dk_memory *memory, phys_addr_t phys)
+{
+    return dk_memory_is_ram(memory, phys, 1);
+}
+
+int dk_bus_translate(struct device *dev, dma_addr_t dma, u64 length, phys_addr_t *phys, u64 *run)
+{
+    (void)dev;
+    *phys = dma;
+    *run = length;
+    return 0;
+}
+
+phys_addr_t dk_alias_to_memory(const struct dk_machine *machine, phys_addr_t phys)
+{
+    (void)machine;
+    return phys;
+}
