@@ -67,6 +67,7 @@ void dk_check_mapped(struct device *dev, const char *call, struct dk_mapping *ma
     struct dk_overlap overlap;
     struct dk_mappings *mappings;
     struct dk_record *record;
+    u64 live;
     u32 stack;
 
     if (!checker)
@@ -97,10 +98,16 @@ void dk_check_mapped(struct device *dev, const char *call, struct dk_mapping *ma
     } else {
         __atomic_store_n(&mappings->quiet, true, __ATOMIC_RELAXED);
     }
+    live = mappings->live.count;
     dk_lock_give(&mappings->lock);
     if (!record)
         dk_checker_exhausted(checker, "a mapping is not checked");
     check_asleep(checker, dev, call, mapping, stack);
+    if (mapping->kind <= DK_MAPPING_PAGE &&
+        dk_coherents_may_hold(&checker->coherents, mapping->phys, mapping->size))
+        dk_check_maps_coherent(dev, call, mapping);
+    if (live >= DK_GROWTH_AT_ALL && !(live & (live - 1)))
+        dk_check_growth(dev, call, DK_GROWTH_AT_ALL / 2);
     if (overlap.found || overlap.overflow)
         dk_overlap_report(checker, dev, call, mapping, &overlap);
 }
@@ -137,15 +144,32 @@ void dk_check_mapping_error(struct device *dev, dma_addr_t dma)
 {
     struct dk_checker *checker = dk_checker_of(dev);
     struct dk_mappings *mappings = checker ? dk_checker_mappings(checker, dev, false) : NULL;
+    struct dk_report_draft draft;
+    struct dk_mapping mapping;
     struct dk_record *record;
+    bool late = false;
+    u32 stack = 0;
 
     if (!mappings)
         return;
     dk_lock_take(&mappings->lock);
     record = dk_mappings_unchecked(mappings, dma);
-    if (record)
+    if (record) {
         record->checked = true;
+        late = record->used;
+        mapping = record->mapping;
+        stack = record->stack;
+    }
     dk_lock_give(&mappings->lock);
+    if (!late)
+        return;
+    dk_draft_begin(&draft, checker, DK_CLASS_ERROR_CHECKED_TOO_LATE, dev, "dma_mapping_error");
+    dk_draft_mapping(&draft, &mapping, stack, 0, mapping.size);
+    dk_draft_what(&draft,
+                  "dma_mapping_error() was asked about the mapping of %llu bytes at 0x%llx when it had been "
+                  "synced, or accessed by the device, already",
+                  mapping.size, mapping.dma);
+    dk_report_make(checker, &draft);
 }
 
 void dk_check_sg_segment(struct device *dev, const char *call, dma_addr_t dma, u64 length)
@@ -262,7 +286,7 @@ static bool take_one(struct dk_checker *checker, struct dk_mappings *mappings, s
         dk_intervals_each(&mappings->live, any, &found);
     if (found) {
         dk_record_leave_lines(checker, mappings, found);
-        dk_mappings_leave(mappings, found);
+        dk_mappings_leave(mappings, found)->left = true;
         *record = *found;
         dk_mappings_give(mappings, found);
     }

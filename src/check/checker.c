@@ -21,14 +21,18 @@ struct dk_checker *dk_checker_create(struct dk_machine *machine, const struct dk
         goto free_checker;
     if (dk_shadow_init(&checker->shadow, checker->line))
         goto finish_stacks;
+    if (dk_coherents_init(&checker->coherents))
+        goto finish_shadow;
     error = dk_reports_init(&checker->reports, options->json, options->report_path, options->abort_on_error);
     if (error) {
         dk_log(DK_LOG_ERROR, "report_path %s: cannot be written", options->report_path);
-        goto finish_shadow;
+        goto finish_coherents;
     }
     dk_symbols_init(&checker->symbols);
     return checker;
 
+finish_coherents:
+    dk_coherents_finish(&checker->coherents);
 finish_shadow:
     dk_shadow_finish(&checker->shadow);
 finish_stacks:
@@ -54,6 +58,7 @@ void dk_checker_destroy(struct dk_checker *checker)
     dk_reports_finish(&checker->reports);
     dk_symbols_finish(&checker->symbols);
     dk_stacks_finish(&checker->stacks);
+    dk_coherents_finish(&checker->coherents);
     dk_shadow_finish(&checker->shadow);
     dk_release(checker);
 }

@@ -78,13 +78,15 @@ void dk_mappings_enter(struct dk_mappings *mappings, struct dk_record *record)
     dk_intervals_insert(&mappings->live, &record->by_dma);
 }
 
-void dk_mappings_leave(struct dk_mappings *mappings, struct dk_record *record)
+struct dk_past_mapping *dk_mappings_leave(struct dk_mappings *mappings, struct dk_record *record)
 {
     struct dk_past_mapping *past = &mappings->past[mappings->past_next++ & (mappings->past_room - 1)];
 
     dk_intervals_remove(&mappings->live, &record->by_dma);
     past->mapping = record->mapping;
     past->stack = record->stack;
+    past->left = false;
+    return past;
 }
 
 bool dk_mapping_needs_check(enum dk_mapping_kind kind)

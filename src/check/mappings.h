@@ -25,6 +25,7 @@ struct dk_record {
 struct dk_past_mapping {
     struct dk_mapping mapping;
     u32 stack;
+    bool left; /* by a driver that was unbound, or a device that was removed */
 };
 
 /* How many of them are remembered: enough for the texts of reports, and for the device's own accesses to be
@@ -43,7 +44,7 @@ struct dk_mappings {
     struct dk_intervals live;
     struct dk_record *free; /* linked through by_dma.next */
     struct dk_record_slab *slabs;
-    dma_addr_t reached;     /* depth 2: one past what the device last accessed of a mapping; 0: nothing */
+    dma_addr_t reached; /* depth 2: one past what the device last accessed of a mapping; 0: nothing */
     struct dk_past_mapping *past;
     unsigned past_room; /* a power of two */
     unsigned past_next;
@@ -58,9 +59,9 @@ void dk_mappings_destroy(struct dk_mappings *mappings);
 /* A record to fill; NULL when out of memory. Entered with dk_mappings_enter(). */
 struct dk_record *dk_mappings_take(struct dk_mappings *mappings);
 void dk_mappings_enter(struct dk_mappings *mappings, struct dk_record *record);
-/* Takes @record out of the live ones and remembers it among the past. Its memory is used again after
- * dk_mappings_give(). */
-void dk_mappings_leave(struct dk_mappings *mappings, struct dk_record *record);
+/* Takes @record out of the live ones and remembers it among the past, as what is returned. Its memory is used
+ * again after dk_mappings_give(). */
+struct dk_past_mapping *dk_mappings_leave(struct dk_mappings *mappings, struct dk_record *record);
 void dk_mappings_give(struct dk_mappings *mappings, struct dk_record *record);
 
 /* The record that @asked most likely means: of those with its DMA address the one that agrees in most. NULL:

@@ -110,16 +110,34 @@ static bool holds_all(const struct dk_mapping *mapping, const struct sync_call *
     return sync->dma >= mapping->dma && offset <= mapping->size && sync->size <= mapping->size - offset;
 }
 
+static bool count_holder(struct dk_interval *interval, void *data)
+{
+    (void)interval;
+    ++*(unsigned *)data;
+    return true;
+}
+
+/* @record, unchecked, is in use now; but of several at one address it may be another that is meant. */
+static void note_use(struct dk_mappings *mappings, struct dk_record *record, dma_addr_t dma)
+{
+    unsigned holders = 0;
+
+    dk_intervals_touching(&mappings->live, dma, dma, count_holder, &holders);
+    record->used |= holders == 1;
+}
+
 /* The record that the sync concerns, copied: it holds the first byte, or at least the last. */
 static bool find_record(struct dk_mappings *mappings, const struct sync_call *sync, struct dk_record *copy)
 {
     u64 last = sync->dma + (sync->size ? sync->size - 1 : 0);
-    const struct dk_record *record;
+    struct dk_record *record;
 
     dk_lock_take(&mappings->lock);
     record = dk_mappings_holding(mappings, sync->dma, sync->size, sync->direction, sync->sg_nents);
     if (!record && last >= sync->dma)
         record = dk_mappings_holding(mappings, last, 1, sync->direction, sync->sg_nents);
+    if (record && !record->checked)
+        note_use(mappings, record, sync->dma);
     /* The links of its place among the lines are guarded by another lock. */
     if (record) {
         copy->mapping = record->mapping;

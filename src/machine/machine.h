@@ -94,6 +94,7 @@ struct dk_device {
     struct dk_master_fault last_fault;
     struct dk_dma_blocks *blocks; /* atomic; src/pool's: dma_alloc()'s; NULL: it made none so far */
     void *check;                  /* src/check's */
+    bool mask_set;                /* src/mapping's: its driver set a mask */
     struct device_dma_parameters parameters;
     u64 mask;
 };
