@@ -34,6 +34,22 @@ static void enter_lines(struct dk_checker *checker, const struct device *dev, st
     dk_lock_give(&checker->shadow.lock);
 }
 
+/* At depth 2 what a device only reads is found by its memory, too. */
+static bool is_other(const struct dk_checker *checker, const struct dk_mapping *mapping)
+{
+    return checker->depth >= 2 && mapping->kind <= DK_MAPPING_SG && mapping->size && !takes_lines(mapping);
+}
+
+static void enter_other(struct dk_checker *checker, struct dk_record *record, phys_addr_t phys, u64 size)
+{
+    record->by_phys.start = phys;
+    record->by_phys.size = size;
+    record->other = true;
+    dk_lock_take(&checker->shadow.lock);
+    dk_shadow_enter_other(&checker->shadow, &record->by_phys);
+    dk_lock_give(&checker->shadow.lock);
+}
+
 /* Memory that is handed to a device though nobody uses it, and whose refresh is off: freed, or not yet got.
  */
 static void check_asleep(struct dk_checker *checker, struct device *dev, const char *call,
@@ -95,6 +111,9 @@ void dk_check_mapped(struct device *dev, const char *call, struct dk_mapping *ma
         if (takes_lines(mapping))
             enter_lines(checker, dev, record, mapping->phys,
                         mapping->contiguous ? mapping->contiguous : mapping->size, &overlap);
+        else if (is_other(checker, mapping))
+            enter_other(checker, record, mapping->phys,
+                        mapping->contiguous ? mapping->contiguous : mapping->size);
     } else {
         __atomic_store_n(&mappings->quiet, true, __ATOMIC_RELAXED);
     }
@@ -103,6 +122,8 @@ void dk_check_mapped(struct device *dev, const char *call, struct dk_mapping *ma
     if (!record)
         dk_checker_exhausted(checker, "a mapping is not checked");
     check_asleep(checker, dev, call, mapping, stack);
+    if (checker->depth >= 2 && mapping->kind <= DK_MAPPING_SG)
+        dk_check_maps_freed(checker, dev, call, mapping, stack);
     if (mapping->kind <= DK_MAPPING_PAGE &&
         dk_coherents_may_hold(&checker->coherents, mapping->phys, mapping->size))
         dk_check_maps_coherent(dev, call, mapping);
@@ -120,7 +141,7 @@ void dk_check_mapped_piece(struct device *dev, const char *call, const struct dk
     struct dk_overlap overlap = { .found = false };
     struct dk_record *record, *piece = NULL;
 
-    if (!mappings || !takes_lines(mapping))
+    if (!mappings || (!takes_lines(mapping) && !is_other(checker, mapping)))
         return;
     dk_lock_take(&mappings->lock);
     record = dk_mappings_find(mappings, mapping);
@@ -133,7 +154,10 @@ void dk_check_mapped_piece(struct device *dev, const char *call, const struct dk
         piece->stack = record->stack;
         piece->pieces = record->pieces;
         record->pieces = piece;
-        enter_lines(checker, dev, piece, phys, size, &overlap);
+        if (takes_lines(mapping))
+            enter_lines(checker, dev, piece, phys, size, &overlap);
+        else
+            enter_other(checker, piece, phys, size);
     }
     dk_lock_give(&mappings->lock);
     if (overlap.found || overlap.overflow)
@@ -259,9 +283,12 @@ void dk_record_leave_lines(struct dk_checker *checker, struct dk_mappings *mappi
     if (!record->by_phys.size)
         return;
     dk_lock_take(&checker->shadow.lock);
-    dk_shadow_leave(&checker->shadow, &record->by_phys);
-    for (piece = record->pieces; piece; piece = piece->pieces)
-        dk_shadow_leave(&checker->shadow, &piece->by_phys);
+    for (piece = record; piece; piece = piece->pieces) {
+        if (piece->other)
+            dk_shadow_leave_other(&checker->shadow, &piece->by_phys);
+        else
+            dk_shadow_leave(&checker->shadow, &piece->by_phys);
+    }
     dk_lock_give(&checker->shadow.lock);
     while ((piece = record->pieces)) {
         record->pieces = piece->pieces;

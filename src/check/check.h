@@ -139,6 +139,12 @@ void dk_check_freed_remapped(struct device *owner, const char *call, dma_addr_t 
                              struct device *importer, const struct dk_mapping *remap);
 
 /*
+ * Depth 2: [phys, phys + size) is about to be freed by @call: reports that a device has some of it mapped
+ * (freed-while-mapped).
+ */
+void dk_check_freed(struct dk_machine *machine, phys_addr_t phys, u64 size, const char *call);
+
+/*
  * @call is about to free @freed, which is still in the way of something: reports it (freed-while-mapped).
  * @still: "in which memory is still linked", with what the caller does about it.
  */

@@ -51,6 +51,10 @@ u32 dk_checker_recall(struct dk_checker *checker, struct device *dev, struct dk_
  */
 void dk_check_maps_coherent(struct device *dev, const char *call, const struct dk_mapping *asked);
 
+/* At depth 2: @mapping was made by @call, of memory that is free: reports maps-freed-memory. */
+void dk_check_maps_freed(struct dk_checker *checker, struct device *dev, const char *call,
+                         const struct dk_mapping *mapping, u32 stack);
+
 /* Which live coherent allocation or block of any device holds @cpu: copied into *mapping, and the stack of
  * the call that made it. 0: none. A search of all of them. */
 u32 dk_coherent_at(struct dk_checker *checker, const void *cpu, struct dk_mapping *mapping);

@@ -53,6 +53,7 @@ static const char *const names[DK_CLASS_COUNT + 1] = {
     [DK_CLASS_DEVICE_ACCESS_WRONG_DIRECTION] = "device-access-wrong-direction",
     [DK_CLASS_DEVICE_ACCESS_UNMAPPED] = "device-access-unmapped",
     [DK_CLASS_ADDRESS_TRUNCATED] = "address-truncated",
+    [DK_CLASS_MAPS_FREED_MEMORY] = "maps-freed-memory",
     [DK_CLASS_MAPS_COHERENT_MEMORY] = "maps-coherent-memory",
     [DK_CLASS_ERROR_CHECKED_TOO_LATE] = "error-checked-too-late",
     [DK_CLASS_SG_NENTS_CONFUSED] = "sg-nents-confused",
@@ -308,6 +309,11 @@ static const struct dk_class_facts facts[DK_CLASS_COUNT] = {
     [DK_CLASS_ADDRESS_TRUNCATED] = {
         "the device accessed what was left of a mapping's address on its way to the device",
         "keep DMA addresses in dma_addr_t, and write all their bits: the upper half has a register of its own, or set a smaller mask",
+        "error",
+    },
+    [DK_CLASS_MAPS_FREED_MEMORY] = {
+        "memory was mapped that is free",
+        "map memory before it is freed, and forget each pointer to it then",
         "error",
     },
     [DK_CLASS_MAPS_COHERENT_MEMORY] = {

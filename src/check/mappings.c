@@ -67,6 +67,8 @@ struct dk_record *dk_mappings_take(struct dk_mappings *mappings)
             dk_mappings_give(mappings, &slab->records[i]);
     }
     record = mappings->free;
+    record->of = mappings;
+    record->other = false;
     mappings->free = record->by_dma.next ? dk_record_of(record->by_dma.next) : NULL;
     return record;
 }

@@ -16,9 +16,11 @@ struct dk_record {
     struct dk_record
         *pieces; /* of the same mapping, elsewhere in memory: counted in lines, not live by themselves */
     struct dk_mapping mapping;
-    u32 stack;    /* of the call that made it */
-    bool checked; /* dma_mapping_error() was asked about it */
-    bool used;    /* before that it was synced, or the device accessed it */
+    const struct dk_mappings *of; /* the table it is in */
+    u32 stack;                    /* of the call that made it */
+    bool checked;                 /* dma_mapping_error() was asked about it */
+    bool other;                   /* @by_phys is among the shadow's others: no line is counted */
+    bool used;                    /* before that it was synced, or the device accessed it */
 };
 
 /* A mapping that is gone: enough to tell a second unmap from one of something that never was. */

@@ -166,6 +166,11 @@ static void hook_memory_taken(void *data, phys_addr_t phys, u64 size)
     dk_cache_renew(machine->cache, phys, size);
 }
 
+static void hook_memory_freed(void *data, phys_addr_t phys, u64 size, const char *call)
+{
+    dk_check_freed(data, phys, size, call);
+}
+
 static void hook_master_access(void *data, struct device *dev, dma_addr_t dma, phys_addr_t phys, u64 length,
                                bool write)
 {
@@ -461,6 +466,7 @@ static struct dk_machine *compose(const struct dk_board *board, const struct dk_
         .driver_unbound = hook_driver_unbound,
         .device_removed = hook_device_removed,
         .memory_taken = hook_memory_taken,
+        .memory_freed = machine->depth >= 2 ? hook_memory_freed : NULL,
         .master_access = machine->depth ? hook_master_access : NULL,
         .master_fault = hook_master_fault,
         .master_stale = hook_master_stale,

@@ -137,3 +137,10 @@ phys_addr_t dk_alias_to_memory(const struct dk_machine *machine, phys_addr_t phy
     (void)machine;
     return phys;
 }
+
+bool dk_memory_is_freed(struct dk_memory *memory, phys_addr_t phys)
+{
+    (void)memory;
+    (void)phys;
+    return false;
+}
