@@ -51,6 +51,12 @@ struct dk_hooks {
     void (*register_write)(void *data, bool before);
 
     /*
+     * [phys, phys + size) of memory, allocated, is about to be freed by the program's @call: for good, not a
+     * reference less. Called with no lock of src/mm held, in any context. May be NULL.
+     */
+    void (*memory_freed)(void *data, phys_addr_t phys, u64 size, const char *call);
+
+    /*
      * A bus master is about to move @length bytes at @dma; @phys is where the bus or the IOMMU leads, to RAM
      * or to registers. Called before the bytes move, once for each contiguous run; when the IOMMU is changed
      * before they do, again. May map and unmap.

@@ -153,10 +153,8 @@ static struct verdict judge(const struct device *dev, const void *cpu)
             "an address of the machine where no RAM is mapped: a hole, or a no-map region", NULL
         };
     case DK_ADDRESS_UNCACHED:
-        return (struct verdict){
-            DK_CLASS_MAPS_VMALLOC, "part of a coherent buffer, which is no linear map memory",
-            "use the DMA address that dma_alloc_coherent() gave: coherent memory needs no mapping"
-        };
+        return (struct verdict){ DK_CLASS_MAPS_COHERENT_MEMORY,
+                                 "part of a coherent buffer, which is no linear map memory", NULL };
     case DK_ADDRESS_VMALLOC:
         return (struct verdict){ DK_CLASS_MAPS_VMALLOC,
                                  "a vmalloc or vmap address, which is no linear map memory", NULL };
@@ -183,12 +181,21 @@ bool dk_check_map_address(struct device *dev, const char *call, const void *cpu,
 {
     struct dk_checker *checker = dk_checker_of(dev);
     struct dk_report_draft draft;
+    struct dk_mapping coherent;
     struct verdict verdict;
+    u32 stack = 0;
 
     if (!checker || all_ram(dev, cpu, length))
         return true;
     verdict = judge(dev, cpu);
+    /* On some machines coherent memory is remapped. */
+    if (verdict.class_index == DK_CLASS_MAPS_COHERENT_MEMORY || verdict.class_index == DK_CLASS_MAPS_VMALLOC)
+        stack = dk_coherent_at(checker, cpu, &coherent);
+    if (stack)
+        verdict = (struct verdict){ DK_CLASS_MAPS_COHERENT_MEMORY, "part of a coherent buffer", NULL };
     dk_draft_begin(&draft, checker, verdict.class_index, dev, call);
+    if (stack)
+        dk_draft_mapping(&draft, &coherent, stack, (u64)((uintptr_t)cpu - (uintptr_t)coherent.cpu), length);
     if (verdict.advice)
         draft.advice = verdict.advice;
     draft.cpu = (uintptr_t)cpu;

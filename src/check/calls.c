@@ -34,6 +34,22 @@ static void enter_lines(struct dk_checker *checker, const struct device *dev, st
     dk_lock_give(&checker->shadow.lock);
 }
 
+/* At depth 2 what a device only reads is found by its memory, too. */
+static bool is_other(const struct dk_checker *checker, const struct dk_mapping *mapping)
+{
+    return checker->depth >= 2 && mapping->kind <= DK_MAPPING_SG && mapping->size && !takes_lines(mapping);
+}
+
+static void enter_other(struct dk_checker *checker, struct dk_record *record, phys_addr_t phys, u64 size)
+{
+    record->by_phys.start = phys;
+    record->by_phys.size = size;
+    record->other = true;
+    dk_lock_take(&checker->shadow.lock);
+    dk_shadow_enter_other(&checker->shadow, &record->by_phys);
+    dk_lock_give(&checker->shadow.lock);
+}
+
 /* Memory that is handed to a device though nobody uses it, and whose refresh is off: freed, or not yet got.
  */
 static void check_asleep(struct dk_checker *checker, struct device *dev, const char *call,
@@ -68,6 +84,7 @@ void dk_check_mapped(struct device *dev, const char *call, struct dk_mapping *ma
     struct dk_overlap overlap;
     struct dk_mappings *mappings;
     struct dk_record *record;
+    u64 live;
     u32 stack;
 
     if (!checker)
@@ -82,11 +99,14 @@ void dk_check_mapped(struct device *dev, const char *call, struct dk_mapping *ma
     findings.count = 0;
     stack = dk_stacks_capture(&checker->stacks);
     dk_lock_take(&mappings->lock);
+    /* A driver may be bound again. */
+    mappings->removed = false;
     record = dk_mappings_take(mappings);
     if (record) {
         record->mapping = *mapping;
         record->stack = stack;
         record->checked = !dk_mapping_needs_check(mapping->kind);
+        record->used = false;
         record->by_phys.size = 0;
         record->pieces = NULL;
         record->handover = NULL;
@@ -95,15 +115,26 @@ void dk_check_mapped(struct device *dev, const char *call, struct dk_mapping *ma
         if (takes_lines(mapping))
             enter_lines(checker, dev, record, mapping->phys,
                         mapping->contiguous ? mapping->contiguous : mapping->size, &overlap);
+        else if (is_other(checker, mapping))
+            enter_other(checker, record, mapping->phys,
+                        mapping->contiguous ? mapping->contiguous : mapping->size);
         if (checker->depth > 1)
             record->handover = dk_handover_mapped(checker, dev, mapping, stack, &findings);
     } else {
         __atomic_store_n(&mappings->quiet, true, __ATOMIC_RELAXED);
     }
+    live = mappings->live.count;
     dk_lock_give(&mappings->lock);
     if (!record)
         dk_checker_exhausted(checker, "a mapping is not checked");
     check_asleep(checker, dev, call, mapping, stack);
+    if (checker->depth >= 2 && mapping->kind <= DK_MAPPING_SG)
+        dk_check_maps_freed(checker, dev, call, mapping, stack);
+    if (mapping->kind <= DK_MAPPING_PAGE &&
+        dk_coherents_may_hold(&checker->coherents, mapping->phys, mapping->size))
+        dk_check_maps_coherent(dev, call, mapping);
+    if (live >= DK_GROWTH_AT_ALL && !(live & (live - 1)))
+        dk_check_growth(dev, call, DK_GROWTH_AT_ALL / 2);
     if (overlap.found || overlap.overflow)
         dk_overlap_report(checker, dev, call, mapping, &overlap);
     if (findings.count)
@@ -119,9 +150,10 @@ void dk_check_mapped_piece(struct device *dev, const char *call, const struct dk
     struct dk_overlap overlap = { .found = false };
     struct dk_record *record, *piece = NULL;
 
-    if (mappings)
-        dk_owner_mapped_piece(checker, mapping, offset, phys, size);
     if (!mappings)
+        return;
+    dk_owner_mapped_piece(checker, mapping, offset, phys, size);
+    if (!takes_lines(mapping) && !is_other(checker, mapping) && checker->depth < 2)
         return;
     dk_lock_take(&mappings->lock);
     record = dk_mappings_find(mappings, mapping);
@@ -129,7 +161,7 @@ void dk_check_mapped_piece(struct device *dev, const char *call, const struct dk
         record = NULL;
     if (record)
         dk_handover_piece(checker, record->handover, offset, phys, size, &findings);
-    if (record && takes_lines(mapping))
+    if (record && (takes_lines(mapping) || is_other(checker, mapping)))
         piece = dk_mappings_take(mappings);
     if (piece) {
         piece->mapping = *mapping;
@@ -139,7 +171,10 @@ void dk_check_mapped_piece(struct device *dev, const char *call, const struct dk
         piece->handover = NULL;
         piece->pieces = record->pieces;
         record->pieces = piece;
-        enter_lines(checker, dev, piece, phys, size, &overlap);
+        if (takes_lines(mapping))
+            enter_lines(checker, dev, piece, phys, size, &overlap);
+        else
+            enter_other(checker, piece, phys, size);
     }
     dk_lock_give(&mappings->lock);
     if (overlap.found || overlap.overflow)
@@ -152,15 +187,32 @@ void dk_check_mapping_error(struct device *dev, dma_addr_t dma)
 {
     struct dk_checker *checker = dk_checker_of(dev);
     struct dk_mappings *mappings = checker ? dk_checker_mappings(checker, dev, false) : NULL;
+    struct dk_report_draft draft;
+    struct dk_mapping mapping;
     struct dk_record *record;
+    bool late = false;
+    u32 stack = 0;
 
     if (!mappings)
         return;
     dk_lock_take(&mappings->lock);
     record = dk_mappings_unchecked(mappings, dma);
-    if (record)
+    if (record) {
         record->checked = true;
+        late = record->used;
+        mapping = record->mapping;
+        stack = record->stack;
+    }
     dk_lock_give(&mappings->lock);
+    if (!late)
+        return;
+    dk_draft_begin(&draft, checker, DK_CLASS_ERROR_CHECKED_TOO_LATE, dev, "dma_mapping_error");
+    dk_draft_mapping(&draft, &mapping, stack, 0, mapping.size);
+    dk_draft_what(&draft,
+                  "dma_mapping_error() was asked about the mapping of %llu bytes at 0x%llx when it had been "
+                  "synced, or accessed by the device, already",
+                  mapping.size, mapping.dma);
+    dk_report_make(checker, &draft);
 }
 
 void dk_check_sg_segment(struct device *dev, const char *call, dma_addr_t dma, u64 length)
@@ -250,9 +302,12 @@ void dk_record_leave_lines(struct dk_checker *checker, struct dk_mappings *mappi
     if (!record->by_phys.size)
         return;
     dk_lock_take(&checker->shadow.lock);
-    dk_shadow_leave(&checker->shadow, &record->by_phys);
-    for (piece = record->pieces; piece; piece = piece->pieces)
-        dk_shadow_leave(&checker->shadow, &piece->by_phys);
+    for (piece = record; piece; piece = piece->pieces) {
+        if (piece->other)
+            dk_shadow_leave_other(&checker->shadow, &piece->by_phys);
+        else
+            dk_shadow_leave(&checker->shadow, &piece->by_phys);
+    }
     dk_lock_give(&checker->shadow.lock);
     while ((piece = record->pieces)) {
         record->pieces = piece->pieces;
@@ -279,7 +334,7 @@ static bool take_one(struct dk_checker *checker, struct dk_mappings *mappings, s
         dk_record_leave_lines(checker, mappings, found);
         dk_handover_drop(checker, found->handover);
         dk_owner_gone(checker, &found->mapping);
-        dk_mappings_leave(mappings, found);
+        dk_mappings_leave(mappings, found)->left = true;
         *record = *found;
         dk_mappings_give(mappings, found);
     }

@@ -39,9 +39,10 @@ struct dk_mapping {
     u64 contiguous; /* bytes from @phys on that follow each other in memory; 0: all of them */
     enum dma_data_direction direction;
     unsigned long attrs;
-    int sg_nents;  /* sg: the caller's nents; else 0 */
-    int sg_mapped; /* sg: how many segments dma_map_sg() returned; else 0 */
-    u64 number;    /* counts the machine's mappings; set by dk_check_mapped() */
+    int sg_nents;   /* sg: the caller's nents; else 0 */
+    int sg_mapped;  /* sg: how many segments dma_map_sg() returned; else 0 */
+    const void *sg; /* sg: the entry that has @dma and @size; else NULL */
+    u64 number;     /* counts the machine's mappings; set by dk_check_mapped() */
 };
 
 /*
@@ -103,6 +104,13 @@ void dk_check_mapped(struct device *dev, const char *call, struct dk_mapping *ma
 void dk_check_mapped_piece(struct device *dev, const char *call, const struct dk_mapping *mapping, u64 offset,
                            phys_addr_t phys, u64 size);
 
+/*
+ * Coherent memory of @dev in one piece was taken, before anybody is told of it, or goes back, after it was
+ * freed: [phys, phys + size), known to the device as @dma. What is in pieces is not told.
+ */
+void dk_check_coherent_taken(struct device *dev, phys_addr_t phys, u64 size, dma_addr_t dma);
+void dk_check_coherent_given(struct device *dev, phys_addr_t phys);
+
 /* Segments after dma_map_sg(): sg-segment-too-long, sg-crosses-boundary; one call for each mapped segment. */
 void dk_check_sg_segment(struct device *dev, const char *call, dma_addr_t dma, u64 length);
 
@@ -132,6 +140,13 @@ bool dk_check_sync(struct device *dev, const char *call, dma_addr_t dma, u64 siz
 void dk_check_synced(struct device *dev, dma_addr_t dma, u64 size, enum dma_data_direction direction,
                      bool for_cpu, int sg_nents);
 
+/*
+ * Between mapping and unmapping: @entry of a list, whose memory starts at @phys with @length bytes, was
+ * synced as *found, which dk_check_sync() found. Reports sg-changed-while-mapped; returns whether it did.
+ */
+bool dk_check_sg_entry(struct device *dev, const char *call, const struct dk_mapping *found,
+                       const void *entry, phys_addr_t phys, u64 length);
+
 /* Whether [dma, dma + size) and @cpu are of one live coherent allocation of @dev. True without a checker, and
  * for a quiet device. Any context. */
 bool dk_check_is_allocated(struct device *dev, const void *cpu, dma_addr_t dma, u64 size);
@@ -141,6 +156,12 @@ bool dk_check_is_allocated(struct device *dev, const void *cpu, dma_addr_t dma, 
  */
 void dk_check_freed_remapped(struct device *owner, const char *call, dma_addr_t dma, u64 size,
                              struct device *importer, const struct dk_mapping *remap);
+
+/*
+ * Depth 2: [phys, phys + size) is about to be freed by @call: reports that a device has some of it mapped
+ * (freed-while-mapped).
+ */
+void dk_check_freed(struct dk_machine *machine, phys_addr_t phys, u64 size, const char *call);
 
 /*
  * @call is about to free @freed, which is still in the way of something: reports it (freed-while-mapped).
@@ -173,11 +194,52 @@ void dk_check_stale(struct device *dev, dma_addr_t dma, u64 length, bool write);
 void dk_check_asleep(struct device *dev, dma_addr_t dma, phys_addr_t phys, u64 length, bool write);
 
 /*
+ * Depth 2: a bus master is about to access [dma, dma + length), which it can reach. Whether the device's own
+ * live mappings hold all of it, and let it do that; else *held is how many of the first bytes they do.
+ */
+bool dk_check_access(struct device *dev, dma_addr_t dma, u64 length, bool write, u64 *held);
+/*
+ * That is not all, and byte @held, of @length at @phys, is no pool's: looks at other devices that see the
+ * same memory there, and reports what is left (device-access-*, address-truncated).
+ */
+void dk_check_stray(struct device *dev, dma_addr_t dma, phys_addr_t phys, u64 length, bool write, u64 held);
+
+/*
  * A bus master was refused at @fault->dma. By its IOMMU: iommu-unmapped or iommu-permission, with the
  * access's stack and that of the mapping it has to do with. By the bus, which knows no mappings: the log says
  * what that probably means.
  */
 void dk_check_fault(struct device *dev, const struct dk_master_fault *fault);
+
+/* ---- Limits ---- */
+
+enum dk_limit { DK_LIMIT_MASK, DK_LIMIT_COHERENT_MASK, DK_LIMIT_SEGMENT_SIZE, DK_LIMIT_SEGMENT_BOUNDARY };
+
+/* @value is now @dev's @limit: reports live mappings and allocations that do not fit it (mask-set-too-late).
+ */
+void dk_check_limit_set(struct device *dev, const char *call, enum dk_limit limit, u64 value);
+/* @call could not map [phys, phys + size), which is beyond 32 bits for @dev's bus: reports mask-not-set where
+ * the driver never set one. */
+void dk_check_mask_needed(struct device *dev, const char *call, phys_addr_t phys, u64 size);
+/* @call is for @size bytes where @most is dma_max_mapping_size(): reports exceeds-max-mapping. */
+void dk_check_exceeds(struct device *dev, const char *call, u64 size, u64 most);
+/* @call undoes or syncs something for @dev, which was removed: reports free-after-remove. */
+void dk_check_after_remove(struct device *dev, const char *call);
+
+/* Mappings of one line that are live when another finds no room, and that no honest driver comes to: so many
+ * that were never unmapped are a leak. */
+#define DK_GROWTH_AT_FAILURE ((u64)16384)
+#define DK_GROWTH_AT_ALL ((u64)1 << 20)
+/* Reports leak-while-bound when one stack made @least or more of @dev's live mappings, and none of them was
+ * unmapped lately. A search of all. */
+void dk_check_growth(struct device *dev, const char *call, u64 least);
+
+/*
+ * @dev's coherent memory at @cpu and @dma is about to be shown by @call with @attrs: reports that they are
+ * not the allocation's (alias-different-attributes).
+ */
+void dk_check_shown(struct device *dev, const char *call, const void *cpu, dma_addr_t dma,
+                    unsigned long attrs);
 
 /* ---- Pools: src/pool finds what is wrong, and has it reported ---- */
 

@@ -21,8 +21,10 @@ struct dk_checker *dk_checker_create(struct dk_machine *machine, const struct dk
         goto free_checker;
     if (dk_shadow_init(&checker->shadow, checker->line))
         goto finish_stacks;
-    if (dk_handovers_init(&checker->handovers))
+    if (dk_coherents_init(&checker->coherents))
         goto finish_shadow;
+    if (dk_handovers_init(&checker->handovers))
+        goto finish_coherents;
     if (options->depth >= 3) {
         checker->owner = dk_owner_create();
         if (!checker->owner)
@@ -38,6 +40,8 @@ destroy_owner:
     dk_owner_destroy(checker->owner);
 finish_handovers:
     dk_handovers_finish(&checker->handovers);
+finish_coherents:
+    dk_coherents_finish(&checker->coherents);
 finish_shadow:
     dk_shadow_finish(&checker->shadow);
 finish_stacks:
@@ -64,6 +68,7 @@ void dk_checker_destroy(struct dk_checker *checker)
     dk_reports_finish(&checker->reports);
     dk_symbols_finish(&checker->symbols);
     dk_stacks_finish(&checker->stacks);
+    dk_coherents_finish(&checker->coherents);
     dk_shadow_finish(&checker->shadow);
     dk_handovers_finish(&checker->handovers);
     dk_release(checker);
@@ -72,7 +77,8 @@ void dk_checker_destroy(struct dk_checker *checker)
 /* Another thread may be making the same device's table: the first to hang it on the device wins. */
 static struct dk_mappings *make_mappings(struct dk_checker *checker, struct device *dev)
 {
-    struct dk_mappings *mappings = dk_mappings_create(dev);
+    struct dk_mappings *mappings =
+        dk_mappings_create(dev, checker->depth >= 2 ? DK_PAST_MAPPINGS_LONG : DK_PAST_MAPPINGS);
     void *none = NULL;
 
     if (!mappings) {

@@ -6,6 +6,7 @@
 #define DK_CHECK_CHECKER_H
 
 #include "check/check.h"
+#include "check/coherents.h"
 #include "check/handover.h"
 #include "check/mappings.h"
 #include "check/owner.h"
@@ -22,6 +23,7 @@ struct dk_checker {
     struct dk_symbols symbols;
     struct dk_reports reports;
     struct dk_shadow shadow;
+    struct dk_coherents coherents;
     struct dk_handovers handovers;
     struct dk_owner *owner; /* whose each byte is; NULL below depth 3 */
     struct dk_mappings
@@ -46,6 +48,21 @@ bool dk_checker_quiet(struct dk_checker *checker, struct dk_mappings *mappings);
  * 0: it was not, and *mapping stays. Takes the table's lock. */
 u32 dk_checker_recall(struct dk_checker *checker, struct device *dev, struct dk_mapping *mapping);
 
+/*
+ * @asked, a buffer or page, was mapped by @call, and may be coherent memory: if it is, reports
+ * maps-coherent-memory. Not so lists, by which coherent memory is handed on (dma_get_sgtable()), to a device
+ * that may be the same.
+ */
+void dk_check_maps_coherent(struct device *dev, const char *call, const struct dk_mapping *asked);
+
+/* At depth 2: @mapping was made by @call, of memory that is free: reports maps-freed-memory. */
+void dk_check_maps_freed(struct dk_checker *checker, struct device *dev, const char *call,
+                         const struct dk_mapping *mapping, u32 stack);
+
+/* Which live coherent allocation or block of any device holds @cpu: copied into *mapping, and the stack of
+ * the call that made it. 0: none. A search of all of them. */
+u32 dk_coherent_at(struct dk_checker *checker, const void *cpu, struct dk_mapping *mapping);
+
 /* One log line, once, that the checker ran out of memory. */
 void dk_checker_exhausted(struct dk_checker *checker, const char *what);
 
@@ -64,6 +81,14 @@ void dk_describe_place(struct dk_checker *checker, u32 stack, char *text, size_t
 /* The mapping concerned, and its bytes from @offset on, @length of them. */
 void dk_draft_mapping(struct dk_report_draft *draft, const struct dk_mapping *mapping, u32 stack, u64 offset,
                       u64 length);
+
+/* The record of the segment in the list entry @sg, whatever is written there now; @otherwise when there is
+ * none. Under the lock; a search of all. */
+struct dk_record *dk_sg_record(struct dk_mappings *mappings, const void *sg, struct dk_record *otherwise);
+/* Reports what has changed of a list's entry (sg-changed-while-mapped): @asked has what it says now, its
+ * memory in @phys and @contiguous (0: that is not compared). Returns whether it did. */
+bool dk_sg_compare(struct dk_checker *checker, struct device *dev, const char *call,
+                   const struct dk_mapping *mapping, u32 stack, const struct dk_mapping *asked);
 
 /* What dk_overlap_find() found, copied: the other mapping may be gone when it is reported. */
 struct dk_overlap {

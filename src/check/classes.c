@@ -60,6 +60,21 @@ static const char *const names[DK_CLASS_COUNT + 1] = {
     [DK_CLASS_DESCRIPTOR_READ_BEFORE_RMB] = "descriptor-read-before-rmb",
     [DK_CLASS_DESCRIPTOR_PUBLISHED_BEFORE_WMB] = "descriptor-published-before-wmb",
     [DK_CLASS_DOORBELL_BEFORE_WRITE] = "doorbell-before-write",
+    [DK_CLASS_DEVICE_ACCESS_OUT_OF_RANGE] = "device-access-out-of-range",
+    [DK_CLASS_DEVICE_ACCESS_WRONG_DIRECTION] = "device-access-wrong-direction",
+    [DK_CLASS_DEVICE_ACCESS_UNMAPPED] = "device-access-unmapped",
+    [DK_CLASS_ADDRESS_TRUNCATED] = "address-truncated",
+    [DK_CLASS_MAPS_FREED_MEMORY] = "maps-freed-memory",
+    [DK_CLASS_MAPS_COHERENT_MEMORY] = "maps-coherent-memory",
+    [DK_CLASS_ERROR_CHECKED_TOO_LATE] = "error-checked-too-late",
+    [DK_CLASS_SG_NENTS_CONFUSED] = "sg-nents-confused",
+    [DK_CLASS_SG_CHANGED_WHILE_MAPPED] = "sg-changed-while-mapped",
+    [DK_CLASS_FREE_AFTER_REMOVE] = "free-after-remove",
+    [DK_CLASS_MASK_NOT_SET] = "mask-not-set",
+    [DK_CLASS_MASK_SET_TOO_LATE] = "mask-set-too-late",
+    [DK_CLASS_ALIAS_DIFFERENT_ATTRIBUTES] = "alias-different-attributes",
+    [DK_CLASS_LEAK_WHILE_BOUND] = "leak-while-bound",
+    [DK_CLASS_EXCEEDS_MAX_MAPPING] = "exceeds-max-mapping",
     [DK_CLASS_COUNT] = NULL,
 };
 
@@ -198,7 +213,7 @@ static const struct dk_class_facts facts[DK_CLASS_COUNT] = {
     },
     [DK_CLASS_DEVICE_ACCESS_AFTER_UNMAP] = {
         "the device accessed memory after its unmapping",
-        "stop the device, or wait until it is done, before unmapping; a lazy IOMMU only hides it for a while",
+        "stop the device, or wait until it is done, before unmapping; nothing but a strict IOMMU would hold it back",
         "error",
     },
     [DK_CLASS_FREED_WHILE_REMAPPED] = {
@@ -343,6 +358,82 @@ static const struct dk_class_facts facts[DK_CLASS_COUNT] = {
         "the CPU rang a device's doorbell, with no barrier after writing what the device is to read",
         "ring it with writel(), or call wmb() before writel_relaxed()",
         "error",
+    },
+    [DK_CLASS_DEVICE_ACCESS_OUT_OF_RANGE] = {
+        "the device accessed memory next to a mapping, or ran past its end",
+        "give the device the length that was mapped, and map all that it may access",
+        "error",
+    },
+    [DK_CLASS_DEVICE_ACCESS_WRONG_DIRECTION] = {
+        "the device accessed memory against the direction of its mapping",
+        "map memory that the device writes DMA_FROM_DEVICE or DMA_BIDIRECTIONAL, and what it reads DMA_TO_DEVICE or "
+        "DMA_BIDIRECTIONAL",
+        "error",
+    },
+    [DK_CLASS_DEVICE_ACCESS_UNMAPPED] = {
+        "the device accessed memory that was never mapped for it",
+        "give the device addresses that a mapping or an allocation returned, and no other",
+        "error",
+    },
+    [DK_CLASS_ADDRESS_TRUNCATED] = {
+        "the device accessed what was left of a mapping's address on its way to the device",
+        "keep DMA addresses in dma_addr_t, and write all their bits: the upper half has a register of its own, or set a smaller mask",
+        "error",
+    },
+    [DK_CLASS_MAPS_FREED_MEMORY] = {
+        "memory was mapped that is free",
+        "map memory before it is freed, and forget each pointer to it then",
+        "error",
+    },
+    [DK_CLASS_MAPS_COHERENT_MEMORY] = {
+        "coherent memory was mapped once more",
+        "use the DMA address that the allocation returned: coherent memory needs no mapping and no sync",
+        "error",
+    },
+    [DK_CLASS_ERROR_CHECKED_TOO_LATE] = {
+        "dma_mapping_error() was asked when the address was in use already",
+        "ask dma_mapping_error() right after mapping, before the address is handed on",
+        "warning",
+    },
+    [DK_CLASS_SG_NENTS_CONFUSED] = {
+        "the device was given more entries of a scatterlist than were mapped",
+        "walk as many entries as dma_map_sg() returned (for_each_sgtable_dma_sg()), with sg_dma_address() and sg_dma_len()",
+        "error",
+    },
+    [DK_CLASS_SG_CHANGED_WHILE_MAPPED] = {
+        "a scatterlist was changed between its mapping and its unmapping or sync",
+        "leave a list as it is while it is mapped, and unmap it before it is used again",
+        "error",
+    },
+    [DK_CLASS_FREE_AFTER_REMOVE] = {
+        "something was unmapped, freed or synced for a device that was removed",
+        "unmap and free it on the way out of the driver, before the device goes",
+        "error",
+    },
+    [DK_CLASS_MASK_NOT_SET] = {
+        "a mapping failed since the driver never set a mask, and the memory is above 32 bits",
+        "call dma_set_mask_and_coherent() when the device is probed, with as many bits as it has",
+        "warning",
+    },
+    [DK_CLASS_MASK_SET_TOO_LATE] = {
+        "a mask or limit was lowered below what is mapped or allocated",
+        "set masks and limits when the device is probed, before anything is mapped or allocated",
+        "error",
+    },
+    [DK_CLASS_ALIAS_DIFFERENT_ATTRIBUTES] = {
+        "memory was freed or shown with other attributes than it was allocated with",
+        "give dma_mmap_attrs() and dma_free_attrs() the attributes of the allocation",
+        "warning",
+    },
+    [DK_CLASS_LEAK_WHILE_BOUND] = {
+        "one line makes mappings and none of them is ever unmapped",
+        "unmap each buffer when the device is done with it, on the paths of errors too",
+        "warning",
+    },
+    [DK_CLASS_EXCEEDS_MAX_MAPPING] = {
+        "a mapping is longer than the device's longest, dma_max_mapping_size()",
+        "split the buffer into pieces of at most dma_max_mapping_size()",
+        "warning",
     },
 };
 

@@ -5,6 +5,7 @@
 #include "check/check.h"
 
 #include "check/checker.h"
+#include <dmakit/dma-mapping.h>
 #include <stdio.h>
 
 static const char *undone(enum dk_mapping_kind kind)
@@ -54,7 +55,7 @@ static const char *handle_name(enum dk_mapping_kind kind)
 struct whereabouts {
     struct dk_mapping mapping;
     u32 stack;
-    enum { NOWHERE, PAST, INSIDE, ELSEWHERE } place;
+    enum { NOWHERE, PAST, LEFT, INSIDE, ELSEWHERE } place;
     const char *device; /* ELSEWHERE: whose it is */
 };
 
@@ -97,7 +98,7 @@ static void look_around(struct dk_checker *checker, struct dk_mappings *mappings
             where->mapping = record->mapping;
             where->stack = record->stack;
         } else if (past) {
-            where->place = PAST;
+            where->place = past->left ? LEFT : PAST;
             where->mapping = past->mapping;
             where->stack = past->stack;
         }
@@ -114,8 +115,9 @@ static void report_not_allocated(struct dk_checker *checker, struct dk_mappings 
     struct whereabouts where;
     char bytes[40] = "";
 
-    dk_draft_begin(&draft, checker, DK_CLASS_FREE_NOT_ALLOCATED, dev, call);
     look_around(checker, mappings, asked, &where);
+    dk_draft_begin(&draft, checker,
+                   where.place == LEFT ? DK_CLASS_FREE_AFTER_REMOVE : DK_CLASS_FREE_NOT_ALLOCATED, dev, call);
     draft.dma = asked->dma;
     draft.length = asked->size;
     /* dma_free() gives no size. */
@@ -126,6 +128,11 @@ static void report_not_allocated(struct dk_checker *checker, struct dk_mappings 
         dk_draft_mapping(&draft, &where.mapping, where.stack, 0, where.mapping.size);
         dk_draft_what(&draft, "%s() %sat 0x%llx, which were %s before already", call, bytes, asked->dma,
                       undone(where.mapping.kind));
+        break;
+    case LEFT:
+        dk_draft_mapping(&draft, &where.mapping, where.stack, 0, where.mapping.size);
+        dk_draft_what(&draft, "%s() %sat 0x%llx, which the driver had left behind when it was unbound", call,
+                      bytes, asked->dma);
         break;
     case INSIDE:
         dk_draft_mapping(&draft, &where.mapping, where.stack, asked->dma - where.mapping.dma,
@@ -201,7 +208,9 @@ static void compare_size(const struct comparison *comparison)
     u64 asked = comparison->asked->size;
     struct dk_report_draft draft;
 
-    if (mapping->size == asked || comparison->asked->kind == DK_MAPPING_BLOCK)
+    /* What a list says of itself is not the driver's to give. */
+    if (mapping->size == asked || comparison->asked->kind == DK_MAPPING_BLOCK ||
+        (mapping->sg && mapping->sg == comparison->asked->sg))
         return;
     begin(comparison, &draft, DK_CLASS_FREE_WRONG_SIZE);
     /* The bytes that only one of the two sizes covers. */
@@ -260,6 +269,24 @@ static void compare_direction(const struct comparison *comparison)
     dk_report_make(comparison->checker, &draft);
 }
 
+/* The attributes by which memory is made, and given back. */
+#define ATTRIBUTES (DMA_ATTR_WRITE_COMBINE | DMA_ATTR_NON_CONSISTENT | DMA_ATTR_NO_KERNEL_MAPPING)
+
+static void compare_attributes(const struct comparison *comparison)
+{
+    const struct dk_mapping *mapping = &comparison->record->mapping;
+    unsigned long asked = comparison->asked->attrs & ATTRIBUTES;
+    struct dk_report_draft draft;
+
+    if (mapping->kind != DK_MAPPING_COHERENT || comparison->asked->kind != DK_MAPPING_COHERENT ||
+        (mapping->attrs & ATTRIBUTES) == asked)
+        return;
+    begin(comparison, &draft, DK_CLASS_ALIAS_DIFFERENT_ATTRIBUTES);
+    dk_draft_what(&draft, "%s() at 0x%llx freed with attributes 0x%lx what was allocated with 0x%lx",
+                  comparison->call, mapping->dma, asked, mapping->attrs & ATTRIBUTES);
+    dk_report_make(comparison->checker, &draft);
+}
+
 static void compare_checked(const struct comparison *comparison)
 {
     const struct dk_mapping *mapping = &comparison->record->mapping;
@@ -308,6 +335,8 @@ bool dk_check_unmap(struct device *dev, const char *call, const struct dk_mappin
     if (mappings) {
         dk_lock_take(&mappings->lock);
         record = dk_mappings_find(mappings, asked);
+        if (asked->sg && (!record || record->mapping.sg != asked->sg))
+            record = dk_sg_record(mappings, asked->sg, record);
         if (record) {
             if (record->handover)
                 shared = dk_handover_unmap(checker, record->handover, asked->attrs, &findings);
@@ -333,7 +362,10 @@ bool dk_check_unmap(struct device *dev, const char *call, const struct dk_mappin
     compare_size(&comparison);
     compare_cpu_address(&comparison);
     compare_sg_count(&comparison);
+    if (asked->sg)
+        dk_sg_compare(checker, dev, call, &copy.mapping, copy.stack, asked);
     compare_direction(&comparison);
+    compare_attributes(&comparison);
     compare_checked(&comparison);
     return can_undo(asked->kind, copy.mapping.kind);
 }
@@ -344,6 +376,30 @@ void dk_check_unmapped(struct device *dev, phys_addr_t phys, u64 size)
 
     if (checker)
         dk_handover_changed(checker, phys, size);
+}
+
+void dk_check_shown(struct device *dev, const char *call, const void *cpu, dma_addr_t dma,
+                    unsigned long attrs)
+{
+    const unsigned long shown = DMA_ATTR_WRITE_COMBINE | DMA_ATTR_NON_CONSISTENT;
+    struct dk_checker *checker = dk_checker_of(dev);
+    struct dk_mapping mapping = {
+        .kind = DK_MAPPING_COHERENT,
+        .dma = dma,
+        .cpu = cpu,
+        .direction = DMA_BIDIRECTIONAL,
+    };
+    struct dk_report_draft draft;
+    u32 stack = checker ? dk_checker_recall(checker, dev, &mapping) : 0;
+
+    if (!stack || mapping.kind != DK_MAPPING_COHERENT || mapping.cpu != cpu ||
+        !((mapping.attrs ^ attrs) & shown))
+        return;
+    dk_draft_begin(&draft, checker, DK_CLASS_ALIAS_DIFFERENT_ATTRIBUTES, dev, call);
+    dk_draft_mapping(&draft, &mapping, stack, 0, mapping.size);
+    dk_draft_what(&draft, "%s() shows with attributes 0x%lx what was allocated at 0x%llx with 0x%lx", call,
+                  attrs & shown, dma, mapping.attrs & shown);
+    dk_report_make(checker, &draft);
 }
 
 void dk_check_freed_mapped(struct device *dev, const char *call, const struct dk_mapping *freed,

@@ -100,11 +100,31 @@ struct dk_interval *dk_intervals_chain(const struct dk_intervals *set, u64 start
     return set->buckets[bucket_of(set->bits, size_class, start >> size_class)];
 }
 
+static void touching_of_all(const struct dk_intervals *set, u64 first, u64 last,
+                            bool (*visit)(struct dk_interval *interval, void *data), void *data)
+{
+    struct dk_interval *interval;
+    size_t i;
+
+    for (i = 0; set->count && i < (size_t)1 << set->bits; i++) {
+        for (interval = set->buckets[i]; interval; interval = interval->next) {
+            if (interval->start <= last && interval->start + (interval->size - 1) >= first &&
+                !visit(interval, data))
+                return;
+        }
+    }
+}
+
 void dk_intervals_touching(const struct dk_intervals *set, u64 first, u64 last,
                            bool (*visit)(struct dk_interval *interval, void *data), void *data)
 {
     u64 classes = set->classes;
 
+    /* Fewer ranges than places where they may be. */
+    if ((last - first) >> DK_INTERVAL_CLASS_LOWEST > (set->count << 3) + 64) {
+        touching_of_all(set, first, last, visit, data);
+        return;
+    }
     while (classes) {
         unsigned size_class = (unsigned)__builtin_ctzll(classes);
         u64 block = first >> size_class;

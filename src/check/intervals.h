@@ -43,7 +43,8 @@ void dk_intervals_remove(struct dk_intervals *set, struct dk_interval *interval)
 
 /*
  * Calls @visit for each range that shares a byte with [first, last], in no order, until it returns false. The
- * cost grows with last - first divided by the smallest class in use. @visit may not change the set.
+ * cost grows with last - first divided by the smallest class in use, or with the number of ranges. @visit may
+ * not change the set.
  */
 void dk_intervals_touching(const struct dk_intervals *set, u64 first, u64 last,
                            bool (*visit)(struct dk_interval *interval, void *data), void *data);

@@ -10,15 +10,18 @@ struct dk_record_slab {
     struct dk_record records[SLAB_RECORDS];
 };
 
-struct dk_mappings *dk_mappings_create(struct device *dev)
+struct dk_mappings *dk_mappings_create(struct device *dev, unsigned past)
 {
     struct dk_mappings *mappings = dk_allocate(1, sizeof(*mappings));
 
     if (!mappings)
         return NULL;
     mappings->dev = dev;
+    mappings->past_room = past;
+    mappings->past = dk_allocate(past, sizeof(*mappings->past));
     mappings->path = dk_copy_string(dev->dk->path ? dev->dk->path : "");
-    if (!mappings->path || dk_intervals_init(&mappings->live)) {
+    if (!mappings->past || !mappings->path || dk_intervals_init(&mappings->live)) {
+        dk_release(mappings->past);
         dk_release(mappings->path);
         dk_release(mappings);
         return NULL;
@@ -37,6 +40,7 @@ void dk_mappings_destroy(struct dk_mappings *mappings)
         slab = next;
     }
     dk_intervals_finish(&mappings->live);
+    dk_release(mappings->past);
     dk_release(mappings->path);
     dk_release(mappings);
 }
@@ -63,6 +67,8 @@ struct dk_record *dk_mappings_take(struct dk_mappings *mappings)
             dk_mappings_give(mappings, &slab->records[i]);
     }
     record = mappings->free;
+    record->of = mappings;
+    record->other = false;
     mappings->free = record->by_dma.next ? dk_record_of(record->by_dma.next) : NULL;
     return record;
 }
@@ -74,13 +80,15 @@ void dk_mappings_enter(struct dk_mappings *mappings, struct dk_record *record)
     dk_intervals_insert(&mappings->live, &record->by_dma);
 }
 
-void dk_mappings_leave(struct dk_mappings *mappings, struct dk_record *record)
+struct dk_past_mapping *dk_mappings_leave(struct dk_mappings *mappings, struct dk_record *record)
 {
-    struct dk_past_mapping *past = &mappings->past[mappings->past_next++ % DK_PAST_MAPPINGS];
+    struct dk_past_mapping *past = &mappings->past[mappings->past_next++ & (mappings->past_room - 1)];
 
     dk_intervals_remove(&mappings->live, &record->by_dma);
     past->mapping = record->mapping;
     past->stack = record->stack;
+    past->left = false;
+    return past;
 }
 
 bool dk_mapping_needs_check(enum dk_mapping_kind kind)
@@ -243,8 +251,9 @@ static const struct dk_past_mapping *latest_past(const struct dk_mappings *mappi
 {
     unsigned i;
 
-    for (i = 1; i <= DK_PAST_MAPPINGS && i <= mappings->past_next; i++) {
-        const struct dk_past_mapping *past = &mappings->past[(mappings->past_next - i) % DK_PAST_MAPPINGS];
+    for (i = 1; i <= mappings->past_room && i <= mappings->past_next; i++) {
+        const struct dk_past_mapping *past =
+            &mappings->past[(mappings->past_next - i) & (mappings->past_room - 1)];
         u64 size = past->mapping.size && reach ? reach : past->mapping.size;
 
         if (dma - past->mapping.dma < size)

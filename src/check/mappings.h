@@ -9,7 +9,7 @@
 #include "check/intervals.h"
 #include "check/lock.h"
 
-/* One mapping, and what the checker knows of it. Fixed from its entry on, but for @checked. */
+/* One mapping, and what the checker knows of it. Fixed from its entry on, but for @checked and @used. */
 struct dk_record {
     struct dk_interval by_dma;
     struct dk_interval by_phys; /* size 0: not counted in the machine's lines */
@@ -17,17 +17,24 @@ struct dk_record {
         *pieces; /* of the same mapping, elsewhere in memory: counted in lines, not live by themselves */
     struct dk_mapping mapping;
     struct dk_handover *handover; /* NULL: nobody watches it change hands */
+    const struct dk_mappings *of; /* the table it is in */
     u32 stack;                    /* of the call that made it */
     bool checked;                 /* dma_mapping_error() was asked about it */
+    bool other;                   /* @by_phys is among the shadow's others: no line is counted */
+    bool used;                    /* before that it was synced, or the device accessed it */
 };
 
 /* A mapping that is gone: enough to tell a second unmap from one of something that never was. */
 struct dk_past_mapping {
     struct dk_mapping mapping;
     u32 stack;
+    bool left; /* by a driver that was unbound, or a device that was removed */
 };
 
+/* How many of them are remembered: enough for the texts of reports, and for the device's own accesses to be
+ * told from those to what never was mapped, as depth 2 does. */
 #define DK_PAST_MAPPINGS 16
+#define DK_PAST_MAPPINGS_LONG 1024
 
 /* One lock a device: a critical section is an insertion in a hash, and devices do not wait for each other. */
 struct dk_mappings {
@@ -40,12 +47,14 @@ struct dk_mappings {
     struct dk_intervals live;
     struct dk_record *free; /* linked through by_dma.next */
     struct dk_record_slab *slabs;
-    struct dk_past_mapping past[DK_PAST_MAPPINGS];
+    dma_addr_t reached; /* depth 2: one past what the device last accessed of a mapping; 0: nothing */
+    struct dk_past_mapping *past;
+    unsigned past_room; /* a power of two */
     unsigned past_next;
 };
 
-/* NULL when out of memory. */
-struct dk_mappings *dk_mappings_create(struct device *dev);
+/* @past, a power of two: how many mappings that are gone are remembered. NULL when out of memory. */
+struct dk_mappings *dk_mappings_create(struct device *dev, unsigned past);
 void dk_mappings_destroy(struct dk_mappings *mappings);
 
 /* All that follow: under the lock. */
@@ -53,9 +62,9 @@ void dk_mappings_destroy(struct dk_mappings *mappings);
 /* A record to fill; NULL when out of memory. Entered with dk_mappings_enter(). */
 struct dk_record *dk_mappings_take(struct dk_mappings *mappings);
 void dk_mappings_enter(struct dk_mappings *mappings, struct dk_record *record);
-/* Takes @record out of the live ones and remembers it among the past. Its memory is used again after
- * dk_mappings_give(). */
-void dk_mappings_leave(struct dk_mappings *mappings, struct dk_record *record);
+/* Takes @record out of the live ones and remembers it among the past, as what is returned. Its memory is used
+ * again after dk_mappings_give(). */
+struct dk_past_mapping *dk_mappings_leave(struct dk_mappings *mappings, struct dk_record *record);
 void dk_mappings_give(struct dk_mappings *mappings, struct dk_record *record);
 
 /* The record that @asked most likely means: of those with its DMA address the one that agrees in most. NULL:

@@ -27,6 +27,10 @@ int dk_shadow_init(struct dk_shadow *shadow, unsigned line)
         shadow->sections = NULL;
         return -ENOMEM;
     }
+    if (dk_intervals_init(&shadow->others)) {
+        dk_shadow_finish(shadow);
+        return -ENOMEM;
+    }
     return 0;
 }
 
@@ -49,6 +53,7 @@ void dk_shadow_finish(struct dk_shadow *shadow)
     dk_release(shadow->sections);
     shadow->sections = NULL;
     dk_intervals_finish(&shadow->mappings);
+    dk_intervals_finish(&shadow->others);
 }
 
 /* The counters of the section that holds @phys, or NULL. */
@@ -172,6 +177,16 @@ void dk_shadow_leave(struct dk_shadow *shadow, struct dk_interval *interval)
         at = end + 1;
     }
     dk_intervals_remove(&shadow->mappings, interval);
+}
+
+void dk_shadow_enter_other(struct dk_shadow *shadow, struct dk_interval *interval)
+{
+    dk_intervals_insert(&shadow->others, interval);
+}
+
+void dk_shadow_leave_other(struct dk_shadow *shadow, struct dk_interval *interval)
+{
+    dk_intervals_remove(&shadow->others, interval);
 }
 
 unsigned dk_shadow_count(const struct dk_shadow *shadow, phys_addr_t phys)

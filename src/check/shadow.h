@@ -17,6 +17,7 @@ struct dk_shadow {
     unsigned line_shift;
     u8 ***sections; /* two levels, by section of memory; a counter a line */
     struct dk_intervals mappings;
+    struct dk_intervals others; /* depth 2: mappings that are not counted, since devices only read them */
 };
 
 /* @line: the cache line in bytes, a power of two. 0 or -ENOMEM. */
@@ -28,6 +29,10 @@ void dk_shadow_finish(struct dk_shadow *shadow);
 unsigned dk_shadow_enter(struct dk_shadow *shadow, struct dk_interval *interval);
 /* Takes back what dk_shadow_enter() did. */
 void dk_shadow_leave(struct dk_shadow *shadow, struct dk_interval *interval);
+
+/* The same without counting. */
+void dk_shadow_enter_other(struct dk_shadow *shadow, struct dk_interval *interval);
+void dk_shadow_leave_other(struct dk_shadow *shadow, struct dk_interval *interval);
 
 /* The count of the line that holds @phys. */
 unsigned dk_shadow_count(const struct dk_shadow *shadow, phys_addr_t phys);

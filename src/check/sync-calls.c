@@ -110,6 +110,22 @@ static bool holds_all(const struct dk_mapping *mapping, const struct sync_call *
     return sync->dma >= mapping->dma && offset <= mapping->size && sync->size <= mapping->size - offset;
 }
 
+static bool count_holder(struct dk_interval *interval, void *data)
+{
+    (void)interval;
+    ++*(unsigned *)data;
+    return true;
+}
+
+/* @record, unchecked, is in use now; but of several at one address it may be another that is meant. */
+static void note_use(struct dk_mappings *mappings, struct dk_record *record, dma_addr_t dma)
+{
+    unsigned holders = 0;
+
+    dk_intervals_touching(&mappings->live, dma, dma, count_holder, &holders);
+    record->used |= holders == 1;
+}
+
 /* Under the lock: the record that the sync concerns. It holds the first byte, or at least the last. */
 static struct dk_record *record_of(const struct dk_mappings *mappings, const struct sync_call *sync)
 {
@@ -126,13 +142,15 @@ static struct dk_record *record_of(const struct dk_mappings *mappings, const str
 static bool find_record(struct dk_mappings *mappings, const struct sync_call *sync, struct dk_record *copy,
                         struct dk_handover_findings *findings)
 {
-    const struct dk_record *record;
+    struct dk_record *record;
 
     dk_lock_take(&mappings->lock);
     record = record_of(mappings, sync);
     if (record && record->handover && holds_all(&record->mapping, sync))
         dk_handover_sync(sync->checker, record->handover, sync->dma - record->mapping.dma, sync->size,
                          sync->direction, sync->for_cpu, findings);
+    if (record && !record->checked)
+        note_use(mappings, record, sync->dma);
     /* The links of its place among the lines are guarded by another lock. */
     if (record) {
         copy->mapping = record->mapping;

@@ -94,6 +94,7 @@ struct dk_device {
     struct dk_master_fault last_fault;
     struct dk_dma_blocks *blocks; /* atomic; src/pool's: dma_alloc()'s; NULL: it made none so far */
     void *check;                  /* src/check's */
+    bool mask_set;                /* src/mapping's: its driver set a mask */
     struct device_dma_parameters parameters;
     u64 mask;
 };
@@ -162,8 +163,8 @@ void dk_cache_invalidate(struct dk_cache *cache, phys_addr_t phys, u64 size);
  */
 void dk_cache_renew(struct dk_cache *cache, phys_addr_t phys, u64 size);
 /*
- * What refills of the lines would bring into the CPU's view of [phys, phys + size): DRAM's bytes where a device
- * has overwritten a line since it was filled, else what the CPU sees already. One section's at most.
+ * What refills of the lines would bring into the CPU's view of [phys, phys + size): DRAM's bytes where a
+ * device has overwritten a line since it was filled, else what the CPU sees already. One section's at most.
  */
 void dk_cache_refills(struct dk_cache *cache, phys_addr_t phys, char *into, u64 size);
 /* Whether any of the @size bytes at @phys is one that the CPU stored and no clean or eviction wrote back. One

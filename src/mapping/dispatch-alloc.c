@@ -112,6 +112,12 @@ static bool wants_pool(unsigned long attrs)
     return !(attrs & (DMA_ATTR_NON_CONSISTENT | DMA_ATTR_NO_KERNEL_MAPPING));
 }
 
+/* Remapped memory is made of any pages. */
+static bool in_one_piece(const void *cpu)
+{
+    return !is_vmalloc_addr(cpu) && phys_of(cpu);
+}
+
 void *dk_take_coherent(struct device *dev, const char *call, size_t size, dma_addr_t *dma, gfp_t gfp,
                        unsigned long attrs)
 {
@@ -134,6 +140,8 @@ void *dk_take_coherent(struct device *dev, const char *call, size_t size, dma_ad
     if (!cpu && !(gfp & __GFP_NOWARN))
         dk_device_log(dev, 1, "%s: no coherent memory for %zu bytes under mask 0x%llx", call, size,
                       dev->coherent_dma_mask);
+    if (cpu && dk_checked(dev) && in_one_piece(cpu))
+        dk_check_coherent_taken(dev, phys_of(cpu), size, *dma);
     return cpu;
 }
 
@@ -149,6 +157,8 @@ void *dk_alloc_attrs(struct device *dev, size_t size, dma_addr_t *dma, gfp_t gfp
 
 void dk_release_coherent(struct device *dev, const struct dk_waiting_free *free)
 {
+    if (dk_checked(dev) && in_one_piece(free->cpu))
+        dk_check_coherent_given(dev, phys_of(free->cpu));
     if (dev->dk->coherent_pool && wants_pool(free->attrs) &&
         dk_coherent_pool_give(dev->dk->coherent_pool, free->cpu, get_order(free->size)))
         return;
@@ -271,6 +281,7 @@ int dma_mmap_attrs(struct device *dev, struct vm_area_struct *vma, void *cpu, dm
 
     if (!vma || !dk_device_usable(dev, "dma_mmap_attrs") || !dk_size_usable(dev, "dma_mmap_attrs", size))
         return -EINVAL;
+    dk_check_shown(dev, "dma_mmap_attrs", cpu, dma, attrs);
     if (dev->dk->coherent_pool && dk_coherent_pool_holds(dev->dk->coherent_pool, cpu, size, &phys))
         return dk_coherent_pool_mmap(dev->dk->coherent_pool, vma, cpu, size);
     return dev->dma_ops->mmap ? dev->dma_ops->mmap(dev, vma, cpu, dma, size, attrs) : -ENXIO;

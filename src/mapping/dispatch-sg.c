@@ -59,6 +59,7 @@ static void remember(struct device *dev, const char *call, struct scatterlist *s
         mapping.size = sg->dma_length;
         mapping.phys = sg_phys(entry);
         mapping.contiguous = entry->length < mapping.size ? entry->length : 0;
+        mapping.sg = sg;
         dk_check_sg_segment(dev, call, mapping.dma, mapping.size);
         dk_check_mapped(dev, call, &mapping);
         /* The back end may have made one segment of several entries. */
@@ -68,6 +69,27 @@ static void remember(struct device *dev, const char *call, struct scatterlist *s
             done += entry->length;
         }
     }
+}
+
+static void check_lengths(struct device *dev, const char *call, struct scatterlist *sgl, int nents)
+{
+    struct scatterlist *sg;
+    int i;
+
+    for_each_sg (sgl, sg, nents, i)
+        dk_map_checked(dev, call, sg->length);
+}
+
+/* The entry that lies highest speaks for the list. */
+static void fail(struct device *dev, const char *call, struct scatterlist *sgl, int nents,
+                 unsigned long attrs)
+{
+    struct scatterlist *sg, *highest = sgl;
+    int i;
+
+    for_each_sg (sgl, sg, nents, i)
+        highest = sg_phys(sg) > sg_phys(highest) ? sg : highest;
+    dk_map_failed(dev, call, sg_phys(highest), highest->length, attrs);
 }
 
 /* The number of mapped segments, or -errno. */
@@ -82,10 +104,44 @@ static int map_sg(struct device *dev, const char *call, struct scatterlist *sgl,
         return -EINVAL;
     if (!dev->dma_ops->map_sg)
         return -EIO;
+    if (dk_checked(dev))
+        check_lengths(dev, call, sgl, nents);
     mapped = dev->dma_ops->map_sg(dev, sgl, nents, direction, attrs);
     if (mapped > 0 && dk_checked(dev))
         remember(dev, call, sgl, nents, mapped, direction, attrs);
+    else if (dk_checked(dev))
+        fail(dev, call, sgl, nents, attrs);
     return mapped ? mapped : -EIO;
+}
+
+/*
+ * Has the checker forget the segment in @sg, whose memory begins with *@entry, which moves on to the next
+ * segment's. What the segment was mapped as is put back, where the driver changed it. False: it is not
+ * mapped.
+ */
+static bool forget(struct device *dev, const char *call, struct dk_mapping *asked, struct scatterlist *sg,
+                   struct scatterlist **entry, struct dk_mapping *found)
+{
+    u64 done = 0;
+
+    asked->dma = sg->dma_address;
+    asked->size = sg->dma_length;
+    asked->sg = sg;
+    asked->phys = *entry && sg_page(*entry) ? sg_phys(*entry) : 0;
+    asked->contiguous = *entry ? (*entry)->length : 0;
+    if (!dk_check_unmap(dev, call, asked, found))
+        return false;
+    if (found->sg != sg)
+        return true;
+    sg->dma_address = found->dma;
+    sg->dma_length = (unsigned int)found->size;
+    /* One change is told once: after it nothing is sure of where the next segment's memory begins. */
+    if (*entry && (asked->dma != found->dma || asked->size != found->size || asked->phys != found->phys ||
+                   asked->contiguous != (found->contiguous ? found->contiguous : found->size)))
+        *entry = NULL;
+    for (; *entry && done < found->size; *entry = sg_next(*entry))
+        done += (*entry)->length;
+    return true;
 }
 
 static void unmap_sg(struct device *dev, const char *call, struct scatterlist *sgl, int nents,
@@ -100,16 +156,14 @@ static void unmap_sg(struct device *dev, const char *call, struct scatterlist *s
     if (dk_checked(dev)) {
         struct dk_mapping asked = {
             .kind = DK_MAPPING_SG,
-            .dma = sgl->dma_address,
-            .phys = sg_page(sgl) ? sg_phys(sgl) : 0,
-            .size = sgl->dma_length,
             .direction = direction,
             .attrs = attrs,
             .sg_nents = nents,
         };
+        struct scatterlist *entry = sgl;
         struct dk_mapping first, other;
 
-        if (!dk_check_unmap(dev, call, &asked, &first))
+        if (!forget(dev, call, &asked, sgl, &entry, &first))
             return;
         /* One wrong argument is one report: the other segments are asked for with what the first one really
          * has. */
@@ -117,10 +171,7 @@ static void unmap_sg(struct device *dev, const char *call, struct scatterlist *s
         asked.sg_nents = nents = first.sg_nents ? first.sg_nents : nents;
         shared = first.shared;
         for (i = 1, sg = sg_next(sgl); i < first.sg_mapped && sg; i++, sg = sg_next(sg)) {
-            asked.dma = sg->dma_address;
-            asked.size = sg->dma_length;
-            asked.phys = sg_page(sg) ? sg_phys(sg) : 0;
-            if (dk_check_unmap(dev, call, &asked, &other))
+            if (forget(dev, call, &asked, sg, &entry, &other))
                 shared |= other.shared;
         }
     }

@@ -4,12 +4,20 @@
  */
 #include "mapping/dispatch.h"
 
+/* As dk_mapping_usable(), and a device that is gone is reported. */
+static bool sync_usable(struct device *dev, const char *call, u64 size, enum dma_data_direction direction)
+{
+    if (dev && __atomic_load_n(&dev->dk->gone, __ATOMIC_RELAXED))
+        dk_check_after_remove(dev, call);
+    return dk_mapping_usable(dev, call, size, direction);
+}
+
 static void sync_single(struct device *dev, const char *call, dma_addr_t dma, size_t size,
                         enum dma_data_direction direction, bool for_cpu)
 {
     struct dk_mapping found;
 
-    if (!dk_mapping_usable(dev, call, size, direction) ||
+    if (!sync_usable(dev, call, size, direction) ||
         !dk_check_sync(dev, call, dma, size, direction, for_cpu, 0, &found))
         return;
     /* Its bytes are in no cache line: what the cached view holds of them is old. */
@@ -48,18 +56,34 @@ void dk_sync_single_range_for_device(struct device *dev, dma_addr_t dma, unsigne
     sync_single(dev, "dma_sync_single_range_for_device", dma + offset, size, direction, false);
 }
 
+/* Looks whether the segment in @sg still says what was mapped; its memory begins with *@entry, which moves on
+ * to the next segment's. NULL: not known. */
+static void compare(struct device *dev, const char *call, const struct dk_mapping *found,
+                    const struct scatterlist *sg, struct scatterlist **entry)
+{
+    u64 done = 0;
+
+    if (!*entry)
+        return;
+    if (dk_check_sg_entry(dev, call, found, sg, sg_page(*entry) ? sg_phys(*entry) : 0, (*entry)->length))
+        *entry = NULL;
+    for (; *entry && done < found->size; *entry = sg_next(*entry))
+        done += (*entry)->length;
+}
+
 static void sync_sg(struct device *dev, const char *call, struct scatterlist *sgl, int nents,
                     enum dma_data_direction direction, bool for_cpu)
 {
     struct dk_mapping found = { .sg_nents = nents };
-    struct scatterlist *sg;
+    struct scatterlist *sg, *entry = sgl;
     int i;
 
-    if (!dk_mapping_usable(dev, call, (u64)(nents > 0), direction) || !sgl)
+    if (!sync_usable(dev, call, (u64)(nents > 0), direction) || !sgl)
         return;
     if (dk_checked(dev)) {
         if (!dk_check_sync(dev, call, sgl->dma_address, sgl->dma_length, direction, for_cpu, nents, &found))
             return;
+        compare(dev, call, &found, sgl, &entry);
         /* The first segment speaks for the count; the others are asked with the right one. */
         nents = found.sg_nents ? found.sg_nents : nents;
         for (i = 1, sg = sg_next(sgl); i < found.sg_mapped && sg; i++, sg = sg_next(sg)) {
@@ -67,6 +91,7 @@ static void sync_sg(struct device *dev, const char *call, struct scatterlist *sg
 
             if (!dk_check_sync(dev, call, sg->dma_address, sg->dma_length, direction, for_cpu, nents, &other))
                 return;
+            compare(dev, call, &other, sg, &entry);
         }
     }
     if (for_cpu && dev->dma_ops->sync_sg_for_cpu)

@@ -44,8 +44,10 @@ bool dk_mapping_usable(const struct device *dev, const char *call, u64 size,
     return true;
 }
 
-bool dk_undo_usable(const struct device *dev, const char *call, u64 size, enum dma_data_direction direction)
+bool dk_undo_usable(struct device *dev, const char *call, u64 size, enum dma_data_direction direction)
 {
+    if (dev && __atomic_load_n(&dev->dk->gone, __ATOMIC_RELAXED))
+        dk_check_after_remove(dev, call);
     return dev && dk_checked(dev) ? dk_device_usable(dev, call)
                                   : dk_mapping_usable(dev, call, size, direction);
 }
@@ -66,6 +68,27 @@ bool dk_linear_phys(const struct device *dev, const void *cpu, u64 size, phys_ad
     return size <= DK_SLOT_SIZE - at && dk_memory_is_linear(memory, *phys, size);
 }
 
+void dk_map_checked_long(struct device *dev, const char *call, u64 size)
+{
+    u64 most = dma_max_mapping_size(dev);
+
+    if (size > most)
+        dk_check_exceeds(dev, call, size, most);
+}
+
+void dk_map_failed(struct device *dev, const char *call, phys_addr_t phys, u64 size, unsigned long attrs)
+{
+    dma_addr_t dma = phys;
+
+    /* Who was to fail quietly knows that it may. */
+    if (attrs & DMA_ATTR_NO_WARN)
+        return;
+    dk_check_growth(dev, call, DK_GROWTH_AT_FAILURE);
+    if (dev->dma_ops == &dk_direct_ops && dk_phys_to_dma(dev, phys, size, &dma) &&
+        dma + (size - 1) > DMA_BIT_MASK(32))
+        dk_check_mask_needed(dev, call, phys, size);
+}
+
 /* Maps through the back end and tells the checker. @cpu: what the driver gave, or NULL. */
 static dma_addr_t map(struct device *dev, const char *call, enum dk_mapping_kind kind, const void *cpu,
                       phys_addr_t phys, size_t size, enum dma_data_direction direction, unsigned long attrs)
@@ -73,6 +96,8 @@ static dma_addr_t map(struct device *dev, const char *call, enum dk_mapping_kind
     const struct dma_map_ops *ops = dev->dma_ops;
     dma_addr_t dma = DMA_MAPPING_ERROR;
 
+    if (dk_checked(dev))
+        dk_map_checked(dev, call, size);
     if (ops == &dk_direct_ops)
         dma = dk_direct_map(dev, phys, size, direction, attrs);
     else if (ops->map_page)
@@ -90,6 +115,8 @@ static dma_addr_t map(struct device *dev, const char *call, enum dk_mapping_kind
         };
 
         dk_check_mapped(dev, call, &mapping);
+    } else if (dk_checked(dev)) {
+        dk_map_failed(dev, call, phys, size, attrs);
     }
     return dma;
 }
@@ -246,6 +273,9 @@ dma_addr_t dk_map_resource(struct device *dev, phys_addr_t phys, size_t size,
         };
 
         dk_check_mapped(dev, "dma_map_resource", &mapping);
+    } else if (dk_checked(dev) && dev->dma_ops == &dk_direct_ops && !(attrs & DMA_ATTR_NO_WARN) &&
+               phys + (size - 1) > DMA_BIT_MASK(32)) {
+        dk_check_mask_needed(dev, "dma_map_resource", phys, size);
     }
     return dma;
 }

@@ -17,8 +17,22 @@ bool dk_device_usable(const struct device *dev, const char *call);
 bool dk_mapping_usable(const struct device *dev, const char *call, u64 size,
                        enum dma_data_direction direction);
 
-/* The same for what undoes a mapping or allocation: a wrong size or direction is the checker's to report. */
-bool dk_undo_usable(const struct device *dev, const char *call, u64 size, enum dma_data_direction direction);
+/* The same for what undoes a mapping or allocation: a wrong size or direction, and a device that is gone, are
+ * the checker's to report. */
+bool dk_undo_usable(struct device *dev, const char *call, u64 size, enum dma_data_direction direction);
+
+/* Up to here no mapping is too long for any device; the answer is not for free. */
+#define DK_NEVER_TOO_LONG 65536
+void dk_map_checked_long(struct device *dev, const char *call, u64 size);
+
+/* With the checker on: what @call is about to map, and what it could not. */
+static inline void dk_map_checked(struct device *dev, const char *call, u64 size)
+{
+    if (size > DK_NEVER_TOO_LONG)
+        dk_map_checked_long(dev, call, size);
+}
+
+void dk_map_failed(struct device *dev, const char *call, phys_addr_t phys, u64 size, unsigned long attrs);
 
 /* True when a call on @dev is seen by the checker. */
 static inline bool dk_checked(const struct device *dev)

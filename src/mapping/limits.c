@@ -24,6 +24,8 @@ int dma_set_mask(struct device *dev, u64 mask)
     if (!dk_device_usable(dev, "dma_set_mask") || !dev->dma_mask || !mask_supported(dev, mask))
         return -EIO;
     *dev->dma_mask = mask;
+    dev->dk->mask_set = true;
+    dk_check_limit_set(dev, "dma_set_mask", DK_LIMIT_MASK, mask);
     dk_mapping_refresh(dev);
     return 0;
 }
@@ -33,6 +35,8 @@ int dma_set_coherent_mask(struct device *dev, u64 mask)
     if (!dk_device_usable(dev, "dma_set_coherent_mask") || !mask_supported(dev, mask))
         return -EIO;
     dev->coherent_dma_mask = mask;
+    dev->dk->mask_set = true;
+    dk_check_limit_set(dev, "dma_set_coherent_mask", DK_LIMIT_COHERENT_MASK, mask);
     /* The two masks may be one: dma_coerce_mask_and_coherent(). */
     dk_mapping_refresh(dev);
     return 0;
@@ -115,6 +119,8 @@ int dma_set_max_seg_size(struct device *dev, unsigned int size)
     if (!dev || !dev->dma_parms)
         return -EIO;
     dev->dma_parms->max_segment_size = size;
+    if (size)
+        dk_check_limit_set(dev, "dma_set_max_seg_size", DK_LIMIT_SEGMENT_SIZE, size);
     return 0;
 }
 
@@ -123,6 +129,8 @@ int dma_set_seg_boundary(struct device *dev, unsigned long mask)
     if (!dev || !dev->dma_parms)
         return -EIO;
     dev->dma_parms->segment_boundary_mask = mask;
+    if (mask)
+        dk_check_limit_set(dev, "dma_set_seg_boundary", DK_LIMIT_SEGMENT_BOUNDARY, mask);
     return 0;
 }
 

@@ -139,6 +139,8 @@ static void release(const void *memory, const char *call)
         size = large_size(owner, pfn, memory);
     }
     if (size)
+        dk_memory_freed(owner, phys, size, call);
+    if (size)
         dk_pages_give_marked(owner, dk_page_mapped(owner, pfn), size >> PAGE_SHIFT, DK_PAGE_LARGE, call);
     else
         dk_slab_refuse(owner ? owner : dk_memory_current(), "slab-invalid-free", call, memory,

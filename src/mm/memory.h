@@ -217,6 +217,12 @@ bool dk_pasr_run(struct dk_memory *memory, phys_addr_t phys, u64 *run);
 /* What [phys, phys + size) of such a section reads as. Any context. */
 void dk_pasr_garbage(const struct dk_memory *memory, phys_addr_t phys, void *into, u64 size);
 
+/*
+ * Whether the page or object at @phys is free: in the page allocator, or in a slab. False where that is not
+ * known: reserved memory, areas' own. Any context; takes locks of the page allocator and of objects.
+ */
+bool dk_memory_is_freed(struct dk_memory *memory, phys_addr_t phys);
+
 /* Free pages now; for tests and `top`. */
 u64 dk_memory_free_pages(struct dk_memory *memory);
 

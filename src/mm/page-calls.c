@@ -28,6 +28,14 @@ unsigned long alloc_pages_bulk(gfp_t gfp, unsigned long count, struct page **pag
     return i;
 }
 
+/* Frees @count pages, and tells first that they go, if they do. */
+static void give(struct dk_memory *memory, struct page *page, u64 pfn, size_t count, const char *call)
+{
+    if (__atomic_load_n(&page->count, __ATOMIC_RELAXED) == 1 && dk_page_run(page) == count)
+        dk_memory_freed(memory, (phys_addr_t)pfn << PAGE_SHIFT, (u64)count << PAGE_SHIFT, call);
+    dk_pages_give_found(memory, page, pfn, count, 0, call);
+}
+
 void __free_pages(struct page *page, unsigned order)
 {
     struct dk_memory *memory;
@@ -41,7 +49,7 @@ void __free_pages(struct page *page, unsigned order)
         dk_log(DK_LOG_WARNING, "__free_pages: order %u of the page at 0x%llx is too high", order,
                (phys_addr_t)pfn << PAGE_SHIFT);
     else
-        dk_pages_give_found(memory, page, pfn, (size_t)1 << order, 0, "__free_pages");
+        give(memory, page, pfn, (size_t)1 << order, "__free_pages");
 }
 
 unsigned long __get_free_pages(gfp_t gfp, unsigned order)
@@ -93,5 +101,5 @@ void free_pages_exact(void *address, size_t size)
     if (!page || offset_in_page(address) || !dk_page_find(page, &memory, &pfn))
         dk_log(DK_LOG_WARNING, "free_pages_exact: %p is not the address of a page", address);
     else
-        dk_pages_give_marked(memory, page, PFN_UP(size), 0, "free_pages_exact");
+        give(memory, page, pfn, PFN_UP(size), "free_pages_exact");
 }

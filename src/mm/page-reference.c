@@ -4,6 +4,7 @@
  */
 #include "base/log.h"
 #include "mm/page-lists.h"
+#include "mm/slab.h"
 
 struct page *dk_page_head(struct dk_memory *memory, u64 pfn, u64 *head_pfn)
 {
@@ -154,6 +155,24 @@ void get_page(struct page *page)
         dk_log(DK_LOG_WARNING, "get_page: %p is not an allocated page", (void *)page);
 }
 
+/* Tells that the last reference but an owner's is about to be dropped. */
+static void tell_last(struct dk_memory *memory, u64 pfn)
+{
+    const struct page *head;
+    u64 size = 0;
+
+    if (!memory->hooks || !memory->hooks->memory_freed)
+        return;
+    pthread_mutex_lock(&memory->pages_lock);
+    head = dk_page_head(memory, pfn, &pfn);
+    if (head && __atomic_load_n(&head->count, __ATOMIC_RELAXED) == 1 &&
+        !(dk_page_flags(head) & DK_PAGE_OWNED))
+        size = (u64)dk_page_run(head) << PAGE_SHIFT;
+    pthread_mutex_unlock(&memory->pages_lock);
+    if (size)
+        dk_memory_freed(memory, (phys_addr_t)pfn << PAGE_SHIFT, size, "put_page");
+}
+
 void put_page(struct page *page)
 {
     struct dk_memory *memory;
@@ -163,6 +182,7 @@ void put_page(struct page *page)
     u64 pfn;
 
     if (dk_page_find(page, &memory, &pfn)) {
+        tell_last(memory, pfn);
         pthread_mutex_lock(&memory->pages_lock);
         head = dk_page_head(memory, pfn, &pfn);
         count = head ? __atomic_load_n(&head->count, __ATOMIC_RELAXED) : 0;
@@ -194,6 +214,39 @@ bool get_page_unless_zero(struct page *page)
     raised = head && raise(head);
     pthread_mutex_unlock(&memory->pages_lock);
     return raised;
+}
+
+/* Whether @pfn is in a free block of the page allocator, or in a thread's list. Under pages_lock. */
+static bool is_free(struct dk_memory *memory, u64 pfn)
+{
+    unsigned order;
+
+    for (order = 0; order <= MAX_PAGE_ORDER; order++) {
+        u64 start = pfn & ~(((u64)1 << order) - 1);
+        const struct page *page = dk_page_mapped(memory, start);
+
+        if (page && (dk_page_flags(page) & (DK_PAGE_FREE | DK_PAGE_LISTED)) &&
+            pfn - start < (u64)1 << __atomic_load_n(&page->order, __ATOMIC_RELAXED))
+            return true;
+    }
+    return false;
+}
+
+bool dk_memory_is_freed(struct dk_memory *memory, phys_addr_t phys)
+{
+    u64 pfn = phys >> PAGE_SHIFT;
+    const struct page *page = dk_page_mapped(memory, pfn);
+    bool object, freed;
+
+    if (!page)
+        return false;
+    freed = dk_object_is_freed(memory, phys, &object);
+    if (object || __atomic_load_n(&page->count, __ATOMIC_RELAXED))
+        return freed;
+    pthread_mutex_lock(&memory->pages_lock);
+    freed = !dk_page_head(memory, pfn, &pfn) && is_free(memory, pfn);
+    pthread_mutex_unlock(&memory->pages_lock);
+    return freed;
 }
 
 /* ---- Compound pages, and splitting ---- */

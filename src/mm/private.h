@@ -410,4 +410,12 @@ static inline void dk_memory_taken(const struct dk_memory *memory, phys_addr_t p
         memory->hooks->memory_taken(memory->hooks->data, phys, size);
 }
 
+/* Tells who wants to know that [phys, phys + size) is about to be freed by @call. No lock is held. */
+static inline void dk_memory_freed(const struct dk_memory *memory, phys_addr_t phys, u64 size,
+                                   const char *call)
+{
+    if (memory->hooks && memory->hooks->memory_freed)
+        memory->hooks->memory_freed(memory->hooks->data, phys, size, call);
+}
+
 #endif

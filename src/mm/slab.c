@@ -386,6 +386,11 @@ static void give(struct dk_slab *slab, size_t index, struct list_head *doomed, s
         doom(cache, cache->source.take ? EMPTY_KEPT : 0, doomed, damage);
 }
 
+static bool is_told(const struct dk_memory *memory)
+{
+    return memory->hooks && memory->hooks->memory_freed;
+}
+
 bool dk_object_give(const void *object, const struct kmem_cache *cache, const char *call)
 {
     struct place place = find_place(object, cache);
@@ -408,6 +413,22 @@ bool dk_object_give(const void *object, const struct kmem_cache *cache, const ch
     }
     index = index_of(slab, object);
     wrong = refusal(slab, index, cache, &class_name);
+    if (!wrong && slab->page && is_told(place.state->memory)) {
+        phys_addr_t phys = page_to_phys(slab->page) + (u64)((const char *)object - slab->memory);
+        size_t size = slab->cache->size;
+
+        /* The caller has the object still, unless it is freed twice at the same time. */
+        pthread_mutex_unlock(&place.state->lock);
+        dk_memory_freed(place.state->memory, phys, size, call);
+        pthread_mutex_lock(&place.state->lock);
+        slab = slab_of(&place, object);
+        if (slab)
+            wrong = refusal(slab, index, cache, &class_name);
+        if (!slab) {
+            pthread_mutex_unlock(&place.state->lock);
+            return false;
+        }
+    }
     if (!wrong) {
         /* The cache may be destroyed as soon as its last object is free. */
         if (!slab->page)
@@ -422,6 +443,25 @@ bool dk_object_give(const void *object, const struct kmem_cache *cache, const ch
     if (wrong)
         dk_slab_refuse(place.state->memory, class_name, call, object, wrong);
     return true;
+}
+
+bool dk_object_is_freed(struct dk_memory *memory, phys_addr_t phys, bool *object)
+{
+    const struct page *page = dk_page_mapped(memory, phys >> PAGE_SHIFT);
+    const struct dk_slab *slab;
+    bool freed = false;
+    u64 offset;
+
+    pthread_mutex_lock(&memory->slab->lock);
+    slab = page ? page->slab : NULL;
+    *object = slab;
+    if (slab) {
+        offset = phys - page_to_phys(slab->page) - (u64)(slab->start - slab->memory);
+        freed = offset / slab->cache->stride < slab->objects &&
+                !is_busy(slab, (size_t)(offset / slab->cache->stride));
+    }
+    pthread_mutex_unlock(&memory->slab->lock);
+    return freed;
 }
 
 size_t dk_object_size(const void *object)

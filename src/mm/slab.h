@@ -84,6 +84,9 @@ struct dk_cache_shape {
     const struct dk_page_source *source; /* NULL: the page allocator; copied */
 };
 
+/* Whether @phys is in a slab of pages (*@object), and then in an object that is free, or between objects. */
+bool dk_object_is_freed(struct dk_memory *memory, phys_addr_t phys, bool *object);
+
 /* Sets up the fields of @cache, which no one sees yet. False: a slab of it would be larger than the largest
  * block of pages. */
 bool dk_cache_init(struct kmem_cache *cache, struct dk_slab_state *state, const struct dk_cache_shape *shape);

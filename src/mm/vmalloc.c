@@ -291,8 +291,10 @@ bool dk_vmalloc_unmap(const void *address, enum dk_area_kind kind)
         dk_log(DK_LOG_WARNING, "the area at %p cannot be unmapped: the process is out of mappings", address);
         return true;
     }
-    for (i = 0; kind == DK_AREA_VMALLOC && i < area->count; i += (size_t)1 << area->run_order)
+    for (i = 0; kind == DK_AREA_VMALLOC && i < area->count; i += (size_t)1 << area->run_order) {
+        dk_memory_freed(memory, page_to_phys(area->pages[i]), PAGE_SIZE << area->run_order, "vfree");
         free_run(memory, area, i);
+    }
     dk_release(area);
     return true;
 }

@@ -163,16 +163,36 @@ static void report_strike(struct device *dev, const struct strike *strike)
 }
 
 /* Under the lock of @pools. */
+static const struct dk_pool_place *find_place(const struct dk_pools *pools, u64 frame)
+{
+    const struct dk_pool_place *place = pools->places[hash_of(frame)];
+
+    while (place && place->frame != frame)
+        place = place->next;
+    return place;
+}
+
+bool dk_pools_hold(const struct dk_machine *machine, phys_addr_t phys)
+{
+    struct dk_pools *pools = machine->pools;
+    bool held;
+
+    if (!pools || !__atomic_load_n(&pools->places, __ATOMIC_ACQUIRE))
+        return false;
+    pthread_mutex_lock(&pools->lock);
+    held = find_place(pools, phys >> PAGE_SHIFT);
+    pthread_mutex_unlock(&pools->lock);
+    return held;
+}
+
+/* Under the lock of @pools. */
 static bool strikes(const struct dk_pools *pools, phys_addr_t phys, size_t length, struct strike *strike)
 {
-    u64 frame = phys >> PAGE_SHIFT;
-    const struct dk_pool_place *place = pools->places[hash_of(frame)];
+    const struct dk_pool_place *place = find_place(pools, phys >> PAGE_SHIFT);
     struct dk_pool_state *state;
     size_t offset;
     bool struck;
 
-    while (place && place->frame != frame)
-        place = place->next;
     if (!place)
         return false;
     state = place->chunk->pool->state;

@@ -169,11 +169,22 @@ static void hook_memory_taken(void *data, phys_addr_t phys, u64 size)
     dk_cache_renew(machine->cache, phys, size);
 }
 
+static void hook_memory_freed(void *data, phys_addr_t phys, u64 size, const char *call)
+{
+    dk_check_freed(data, phys, size, call);
+}
+
 static void hook_master_access(void *data, struct device *dev, dma_addr_t dma, phys_addr_t phys, u64 length,
                                bool write)
 {
+    const struct dk_machine *machine = data;
+    u64 held;
+
     dk_owner_master_access(dev, dma, phys, length, write);
     dk_pools_master_access(data, dev, dma, phys, length, write);
+    if (machine->depth >= 2 && !dk_check_access(dev, dma, length, write, &held) &&
+        !dk_pools_hold(machine, phys + held))
+        dk_check_stray(dev, dma, phys, length, write, held);
 }
 
 static u64 hook_bytes_move(void *data, struct device *dev, dma_addr_t dma, phys_addr_t phys, u64 length,
@@ -479,6 +490,7 @@ static struct dk_machine *compose(const struct dk_board *board, const struct dk_
         .driver_unbound = hook_driver_unbound,
         .device_removed = hook_device_removed,
         .memory_taken = hook_memory_taken,
+        .memory_freed = machine->depth >= 2 ? hook_memory_freed : NULL,
         .master_access = machine->depth ? hook_master_access : NULL,
         .bytes_move = machine->depth > 1 ? hook_bytes_move : NULL,
         .bytes_moved = machine->depth > 1 ? hook_bytes_moved : NULL,

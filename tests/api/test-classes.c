@@ -1005,8 +1005,8 @@ static void the_list_of_classes_is_whole(void **state)
     (void)state;
     for (count = 0; names[count]; count++)
         assert_non_null(dk_check_class_summary(names[count]));
-    /* Those of depth 2 have tests of their own (test-handover.c). */
-    assert_in_range(count, sizeof(classes) / sizeof(classes[0]), 1000);
+    /* What other depths find, other files show (test-handover.c, test-strays.c). */
+    assert_true(count >= sizeof(classes) / sizeof(classes[0]));
     for (i = 0; i < sizeof(classes) / sizeof(classes[0]); i++)
         assert_non_null(dk_check_class_summary(classes[i].class_name));
     assert_null(dk_check_class_summary("no-such-class"));

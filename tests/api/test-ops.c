@@ -325,7 +325,7 @@ static void allocations(struct device *dev)
     assert_non_null(cpu);
     assert_int_equal(seen.attrs, DMA_ATTR_WRITE_COMBINE);
     expect("alloc", BASE, 5000, DMA_NONE);
-    assert_int_equal(dma_mmap_attrs(dev, &vma, cpu, dma, 5000, 0), -EPERM);
+    assert_int_equal(dma_mmap_attrs(dev, &vma, cpu, dma, 5000, DMA_ATTR_WRITE_COMBINE), -EPERM);
     expect("mmap", BASE, 5000, DMA_NONE);
     assert_int_equal(dma_get_sgtable(dev, &table, cpu, dma, 5000), -EPERM);
     expect("get_sgtable", BASE, 5000, DMA_NONE);

@@ -140,6 +140,8 @@ static struct device *shared_device(struct dk_machine *machine, const struct pla
 {
     struct device *dev = device_below(machine, place->shared, "shared");
 
+    /* What it does not reach fails, and that is no mistake. */
+    assert_int_equal(dma_set_mask_and_coherent(dev, DMA_BIT_MASK(32)), 0);
     if (place->rule)
         assert_int_equal(dmabounce_register_dev(dev, 512, 4096, bounces), 0);
     return dev;

@@ -166,16 +166,6 @@ bool dk_cache_is_dirty(struct dk_cache *cache, phys_addr_t phys, u64 size)
     return false;
 }
 
-int dk_bus_translate(struct device *dev, dma_addr_t dma, u64 length, phys_addr_t *phys, u64 *run)
-{
-    (void)dev;
-    (void)dma;
-    (void)length;
-    (void)phys;
-    (void)run;
-    return -EFAULT;
-}
-
 phys_addr_t page_to_phys(const struct page *page)
 {
     struct dk_memory *memory;
@@ -191,4 +181,30 @@ bool dk_pasr_run(struct dk_memory *memory, phys_addr_t phys, u64 *run)
     (void)phys;
     (void)run;
     return memory->asleep;
+}
+
+bool dk_memory_has_page(const struct dk_memory *memory, phys_addr_t phys)
+{
+    return dk_memory_is_ram(memory, phys, 1);
+}
+
+int dk_bus_translate(struct device *dev, dma_addr_t dma, u64 length, phys_addr_t *phys, u64 *run)
+{
+    (void)dev;
+    *phys = dma;
+    *run = length;
+    return 0;
+}
+
+phys_addr_t dk_alias_to_memory(const struct dk_machine *machine, phys_addr_t phys)
+{
+    (void)machine;
+    return phys;
+}
+
+bool dk_memory_is_freed(struct dk_memory *memory, phys_addr_t phys)
+{
+    (void)memory;
+    (void)phys;
+    return false;
 }

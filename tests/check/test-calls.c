@@ -429,7 +429,7 @@ static void test_addresses(void **state)
     assert_string_equal(reported, "");
     expect_refused(slots[0], 65, "maps-invalid-address ", "leaves the machine's RAM");
     expect_refused(slots[1], 8, "maps-invalid-address ", "a hole");
-    expect_refused(slots[2], 8, "maps-vmalloc ", "coherent buffer");
+    expect_refused(slots[2], 8, "maps-coherent-memory ", "coherent buffer");
     expect_refused(slots[3], 8, "maps-vmalloc ", "vmalloc");
     expect_refused(slots[4], 8, "maps-invalid-address ", "registers");
     expect_refused(slots[5], 8, "maps-invalid-address ", "struct page");

@@ -22,7 +22,7 @@ static int start(void **state)
 {
     (void)state;
     fake_start(&fake);
-    mappings = dk_mappings_create(&fake.devices[0]);
+    mappings = dk_mappings_create(&fake.devices[0], DK_PAST_MAPPINGS);
     return !mappings;
 }
 
