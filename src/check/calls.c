@@ -111,7 +111,8 @@ void dk_check_mapped(struct device *dev, const char *call, struct dk_mapping *ma
         record->pieces = NULL;
         record->handover = NULL;
         dk_mappings_enter(mappings, record);
-        dk_owner_mapped(checker, dev, mappings->path, mapping, stack);
+        if (checker->owner)
+            dk_owner_mapped(checker, dev, mappings->path, mapping, stack);
         if (takes_lines(mapping))
             enter_lines(checker, dev, record, mapping->phys,
                         mapping->contiguous ? mapping->contiguous : mapping->size, &overlap);
@@ -152,7 +153,8 @@ void dk_check_mapped_piece(struct device *dev, const char *call, const struct dk
 
     if (!mappings)
         return;
-    dk_owner_mapped_piece(checker, mapping, offset, phys, size);
+    if (checker->owner)
+        dk_owner_mapped_piece(checker, mapping, offset, phys, size);
     if (!takes_lines(mapping) && !is_other(checker, mapping) && checker->depth < 2)
         return;
     dk_lock_take(&mappings->lock);
@@ -200,8 +202,10 @@ void dk_check_mapping_error(struct device *dev, dma_addr_t dma)
     if (record) {
         record->checked = true;
         late = record->used;
-        mapping = record->mapping;
-        stack = record->stack;
+        if (late) {
+            mapping = record->mapping;
+            stack = record->stack;
+        }
     }
     dk_lock_give(&mappings->lock);
     if (!late)
@@ -333,7 +337,8 @@ static bool take_one(struct dk_checker *checker, struct dk_mappings *mappings, s
     if (found) {
         dk_record_leave_lines(checker, mappings, found);
         dk_handover_drop(checker, found->handover);
-        dk_owner_gone(checker, &found->mapping);
+        if (checker->owner)
+            dk_owner_gone(checker, &found->mapping);
         dk_mappings_leave(mappings, found)->left = true;
         *record = *found;
         dk_mappings_give(mappings, found);

@@ -25,7 +25,8 @@ void dk_check_forget(struct device *dev, const struct dk_mapping *mapping)
     record = dk_mappings_find(mappings, mapping);
     if (record && record->mapping.kind == mapping->kind && record->mapping.cpu == mapping->cpu &&
         record->mapping.size == mapping->size) {
-        dk_owner_gone(checker, &record->mapping);
+        if (checker->owner)
+            dk_owner_gone(checker, &record->mapping);
         dk_mappings_leave(mappings, record);
         dk_mappings_give(mappings, record);
     }

@@ -192,7 +192,8 @@ bool dk_check_sync(struct device *dev, const char *call, dma_addr_t dma, u64 siz
     /* What a sync in the wrong direction does to the bytes is part of that mistake. */
     if (findings.count && dk_direction_fits(record.mapping.direction, direction))
         dk_handover_report(checker, call, NULL, &findings);
-    dk_owner_synced(checker, found, dma - found->dma, size, for_cpu);
+    if (checker->owner)
+        dk_owner_synced(checker, found, dma - found->dma, size, for_cpu);
     return true;
 }
 

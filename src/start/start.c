@@ -177,13 +177,20 @@ static void hook_memory_freed(void *data, phys_addr_t phys, u64 size, const char
 static void hook_master_access(void *data, struct device *dev, dma_addr_t dma, phys_addr_t phys, u64 length,
                                bool write)
 {
+    dk_pools_master_access(data, dev, dma, phys, length, write);
+}
+
+/* The same at depth 2 and above, where no access is too many. */
+static void hook_master_watched(void *data, struct device *dev, dma_addr_t dma, phys_addr_t phys, u64 length,
+                                bool write)
+{
     const struct dk_machine *machine = data;
     u64 held;
 
-    dk_owner_master_access(dev, dma, phys, length, write);
+    if (machine->depth >= 3)
+        dk_owner_master_access(dev, dma, phys, length, write);
     dk_pools_master_access(data, dev, dma, phys, length, write);
-    if (machine->depth >= 2 && !dk_check_access(dev, dma, length, write, &held) &&
-        !dk_pools_hold(machine, phys + held))
+    if (!dk_check_access(dev, dma, length, write, &held) && !dk_pools_hold(machine, phys + held))
         dk_check_stray(dev, dma, phys, length, write, held);
 }
 
@@ -491,7 +498,9 @@ static struct dk_machine *compose(const struct dk_board *board, const struct dk_
         .device_removed = hook_device_removed,
         .memory_taken = hook_memory_taken,
         .memory_freed = machine->depth >= 2 ? hook_memory_freed : NULL,
-        .master_access = machine->depth ? hook_master_access : NULL,
+        .master_access = machine->depth > 1 ? hook_master_watched
+                         : machine->depth   ? hook_master_access
+                                            : NULL,
         .bytes_move = machine->depth > 1 ? hook_bytes_move : NULL,
         .bytes_moved = machine->depth > 1 ? hook_bytes_moved : NULL,
         .register_write = machine->depth >= 3 ? hook_register_write : NULL,
