@@ -178,10 +178,12 @@ EACH_WIDTH(COMPARE)
 
 /*
  * 16 bytes at once: one instruction of the processor does it all, which is as strong as any order asked for.
- * Only gcc calls these; clang calls libatomic. Elsewhere a program that needs them does not link.
+ * Only gcc calls these; clang calls libatomic. Elsewhere a program that needs them does not link. Not
+ * inlined: in a function for any x86-64, clang would call a function for it that is nowhere.
  */
 #ifdef __x86_64__
-__attribute__((target("cx16"))) static u128 swap_if(volatile u128 *address, u128 expected, u128 value)
+__attribute__((noinline, target("cx16"))) static u128 swap_if(volatile u128 *address, u128 expected,
+                                                              u128 value)
 {
     u128 before;
 

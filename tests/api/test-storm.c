@@ -52,8 +52,8 @@ static void add_device(struct storm *storm, unsigned slot)
     dev = dk_device_add(parent, name);
     assert_false(IS_ERR(dev));
     storm->devices[slot] = dev;
-    if (storm_one_in(storm, 2))
-        dma_set_mask_and_coherent(dev, DMA_BIT_MASK(64));
+    /* Who sets none, and cannot map what lies higher, is told of it. */
+    dma_set_mask_and_coherent(dev, storm_one_in(storm, 2) ? DMA_BIT_MASK(64) : DMA_BIT_MASK(32));
     dma_set_max_seg_size(dev, UINT_MAX);
     if (storm_one_in(storm, 4))
         dmabounce_register_dev(dev, 512, 4096, bounces);
