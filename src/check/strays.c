@@ -428,9 +428,10 @@ static bool compare_forms(struct dk_interval *interval, void *data)
     u64 contiguous = mapping->contiguous ? mapping->contiguous : mapping->size;
     struct form_search *search = data;
 
-    if (!is_cut(search, mapping) && !is_cpus(search, mapping) &&
-        (mapping->kind == DK_MAPPING_IOVA || mapping->phys == mapping->dma ||
-         !fits(search, &physical, mapping->phys, contiguous, false)))
+    /* The low bits of the CPU's address may be those of the physical one: the latter is the better answer. */
+    if ((mapping->kind == DK_MAPPING_IOVA || mapping->phys == mapping->dma ||
+         !fits(search, &physical, mapping->phys, contiguous, false)) &&
+        !is_cut(search, mapping) && !is_cpus(search, mapping))
         return true;
     search->lead->found = true;
     search->lead->mapping = *mapping;

@@ -51,10 +51,10 @@ def examples(runner, found, failures):
 
 
 def false_alarms(runner, found, failures):
-    """The mended examples on every board, and with seeds."""
+    """The mended examples on every board, and with seeds. What depth 1 does the others do too."""
     boards = [os.path.relpath(path, runner.top) for path in sorted(glob.glob(os.path.join(runner.top, 'boards', '*.dts')))]
-    cases = [(board, depth, seed) for board in [None] + boards for depth in ([2] if FAST else runs.DEPTHS)
-             for seed in ([1] if FAST else [0, 1, 2])]
+    cases = [(board, depth, seed) for board in [None] + boards for depth in ([2] if FAST else [2, 3])
+             for seed in ([1] if FAST else [0, 1])]
 
     def play(case):
         rows = runner.mended(*case)
