@@ -25,12 +25,13 @@ bool dk_undo_usable(struct device *dev, const char *call, u64 size, enum dma_dat
 #define DK_NEVER_TOO_LONG 65536
 void dk_map_checked_long(struct device *dev, const char *call, u64 size);
 
-/* With the checker on: what @call is about to map, and what it could not. */
-static inline void dk_map_checked(struct device *dev, const char *call, u64 size)
-{
-    if (size > DK_NEVER_TOO_LONG)
-        dk_map_checked_long(dev, call, size);
-}
+/* With the checker on: what @call is about to map, and what it could not. A macro: an inline function would
+ * be a frame of the report's stack that is not known as the library's. */
+#define dk_map_checked(dev, call, size)           \
+    do {                                          \
+        if ((size) > DK_NEVER_TOO_LONG)           \
+            dk_map_checked_long(dev, call, size); \
+    } while (0)
 
 void dk_map_failed(struct device *dev, const char *call, phys_addr_t phys, u64 size, unsigned long attrs);
 

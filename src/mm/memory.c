@@ -461,3 +461,8 @@ int dk_memory_show_copy(struct dk_memory *memory, void *address, phys_addr_t phy
 {
     return show(memory, address, phys, size, memory->cached_fd, true);
 }
+
+void dk_memory_tell_freed(const struct dk_memory *memory, phys_addr_t phys, u64 size, const char *call)
+{
+    memory->hooks->memory_freed(memory->hooks->data, phys, size, call);
+}

@@ -410,12 +410,19 @@ static inline void dk_memory_taken(const struct dk_memory *memory, phys_addr_t p
         memory->hooks->memory_taken(memory->hooks->data, phys, size);
 }
 
-/* Tells who wants to know that [phys, phys + size) is about to be freed by @call. No lock is held. */
-static inline void dk_memory_freed(const struct dk_memory *memory, phys_addr_t phys, u64 size,
-                                   const char *call)
-{
-    if (memory->hooks && memory->hooks->memory_freed)
-        memory->hooks->memory_freed(memory->hooks->data, phys, size, call);
-}
+/* What dk_memory_freed() does where there is somebody to tell. */
+void dk_memory_tell_freed(const struct dk_memory *memory, phys_addr_t phys, u64 size, const char *call);
+
+/*
+ * Tells who wants to know that [phys, phys + size) is about to be freed by @call. No lock is held. A macro:
+ * an inline function would be a frame of the report's stack that is not known as the library's.
+ */
+#define dk_memory_freed(memory_, phys, size, call)         \
+    do {                                                   \
+        const struct dk_memory *told_ = (memory_);         \
+                                                           \
+        if (told_->hooks && told_->hooks->memory_freed)    \
+            dk_memory_tell_freed(told_, phys, size, call); \
+    } while (0)
 
 #endif

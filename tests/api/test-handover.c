@@ -203,11 +203,12 @@ static void another_part_for_device(struct driver *driver)
 
 static void another_part_for_cpu(struct driver *driver)
 {
+    const size_t from = driver->wrong ? 0 : 64;
+
     MAP(driver, driver->buffer, SIZE, DMA_TO_DEVICE);
-    dma_sync_single_range_for_cpu(driver->dev, driver->dma, driver->wrong ? 0 : 64, 64, DMA_TO_DEVICE);
+    dma_sync_single_range_for_cpu(driver->dev, driver->dma, from, 64, DMA_TO_DEVICE);
     store(driver->buffer + 64, 12);
-    SEEN(driver, dma_sync_single_range_for_device(driver->dev, driver->dma, driver->wrong ? 0 : 64, 64,
-                                                  DMA_TO_DEVICE));
+    SEEN(driver, dma_sync_single_range_for_device(driver->dev, driver->dma, from, 64, DMA_TO_DEVICE));
     reads(driver, 0, SIZE);
     dma_unmap_single(driver->dev, driver->dma, SIZE, DMA_TO_DEVICE);
 }
