@@ -477,7 +477,7 @@ static void a_ring_that_fills_the_pool_is_no_leak(void **state)
     struct class_seen seen = { 0 };
     struct scene scene = { 0 };
     volatile unsigned i; /* not unrolled: both rounds come from one place */
-    unsigned count;
+    unsigned count = 0;
 
     (void)state;
     scene.machine = machine_with(COHERENT_BOARD, "swiotlb=16384,force", 0, 1);
