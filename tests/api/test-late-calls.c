@@ -5,6 +5,8 @@
  */
 #include "class-cases.h"
 
+#include <sys/mman.h>
+
 enum { PLAIN = 1, HIGH = 2, BOUNCES = 4, TRANSLATED = 8, SEGMENTS = 16 };
 
 /* RAM above 4 GiB alone, but for little: what a mask of 32 bits does not reach. */
@@ -368,26 +370,38 @@ static void freed_otherwise_bad(struct scene *scene)
     AT(scene, dma_free_coherent(scene->dev, 4096, cpu, dma));
 }
 
+/* A page of address space for memory to be shown at. Given back with munmap(). */
+static struct vm_area_struct page_of_addresses(void)
+{
+    void *place = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    unsigned long start = (unsigned long)(uintptr_t)place;
+
+    assert_ptr_not_equal(place, MAP_FAILED);
+    return (struct vm_area_struct){ .vm_start = start, .vm_end = start + 4096 };
+}
+
 static void shown_otherwise_bad(struct scene *scene)
 {
-    struct vm_area_struct vma = { .vm_start = 0, .vm_end = 4096 };
+    struct vm_area_struct vma = page_of_addresses();
     dma_addr_t dma;
     void *cpu = dma_alloc_coherent(scene->dev, 4096, &dma, GFP_KERNEL);
 
     assert_non_null(cpu);
     AT(scene, (void)dma_mmap_wc(scene->dev, &vma, cpu, dma, 4096));
+    munmap((void *)(uintptr_t)vma.vm_start, 4096);
     dma_free_coherent(scene->dev, 4096, cpu, dma);
 }
 
 static void attributes_good(struct scene *scene)
 {
-    struct vm_area_struct vma = { .vm_start = 0, .vm_end = 4096 };
+    struct vm_area_struct vma = page_of_addresses();
     dma_addr_t dma;
     void *cpu = dma_alloc_attrs(scene->dev, 4096, &dma, GFP_KERNEL,
                                 DMA_ATTR_WRITE_COMBINE | DMA_ATTR_NO_WARN | DMA_ATTR_FORCE_CONTIGUOUS);
 
     assert_non_null(cpu);
     (void)dma_mmap_wc(scene->dev, &vma, cpu, dma, 4096);
+    munmap((void *)(uintptr_t)vma.vm_start, 4096);
     dma_free_wc(scene->dev, 4096, cpu, dma);
 }
 

@@ -62,7 +62,8 @@ class Bench(unittest.TestCase):
         rows = done.stdout.split("\n\n")[1].strip().split("\n")
         self.assertEqual([row.split()[0] for row in rows], ["row", "map-identity", "sg-16"])
         self.assertRegex(rows[1], r" (yes|MISSED) +empty call: ")
-        self.assertTrue(all(len(row) <= 100 for row in rows))
+        # 100 columns, and some for what takes microseconds in a sanitizer's build.
+        self.assertTrue(all(len(row) <= 110 for row in rows), rows)
 
     def test_list(self):
         done = self.bench("--list")
