@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "check/checker.h"
+#include <dmakit/barrier.h>
 #include <dmakit/instrument.h>
 #include <sys/mman.h>
 
@@ -203,15 +204,15 @@ void dk_instrument_fence(int order)
         break;
     case __ATOMIC_CONSUME:
     case __ATOMIC_ACQUIRE:
-        __atomic_thread_fence(__ATOMIC_ACQUIRE);
+        dk_fence(__ATOMIC_ACQUIRE);
         break;
     case __ATOMIC_RELEASE:
-        __atomic_thread_fence(__ATOMIC_RELEASE);
+        dk_fence(__ATOMIC_RELEASE);
         break;
     case __ATOMIC_ACQ_REL:
-        __atomic_thread_fence(__ATOMIC_ACQ_REL);
+        dk_fence(__ATOMIC_ACQ_REL);
         break;
     default:
-        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+        dk_fence(__ATOMIC_SEQ_CST);
     }
 }
