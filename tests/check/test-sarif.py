@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """SARIF logs: they are valid, say what was reported, and stay whole while several processes add to them."""
+import fcntl
 import json
 import os
 import subprocess
@@ -102,8 +103,9 @@ class Sarif(unittest.TestCase):
         started = [subprocess.Popen([PROGRAM, self.path]) for _ in range(8)]
         while any(process.poll() is None for process in started):
             if os.path.exists(self.path) and os.path.getsize(self.path):
-                # Between two writes it is a log.
+                # Between two writes it is a log: whoever writes has the lock.
                 with open(self.path, encoding="utf-8") as file:
+                    fcntl.flock(file, fcntl.LOCK_SH)
                     whole = file.read()
                 self.assertTrue(whole.endswith("\n}\n"))
         self.assertEqual([process.returncode for process in started], [0] * 8)
