@@ -17,9 +17,9 @@
 /* What a mapping may have set in the shadow. */
 #define OWNERSHIP                                                                                \
     (DK_OWNER_NO_LOAD | DK_OWNER_NO_STORE | DK_OWNER_UNSEEN | DK_OWNER_WROTE | DK_OWNER_SHARED | \
-     DK_OWNER_MAPPED | DK_OWNER_REPORTED)
+     DK_OWNER_MAPPED)
 /* What ends when bytes change hands. */
-#define TENURE (DK_OWNER_NO_LOAD | DK_OWNER_NO_STORE | DK_OWNER_UNSEEN | DK_OWNER_WROTE | DK_OWNER_REPORTED)
+#define TENURE (DK_OWNER_NO_LOAD | DK_OWNER_NO_STORE | DK_OWNER_UNSEEN | DK_OWNER_WROTE)
 
 struct dk_owned_slab {
     struct dk_owned_slab *next;
@@ -120,13 +120,6 @@ const u8 *dk_owner_shadow(struct dk_machine *machine, phys_addr_t phys)
 static u8 get(const u8 *at)
 {
     return __atomic_load_n(at, __ATOMIC_RELAXED);
-}
-
-bool dk_owner_reported(struct dk_machine *machine, phys_addr_t phys)
-{
-    const u8 *shadow = machine->checker && machine->checker->owner ? dk_owner_shadow(machine, phys) : NULL;
-
-    return shadow && get(shadow) & DK_OWNER_REPORTED;
 }
 
 /* What a change did: how many bytes became the CPU's, and which bits were there before. */
@@ -668,7 +661,7 @@ struct finding {
     u64 length;
 };
 
-/* Whether the access is still wrong; what to report then. Marks the bytes. */
+/* Whether the access is still wrong; what to report then. */
 static bool convict(struct dk_checker *checker, phys_addr_t phys, u64 length, unsigned access,
                     struct finding *finding)
 {
@@ -691,7 +684,7 @@ static bool convict(struct dk_checker *checker, phys_addr_t phys, u64 length, un
         return false;
     rest = culprit.run->by_phys.size - (phys - culprit.run->by_phys.start);
     for (at = 0; at < length && at < rest && !((get(shadow + at) ^ first) & (wrong | DK_OWNER_WROTE)); at++)
-        __atomic_store_n(shadow + at, (u8)(get(shadow + at) | DK_OWNER_REPORTED), __ATOMIC_RELAXED);
+        continue;
     finding->run = *culprit.run;
     finding->length = at;
     finding->class_index =

@@ -7,8 +7,8 @@
  * is the CPU's own. Shadow bytes change under the lock; whoever reads them without it may see what they were
  * a moment ago, and asks again under the lock before anything is reported.
  *
- * An access that both the shadow and the lock find wrong is reported once, at the access. The bytes are
- * marked, so that what compares memory later does not report the same mistake again (dk_owner_reported()).
+ * An access that both the shadow and the lock find wrong is reported once, at the access. What compares
+ * memory later is told of stores (dk_handover_told()).
  */
 #ifndef DK_CHECK_OWNER_H
 #define DK_CHECK_OWNER_H
@@ -31,10 +31,9 @@ static inline u8 dk_owner_forbids(unsigned access)
 }
 
 /* Bits of a shadow byte that no access asks for, besides those of dmakit/instrument.h. */
-#define DK_OWNER_WROTE 0x08u    /* the device has written it since it last changed hands */
-#define DK_OWNER_SHARED 0x20u   /* more than one live mapping has it */
-#define DK_OWNER_MAPPED 0x40u   /* in a live streaming mapping, whoever owns it */
-#define DK_OWNER_REPORTED 0x80u /* a wrong access to it was reported since it last changed hands */
+#define DK_OWNER_WROTE 0x08u  /* the device has written it since it last changed hands */
+#define DK_OWNER_SHARED 0x20u /* more than one live mapping has it */
+#define DK_OWNER_MAPPED 0x40u /* in a live streaming mapping, whoever owns it */
 
 /* One run of memory of a live mapping. */
 struct dk_owned {
@@ -99,10 +98,6 @@ void dk_owner_order_master(struct dk_checker *checker, const struct device *dev,
                            bool write);
 /* This thread is about to write a register, or did. */
 void dk_owner_register_write(struct dk_machine *machine, bool before);
-
-/* Whether a wrong access to the byte at @phys was reported since it last changed hands. Any context;
- * lock-free. */
-bool dk_owner_reported(struct dk_machine *machine, phys_addr_t phys);
 
 /* The shadow of @phys and what follows it in its section; NULL: nothing is mapped there. Lock-free. */
 const u8 *dk_owner_shadow(struct dk_machine *machine, phys_addr_t phys);
