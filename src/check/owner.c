@@ -117,11 +117,6 @@ const u8 *dk_owner_shadow(struct dk_machine *machine, phys_addr_t phys)
     return shadow ? shadow + (phys - section->base) : NULL;
 }
 
-static u8 get(const u8 *at)
-{
-    return __atomic_load_n(at, __ATOMIC_RELAXED);
-}
-
 /* What a change did: how many bytes became the CPU's, and which bits were there before. */
 struct change {
     s64 to_cpu;
@@ -161,7 +156,7 @@ static void change_bits(u8 *at, u64 size, u8 clear, u8 set, struct change *chang
             at += 8;
             size -= 8;
         } else {
-            u8 old = get(at), new = (u8)((old & ~clear) | set);
+            u8 old = dk_owner_get(at), new = (u8)((old & ~clear) | set);
 
             __atomic_store_n(at, new, __ATOMIC_RELAXED);
             change->before |= old;
@@ -245,12 +240,6 @@ static struct dk_owned *first_run(const struct dk_owner *owner, const struct dk_
     return search.found;
 }
 
-static bool is_streaming(enum dk_mapping_kind kind)
-{
-    return kind <= DK_MAPPING_SG || kind == DK_MAPPING_NONCOHERENT || kind == DK_MAPPING_PAGES ||
-           kind == DK_MAPPING_NONCONTIGUOUS;
-}
-
 static bool is_coherent(enum dk_mapping_kind kind)
 {
     return kind == DK_MAPPING_COHERENT || kind == DK_MAPPING_BLOCK || kind == DK_MAPPING_POOL_BLOCK;
@@ -281,7 +270,7 @@ struct reinstating {
     u64 first, last;
 };
 
-static const struct dk_owned *head_of(const struct dk_owner *owner, const struct dk_owned *run)
+const struct dk_owned *dk_owner_head(const struct dk_owner *owner, const struct dk_owned *run)
 {
     return run->offset ? first_run(owner, &run->mapping) : run;
 }
@@ -291,7 +280,7 @@ static bool reinstate(struct dk_interval *by_phys, void *data)
 {
     const struct reinstating *what = data;
     const struct dk_owned *run = dk_owned_of(by_phys);
-    const struct dk_owned *head = head_of(what->checker->owner, run);
+    const struct dk_owned *head = dk_owner_head(what->checker->owner, run);
     u64 first = by_phys->start > what->first ? by_phys->start : what->first;
     u64 last = by_phys->start + (by_phys->size - 1);
     struct change change = { 0 };
@@ -299,8 +288,9 @@ static bool reinstate(struct dk_interval *by_phys, void *data)
 
     if (last > what->last)
         last = what->last;
-    if (!is_streaming(run->mapping.kind) || (what->but && run->mapping.number == what->but->mapping.number &&
-                                             run->mapping.dma == what->but->mapping.dma))
+    if (!dk_owner_is_streaming(run->mapping.kind) ||
+        (what->but && run->mapping.number == what->but->mapping.number &&
+         run->mapping.dma == what->but->mapping.dma))
         return true;
     if (head && !head->with_cpu)
         set = devices(&run->mapping);
@@ -339,7 +329,7 @@ static struct dk_owned *add_run(struct dk_checker *checker, struct dk_owned *hea
     struct change change = { 0 };
     struct dk_owned *run;
 
-    if (!size || (size > RUN_LIMIT && is_streaming(like->mapping.kind)))
+    if (!size || (size > RUN_LIMIT && dk_owner_is_streaming(like->mapping.kind)))
         return NULL;
     run = take_run(checker->owner);
     if (!run)
@@ -347,7 +337,7 @@ static struct dk_owned *add_run(struct dk_checker *checker, struct dk_owned *hea
     *run = *like;
     run->words = NULL;
     run->both = false;
-    if (is_streaming(like->mapping.kind))
+    if (dk_owner_is_streaming(like->mapping.kind))
         dk_intervals_touching(&checker->owner->runs, phys, phys, is_coherent_run, &run->both);
     if (run->both)
         set = 0;
@@ -359,12 +349,12 @@ static struct dk_owned *add_run(struct dk_checker *checker, struct dk_owned *hea
     run->by_phys = (struct dk_interval){ .start = phys, .size = size };
     run->next_run = NULL;
     run->with_cpu = 0;
-    if (set &&
-        !change_range(checker, phys, size, is_streaming(like->mapping.kind) ? TENURE : 0, set, &change)) {
+    if (set && !change_range(checker, phys, size, dk_owner_is_streaming(like->mapping.kind) ? TENURE : 0, set,
+                             &change)) {
         /* Of a run that spans sections a part may have been marked. */
         set = 0;
     }
-    if (change.before & DK_OWNER_MAPPED && is_streaming(like->mapping.kind)) {
+    if (change.before & DK_OWNER_MAPPED && dk_owner_is_streaming(like->mapping.kind)) {
         struct reinstating others = { checker, NULL, phys, phys + size - 1 };
 
         change_range(checker, phys, size, 0, DK_OWNER_SHARED, &change);
@@ -435,7 +425,7 @@ void dk_owner_mapped(struct dk_checker *checker, const struct device *dev, const
     };
     bool followed;
 
-    if (!checker->owner || (!is_streaming(mapping->kind) && !is_coherent(mapping->kind)))
+    if (!checker->owner || (!dk_owner_is_streaming(mapping->kind) && !is_coherent(mapping->kind)))
         return;
     dk_order_barrier(true, true);
     dk_lock_take(&checker->owner->lock);
@@ -488,7 +478,7 @@ void dk_owner_synced(struct dk_checker *checker, const struct dk_mapping *mappin
     struct dk_owned *head, *run;
     s64 to_cpu = 0;
 
-    if (!checker->owner || !is_streaming(mapping->kind))
+    if (!checker->owner || !dk_owner_is_streaming(mapping->kind))
         return;
     dk_order_barrier(true, true);
     dk_lock_take(&checker->owner->lock);
@@ -552,7 +542,7 @@ static void mark_written(struct dk_checker *checker, phys_addr_t phys, u64 size)
                 at += 8;
                 left -= 8;
             } else {
-                __atomic_store_n(at, (u8)written(get(at)), __ATOMIC_RELAXED);
+                __atomic_store_n(at, (u8)written(dk_owner_get(at)), __ATOMIC_RELAXED);
                 at++;
                 left--;
             }
@@ -594,7 +584,7 @@ void dk_owner_master_access(struct device *dev, dma_addr_t dma, phys_addr_t phys
     if (!mappings)
         return;
     shadow = dk_owner_shadow(checker->machine, phys);
-    if (shadow && get(shadow) & DK_OWNER_COHERENT) {
+    if (shadow && dk_owner_get(shadow) & DK_OWNER_COHERENT) {
         dk_owner_order_master(checker, dev, phys, length, write);
         return;
     }
@@ -605,121 +595,6 @@ void dk_owner_master_access(struct device *dev, dma_addr_t dma, phys_addr_t phys
     if (record)
         mapping = record->mapping;
     dk_lock_give(&mappings->lock);
-    if (mapping.size && is_streaming(mapping.kind) && mapping.direction != DMA_TO_DEVICE)
+    if (mapping.size && dk_owner_is_streaming(mapping.kind) && mapping.direction != DMA_TO_DEVICE)
         written_through(checker, &mapping, dma, phys, length);
-}
-
-/* ---- Reports ---- */
-
-struct culprit {
-    struct dk_owned *run;
-    bool store;
-};
-
-static bool is_culprit(struct dk_interval *by_phys, void *data)
-{
-    struct culprit *culprit = data;
-    struct dk_owned *run = dk_owned_of(by_phys);
-
-    if (!is_streaming(run->mapping.kind) || (!culprit->store && run->mapping.direction == DMA_TO_DEVICE))
-        return true;
-    culprit->run = run;
-    return false;
-}
-
-static enum dk_class class_of_load(const struct dk_owned *run, const struct dk_owned *head, u8 shadow)
-{
-    if (!(shadow & DK_OWNER_NO_LOAD))
-        return DK_CLASS_MISSING_SYNC_FOR_CPU;
-    if (!(shadow & DK_OWNER_WROTE))
-        return DK_CLASS_CPU_READ_WHILE_DEVICE_OWNS;
-    if (head && head->with_cpu)
-        return DK_CLASS_SYNC_WRONG_SUBRANGE;
-    if (!run->coherent || (head && head->bounced))
-        return DK_CLASS_STALE_READ;
-    return DK_CLASS_CPU_READ_WHILE_DEVICE_OWNS;
-}
-
-static const char *explanation(enum dk_class class_index)
-{
-    switch (class_index) {
-    case DK_CLASS_MISSING_SYNC_FOR_CPU:
-        return "which the device wrote after they were synced for the CPU: it may see what was there before";
-    case DK_CLASS_SYNC_WRONG_SUBRANGE:
-        return "which the device wrote, outside the range that was synced for the CPU";
-    case DK_CLASS_STALE_READ:
-        return "which the device wrote and nobody synced for the CPU: it sees what was there before";
-    default:
-        return "which the device owns";
-    }
-}
-
-/* What a report is made of, copied while the lock was held. */
-struct finding {
-    struct dk_owned run;
-    enum dk_class class_index;
-    u64 length;
-};
-
-/* Whether the access is still wrong; what to report then. */
-static bool convict(struct dk_checker *checker, phys_addr_t phys, u64 length, unsigned access,
-                    struct finding *finding)
-{
-    const bool store = access & DK_ACCESS_STORE;
-    const u8 wrong = dk_owner_forbids(access);
-    struct culprit culprit = { NULL, store };
-    const struct dk_owned *head;
-    u8 *shadow = make_shadow(checker, phys);
-    u8 first = shadow ? get(shadow) : 0;
-    u64 at, rest;
-
-    if (!(first & wrong))
-        return false;
-    dk_intervals_touching(&checker->owner->runs, phys, phys, is_culprit, &culprit);
-    if (!culprit.run)
-        return false;
-    /* A device that writes while the CPU looks on is no mistake, before the CPU can know of it. */
-    head = head_of(checker->owner, culprit.run);
-    if (!(first & dk_owner_forbids(DK_ACCESS_STORE)) && (!head || !dk_order_since(head->written_at)))
-        return false;
-    rest = culprit.run->by_phys.size - (phys - culprit.run->by_phys.start);
-    for (at = 0; at < length && at < rest && !((get(shadow + at) ^ first) & (wrong | DK_OWNER_WROTE)); at++)
-        continue;
-    finding->run = *culprit.run;
-    finding->length = at;
-    finding->class_index =
-        store ? DK_CLASS_CPU_WRITE_WHILE_DEVICE_OWNS : class_of_load(culprit.run, head, first);
-    return true;
-}
-
-u64 dk_owner_report(struct dk_checker *checker, phys_addr_t phys, uintptr_t cpu, u64 length, unsigned access,
-                    const char *call)
-{
-    const bool store = access & DK_ACCESS_STORE;
-    const struct dk_mapping *mapping;
-    struct dk_report_draft draft;
-    struct finding finding;
-    bool wrong;
-    u64 offset;
-
-    dk_lock_take(&checker->owner->lock);
-    wrong = convict(checker, phys, length, access, &finding);
-    dk_lock_give(&checker->owner->lock);
-    if (!wrong)
-        return 1;
-    mapping = &finding.run.mapping;
-    offset = finding.run.offset + (phys - finding.run.by_phys.start);
-    dk_draft_begin(&draft, checker, finding.class_index, NULL, call ? call : "");
-    draft.device = finding.run.device;
-    draft.access_kind = store ? "store" : "load";
-    dk_draft_mapping(&draft, mapping, finding.run.stack, offset, finding.length);
-    draft.cpu = cpu;
-    dk_draft_what(&draft, "%s %s %llu byte%s at offset %llu of a %s mapping of %llu bytes (%s), %s",
-                  call ? call : "the CPU", store ? "stored" : "loaded", finding.length,
-                  finding.length == 1 ? "" : "s", offset, dk_mapping_kind_name(mapping->kind), mapping->size,
-                  dk_direction_name(mapping->direction), explanation(finding.class_index));
-    dk_report_make(checker, &draft);
-    if (store)
-        dk_handover_told(checker, phys, finding.length);
-    return finding.length;
 }

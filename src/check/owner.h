@@ -99,6 +99,20 @@ void dk_owner_order_master(struct dk_checker *checker, const struct device *dev,
 /* This thread is about to write a register, or did. */
 void dk_owner_register_write(struct dk_machine *machine, bool before);
 
+static inline u8 dk_owner_get(const u8 *at)
+{
+    return __atomic_load_n(at, __ATOMIC_RELAXED);
+}
+
+static inline bool dk_owner_is_streaming(enum dk_mapping_kind kind)
+{
+    return kind <= DK_MAPPING_SG || kind == DK_MAPPING_NONCOHERENT || kind == DK_MAPPING_PAGES ||
+           kind == DK_MAPPING_NONCONTIGUOUS;
+}
+
+/* The run that speaks for all of @run's mapping; NULL: it is gone. Under the lock. */
+const struct dk_owned *dk_owner_head(const struct dk_owner *owner, const struct dk_owned *run);
+
 /* The shadow of @phys and what follows it in its section; NULL: nothing is mapped there. Lock-free. */
 const u8 *dk_owner_shadow(struct dk_machine *machine, phys_addr_t phys);
 
