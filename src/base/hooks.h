@@ -58,18 +58,18 @@ struct dk_hooks {
 
     /*
      * A bus master is about to move @length bytes at @dma; @phys is where the bus or the IOMMU leads, to RAM
-     * or to registers. Called before the bytes move, once for each contiguous run; when the IOMMU is changed
-     * before they do, again. May map and unmap.
+     * or to registers. What is going to be written is at @from, NULL for a read. Called before the bytes
+     * move, once for each contiguous run; when the IOMMU is changed before they do, again. May map and unmap.
+     * When it returns other than 0, bytes_moved follows with that, once the bytes are moved or will not be
+     * (@moved).
      */
-    void (*master_access)(void *data, struct device *dev, dma_addr_t dma, phys_addr_t phys, u64 length,
-                          bool write);
-    /*
-     * After master_access, and as often: what is going to be written is at @from, NULL for a read. When it
-     * returns other than 0, bytes_moved follows with that, once the bytes are moved or will not be (@moved).
-     * bytes_moved may not map or unmap. Both may be NULL.
+    u64 (*master_access)(void *data, struct device *dev, dma_addr_t dma, phys_addr_t phys, u64 length,
+                         const void *from);
+    /* So far nobody wants to hear of accesses: master_access is not called. Atomic; whoever wants to clears
+     * it.
      */
-    u64 (*bytes_move)(void *data, struct device *dev, dma_addr_t dma, phys_addr_t phys, u64 length,
-                      const void *from);
+    bool master_access_idle;
+    /* May not map or unmap. May be NULL where master_access returns 0. */
     void (*bytes_moved)(void *data, phys_addr_t phys, u64 length, u64 ticket, bool moved);
     /* A bus master was refused at @fault->dma: nothing was moved from there on. May map and unmap. */
     void (*master_fault)(void *data, struct device *dev, const struct dk_master_fault *fault);

@@ -50,7 +50,6 @@ static int fault(const struct access *access, struct refusal refusal)
 
 /* What an access holds while it translates and moves. */
 struct inside {
-    bool translated;
     struct dk_iommu_domain *domain; /* NULL: none, so nothing is mapped */
     unsigned attachment, phase;
 };
@@ -59,9 +58,7 @@ static struct refusal enter(const struct access *access, struct inside *inside)
 {
     struct dk_device *dk = access->dev->dk;
 
-    *inside = (struct inside){ .translated = dk_device_translated(access->dev) };
-    if (!inside->translated)
-        return (struct refusal){ 0 };
+    *inside = (struct inside){ .domain = NULL };
     /* With fences on both sides, entering does not fail. */
     dk_grace_enter(&dk->attachment, &inside->attachment);
     inside->domain = __atomic_load_n(&dk->iommu, __ATOMIC_SEQ_CST);
@@ -80,8 +77,7 @@ static void leave(const struct access *access, const struct inside *inside)
 {
     if (inside->domain)
         dk_grace_leave(&inside->domain->accesses, inside->phase);
-    if (inside->translated)
-        dk_grace_leave(&access->dev->dk->attachment, inside->attachment);
+    dk_grace_leave(&access->dev->dk->attachment, inside->attachment);
 }
 
 /* Where the next bytes lead. */
@@ -91,8 +87,8 @@ struct target {
     bool asleep; /* memory that is not refreshed */
 };
 
-static struct refusal locate_translated(const struct access *access, struct dk_iommu_domain *domain,
-                                        struct target *target)
+static struct refusal locate(const struct access *access, struct dk_iommu_domain *domain,
+                             struct target *target)
 {
     u64 length = access->length;
     const char *reason = dk_bus_bound(access->dev, access->dma, &length);
@@ -116,20 +112,16 @@ static struct refusal locate_translated(const struct access *access, struct dk_i
     return (struct refusal){ 0 };
 }
 
-static struct refusal locate(const struct access *access, const struct inside *inside, struct target *target)
+static bool are_told(const struct dk_hooks *hooks)
 {
-    if (inside->translated)
-        return locate_translated(access, inside->domain, target);
-    target->stale = false;
-    return (struct refusal){ DK_MASTER_FAULT_BUS,
-                             dk_bus_walk(access->dev, access->dma, access->length, &target->at) };
+    return hooks->master_access && !__atomic_load_n(&hooks->master_access_idle, __ATOMIC_ACQUIRE);
 }
 
 /* Whether the hooks are yet to hear of the bytes that lead to @target; if not, its run is at most what they
  * heard of. */
 static bool is_news(const struct access *access, struct target *target)
 {
-    if (!dk_device_machine(access->dev)->hooks.master_access)
+    if (!are_told(&dk_device_machine(access->dev)->hooks))
         return false;
     if (!access->told || access->told_phys != target->at.phys || access->told > target->at.run)
         return true;
@@ -170,22 +162,13 @@ static inline void tell_moved(struct access *access, bool moved)
         tell_end(access, moved);
 }
 
-/* What they are told when they are to hear of that. */
-static __attribute__((noinline)) void tell_move(struct access *access, const struct dk_hooks *hooks,
-                                                phys_addr_t phys, u64 run)
-{
-    tell_moved(access, false);
-    access->ticket = hooks->bytes_move(hooks->data, access->dev, access->dma, phys, run, access->from);
-    access->ticket_run = run;
-}
-
 static void tell(struct access *access, phys_addr_t phys, u64 run)
 {
     const struct dk_hooks *hooks = &dk_device_machine(access->dev)->hooks;
 
-    hooks->master_access(hooks->data, access->dev, access->dma, phys, run, access->from);
-    if (hooks->bytes_move)
-        tell_move(access, hooks, phys, run);
+    tell_moved(access, false);
+    access->ticket = hooks->master_access(hooks->data, access->dev, access->dma, phys, run, access->from);
+    access->ticket_run = run;
     access->told = run;
     access->told_phys = phys;
 }
@@ -212,7 +195,7 @@ static struct refusal move_inside(struct access *access, const struct inside *in
 
     *errand = NOTHING;
     while (access->length && *errand == NOTHING) {
-        refusal = locate(access, inside, target);
+        refusal = locate(access, inside->domain, target);
         if (refusal.reason)
             return refusal;
         target->asleep = !target->at.registers && dk_pasr_run(dk_device_machine(access->dev)->memory,
@@ -278,6 +261,34 @@ static struct refusal run_errand(struct access *access, enum errand errand, cons
     return (struct refusal){ 0 };
 }
 
+/* Without an IOMMU: windows and memory do not change under an access. */
+static struct refusal access_directly(struct access *access)
+{
+    struct dk_machine *machine = dk_device_machine(access->dev);
+    struct target target = { .stale = false };
+    struct refusal refusal = { 0 };
+
+    while (!refusal.reason && access->length) {
+        const char *reason = dk_bus_walk(access->dev, access->dma, access->length, &target.at);
+
+        if (reason)
+            return (struct refusal){ DK_MASTER_FAULT_BUS, reason };
+        target.asleep = !target.at.registers && dk_pasr_run(machine->memory, target.at.phys, &target.at.run);
+        if (are_told(&machine->hooks))
+            tell(access, target.at.phys, target.at.run);
+        if (target.at.registers || target.asleep) {
+            refusal = run_errand(access, target.asleep ? ASLEEP : REGISTERS, &target);
+            continue;
+        }
+        refusal = move(access, target.at.phys, target.at.run);
+        if (refusal.reason)
+            return refusal;
+        tell_moved(access, true);
+        advance(access, target.at.run);
+    }
+    return refusal;
+}
+
 static struct refusal may_access(const struct access *access)
 {
     if (dk_device_is_removed(access->dev))
@@ -294,6 +305,8 @@ static int perform(struct access *access)
 
     if (access->length)
         refusal = may_access(access);
+    if (!refusal.reason && !dk_device_translated(access->dev))
+        refusal = access_directly(access);
     while (!refusal.reason && access->length) {
         enum errand errand = NOTHING;
         struct target target;

@@ -58,6 +58,8 @@ bool dk_pool_places_enter(struct dk_pool_state *state, struct dk_pool_chunk *chu
     }
     pthread_mutex_lock(&pools->lock);
     made = make_places(pools);
+    /* From now on what masters write is looked at. */
+    __atomic_store_n(&dk_device_machine(state->dev)->hooks.master_access_idle, false, __ATOMIC_RELEASE);
     for (size_t i = 0; made && i < chunk->pages; i++) {
         struct dk_pool_place *place = &chunk->places[i];
 
@@ -203,14 +205,10 @@ static bool strikes(const struct dk_pools *pools, phys_addr_t phys, size_t lengt
     return struck;
 }
 
-void dk_pools_master_access(struct dk_machine *machine, struct device *dev, dma_addr_t dma, phys_addr_t phys,
-                            u64 length, bool write)
+/* Out of the way of machines that have no pools. */
+static __attribute__((noinline)) void written(struct dk_pools *pools, struct device *dev, phys_addr_t phys,
+                                              u64 length)
 {
-    struct dk_pools *pools = machine->pools;
-
-    (void)dma;
-    if (!write || !pools || !__atomic_load_n(&pools->places, __ATOMIC_ACQUIRE))
-        return;
     while (length) {
         u64 run = PAGE_SIZE - (phys & (PAGE_SIZE - 1));
         struct strike strike;
@@ -228,4 +226,14 @@ void dk_pools_master_access(struct dk_machine *machine, struct device *dev, dma_
         phys += run;
         length -= run;
     }
+}
+
+void dk_pools_master_access(struct dk_machine *machine, struct device *dev, dma_addr_t dma, phys_addr_t phys,
+                            u64 length, bool write)
+{
+    struct dk_pools *pools = machine->pools;
+
+    (void)dma;
+    if (write && pools && __atomic_load_n(&pools->places, __ATOMIC_ACQUIRE))
+        written(pools, dev, phys, length);
 }

@@ -174,29 +174,25 @@ static void hook_memory_freed(void *data, phys_addr_t phys, u64 size, const char
     dk_check_freed(data, phys, size, call);
 }
 
-static void hook_master_access(void *data, struct device *dev, dma_addr_t dma, phys_addr_t phys, u64 length,
-                               bool write)
+static u64 hook_master_access(void *data, struct device *dev, dma_addr_t dma, phys_addr_t phys, u64 length,
+                              const void *from)
 {
-    dk_pools_master_access(data, dev, dma, phys, length, write);
+    dk_pools_master_access(data, dev, dma, phys, length, from);
+    return 0;
 }
 
 /* The same at depth 2 and above, where no access is too many. */
-static void hook_master_watched(void *data, struct device *dev, dma_addr_t dma, phys_addr_t phys, u64 length,
-                                bool write)
+static u64 hook_master_watched(void *data, struct device *dev, dma_addr_t dma, phys_addr_t phys, u64 length,
+                               const void *from)
 {
     const struct dk_machine *machine = data;
     u64 held;
 
     if (machine->depth >= 3)
-        dk_owner_master_access(dev, dma, phys, length, write);
-    dk_pools_master_access(data, dev, dma, phys, length, write);
-    if (!dk_check_access(dev, dma, length, write, &held) && !dk_pools_hold(machine, phys + held))
-        dk_check_stray(dev, dma, phys, length, write, held);
-}
-
-static u64 hook_bytes_move(void *data, struct device *dev, dma_addr_t dma, phys_addr_t phys, u64 length,
-                           const void *from)
-{
+        dk_owner_master_access(dev, dma, phys, length, from);
+    dk_pools_master_access(data, dev, dma, phys, length, from);
+    if (!dk_check_access(dev, dma, length, from, &held) && !dk_pools_hold(machine, phys + held))
+        dk_check_stray(dev, dma, phys, length, from, held);
     return dk_handover_access(data, dev, dma, phys, length, from);
 }
 
@@ -501,7 +497,7 @@ static struct dk_machine *compose(const struct dk_board *board, const struct dk_
         .master_access = machine->depth > 1 ? hook_master_watched
                          : machine->depth   ? hook_master_access
                                             : NULL,
-        .bytes_move = machine->depth > 1 ? hook_bytes_move : NULL,
+        .master_access_idle = machine->depth == 1,
         .bytes_moved = machine->depth > 1 ? hook_bytes_moved : NULL,
         .register_write = machine->depth >= 3 ? hook_register_write : NULL,
         .master_fault = hook_master_fault,

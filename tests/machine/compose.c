@@ -125,8 +125,8 @@ static void hook_unbound(void *data, struct device *dev)
     ((struct composed *)data)->unbound++;
 }
 
-static void hook_access(void *data, struct device *dev, dma_addr_t dma, phys_addr_t phys, u64 length,
-                        bool write)
+static u64 hook_access(void *data, struct device *dev, dma_addr_t dma, phys_addr_t phys, u64 length,
+                       const void *from)
 {
     struct composed *composed = data;
 
@@ -136,7 +136,8 @@ static void hook_access(void *data, struct device *dev, dma_addr_t dma, phys_add
     __atomic_store_n(&composed->access_dma, dma, __ATOMIC_RELAXED);
     __atomic_store_n(&composed->access_phys, phys, __ATOMIC_RELAXED);
     __atomic_store_n(&composed->access_length, length, __ATOMIC_RELAXED);
-    __atomic_store_n(&composed->access_write, write, __ATOMIC_RELAXED);
+    __atomic_store_n(&composed->access_write, from != NULL, __ATOMIC_RELAXED);
+    return 0;
 }
 
 static void hook_fault(void *data, struct device *dev, const struct dk_master_fault *fault)

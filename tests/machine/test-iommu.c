@@ -246,21 +246,22 @@ struct changing {
     phys_addr_t move_to; /* 0: just unmap */
 };
 
-static void change_before_access(void *data, struct device *dev, dma_addr_t dma, phys_addr_t phys, u64 length,
-                                 bool write)
+static u64 change_before_access(void *data, struct device *dev, dma_addr_t dma, phys_addr_t phys, u64 length,
+                                const void *from)
 {
     struct changing *changing = data;
 
     (void)dev;
     (void)phys;
     (void)length;
-    (void)write;
+    (void)from;
     if (changing->calls++)
-        return;
+        return 0;
     assert_int_equal(dk_iommu_unmap(changing->bench.domain, dma & PAGE_MASK, PAGE_SIZE), PAGE_SIZE);
     if (changing->move_to)
         assert_int_equal(
             dk_iommu_map(changing->bench.domain, dma & PAGE_MASK, changing->move_to, PAGE_SIZE, RW), 0);
+    return 0;
 }
 
 static void map_after_fault(void *data, struct device *dev, const struct dk_master_fault *fault)
