@@ -50,6 +50,15 @@ struct dk_slot {
  */
 extern DK_PUBLIC struct dk_slot *dk_slots[DK_SLOT_COUNT];
 
+/*
+ * What an instrumented program asks before each access, indexed as dk_slots: the address of the ownership
+ * shadow less that of the slot, so that the byte for an address is as far from it as from 0. 0: nothing there
+ * is checked; DK_SLOT_ASKS: it may be, and takes the long way. Atomic.
+ */
+extern DK_PUBLIC uintptr_t dk_slot_shadows[DK_SLOT_COUNT];
+
+#define DK_SLOT_ASKS ((uintptr_t)1)
+
 /* The slot that @address lies in, or NULL when it is not machine memory. Any context; lock-free. */
 static inline struct dk_slot *dk_slot_find(const void *address)
 {

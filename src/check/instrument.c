@@ -71,7 +71,10 @@ static void run_probe(dk_instrument_probe_function *probe, struct heard *heard)
     heard->slot = (struct dk_slot){ .start = start, .kind = DK_SLOT_CACHED, .owners = owners };
     listening = heard;
     __atomic_store_n(&dk_slots[(uintptr_t)start >> DK_SLOT_SHIFT], &heard->slot, __ATOMIC_RELEASE);
+    __atomic_store_n(&dk_slot_shadows[(uintptr_t)start >> DK_SLOT_SHIFT],
+                     (uintptr_t)owners - (uintptr_t)start, __ATOMIC_RELEASE);
     probe(start, start + PROBE_SIZE);
+    __atomic_store_n(&dk_slot_shadows[(uintptr_t)start >> DK_SLOT_SHIFT], 0, __ATOMIC_RELEASE);
     __atomic_store_n(&dk_slots[(uintptr_t)start >> DK_SLOT_SHIFT], NULL, __ATOMIC_RELEASE);
     listening = NULL;
     munmap(whole, 2 * DK_SLOT_SIZE);

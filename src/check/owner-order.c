@@ -17,7 +17,7 @@ static bool is_followed(struct dk_interval *by_phys, void *data)
 }
 
 /* The run of coherent memory that holds @phys, or NULL. Under the lock. */
-static struct dk_owned *followed_run(const struct dk_owner *owner, phys_addr_t phys)
+static struct dk_owned *followed_run(struct dk_owner *owner, phys_addr_t phys)
 {
     struct dk_owned *run = NULL;
 

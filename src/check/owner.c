@@ -44,10 +44,19 @@ struct dk_owner *dk_owner_create(void)
     return owner;
 }
 
+static void publish_for(struct dk_slot *slot, u8 *shadow)
+{
+    if (!slot->start)
+        return;
+    __atomic_store_n(&slot->owners, shadow, __ATOMIC_RELEASE);
+    __atomic_store_n(&dk_slot_shadows[(uintptr_t)slot->start >> DK_SLOT_SHIFT],
+                     shadow ? (uintptr_t)shadow - (uintptr_t)slot->start : 0, __ATOMIC_RELEASE);
+}
+
 static void publish(struct dk_section *section, u8 *shadow)
 {
-    __atomic_store_n(&section->cached_slot.owners, shadow, __ATOMIC_RELEASE);
-    __atomic_store_n(&section->dram_slot.owners, shadow, __ATOMIC_RELEASE);
+    publish_for(&section->cached_slot, shadow);
+    publish_for(&section->dram_slot, shadow);
 }
 
 void dk_owner_destroy(struct dk_owner *owner)
@@ -143,27 +152,32 @@ static void change_bits(u8 *at, u64 size, u8 clear, u8 set, struct change *chang
 {
     const u64 every = 0x0101010101010101ull;
 
-    for (; size;) {
-        if (size >= 8 && !((uintptr_t)at & 7)) {
-            u64 *word = (u64 *)(void *)at;
-            u64 old = __atomic_load_n(word, __ATOMIC_RELAXED);
-            u64 new = (old & ~(every * clear)) | every *set;
+    while (size) {
+        u64 *words = (u64 *)(void *)at, old, new;
+        u64 count = size / 8;
+        s64 gain;
 
-            if (new != old)
-                __atomic_store_n(word, new, __ATOMIC_RELAXED);
-            change->before |= any_byte(old);
-            change->to_cpu += stores_forbidden(old) - stores_forbidden(new);
-            at += 8;
-            size -= 8;
-        } else {
-            u8 old = dk_owner_get(at), new = (u8)((old & ~clear) | set);
+        if (size < 8 || (uintptr_t)at & 7) {
+            u8 byte = dk_owner_get(at), then = (u8)((byte & ~clear) | set);
 
-            __atomic_store_n(at, new, __ATOMIC_RELAXED);
-            change->before |= old;
-            change->to_cpu += stores_forbidden(old) - stores_forbidden(new);
+            __atomic_store_n(at, then, __ATOMIC_RELAXED);
+            change->before |= byte;
+            change->to_cpu += stores_forbidden(byte) - stores_forbidden(then);
             at++;
             size--;
+            continue;
         }
+        /* Many words are alike, one after another. */
+        old = __atomic_load_n(words, __ATOMIC_RELAXED);
+        new = (old & ~(every * clear)) | every *set;
+        gain = stores_forbidden(old) - stores_forbidden(new);
+        change->before |= any_byte(old);
+        for (; count && __atomic_load_n(words, __ATOMIC_RELAXED) == old; count--) {
+            __atomic_store_n(words++, new, __ATOMIC_RELAXED);
+            change->to_cpu += gain;
+        }
+        size -= (u64)((u8 *)words - at);
+        at = (u8 *)words;
     }
 }
 
@@ -232,7 +246,7 @@ static bool is_first_run(struct dk_interval *by_phys, void *data)
 }
 
 /* The first run of @mapping, or NULL. Under the lock. */
-static struct dk_owned *first_run(const struct dk_owner *owner, const struct dk_mapping *mapping)
+static struct dk_owned *first_run(struct dk_owner *owner, const struct dk_mapping *mapping)
 {
     struct search search = { mapping, NULL };
 
@@ -270,7 +284,7 @@ struct reinstating {
     u64 first, last;
 };
 
-const struct dk_owned *dk_owner_head(const struct dk_owner *owner, const struct dk_owned *run)
+const struct dk_owned *dk_owner_head(struct dk_owner *owner, const struct dk_owned *run)
 {
     return run->offset ? first_run(owner, &run->mapping) : run;
 }
@@ -535,17 +549,21 @@ static void mark_written(struct dk_checker *checker, phys_addr_t phys, u64 size)
         phys += left;
         size -= left;
         while (at && left) {
-            if (left >= 8 && !((uintptr_t)at & 7)) {
-                u64 *word = (u64 *)(void *)at;
+            u64 *words = (u64 *)(void *)at, count = left / 8, old, new;
 
-                __atomic_store_n(word, written(__atomic_load_n(word, __ATOMIC_RELAXED)), __ATOMIC_RELAXED);
-                at += 8;
-                left -= 8;
-            } else {
+            if (left < 8 || (uintptr_t)at & 7) {
                 __atomic_store_n(at, (u8)written(dk_owner_get(at)), __ATOMIC_RELAXED);
                 at++;
                 left--;
+                continue;
             }
+            /* Many words are alike, one after another. */
+            old = __atomic_load_n(words, __ATOMIC_RELAXED);
+            new = written(old);
+            for (; count && __atomic_load_n(words, __ATOMIC_RELAXED) == old; count--)
+                __atomic_store_n(words++, new, __ATOMIC_RELAXED);
+            left -= (u64)((u8 *)words - at);
+            at = (u8 *)words;
         }
     }
 }

@@ -111,7 +111,7 @@ static inline bool dk_owner_is_streaming(enum dk_mapping_kind kind)
 }
 
 /* The run that speaks for all of @run's mapping; NULL: it is gone. Under the lock. */
-const struct dk_owned *dk_owner_head(const struct dk_owner *owner, const struct dk_owned *run);
+const struct dk_owned *dk_owner_head(struct dk_owner *owner, const struct dk_owned *run);
 
 /* The shadow of @phys and what follows it in its section; NULL: nothing is mapped there. Lock-free. */
 const u8 *dk_owner_shadow(struct dk_machine *machine, phys_addr_t phys);

@@ -17,6 +17,18 @@
 __attribute__((noinline)) void dk_instrument_look(uintptr_t address, size_t size, unsigned access,
                                                   const char *call);
 
+/* Whether one of @size bytes of shadow, a constant up to 16, has one of the bits @asked. */
+static inline __attribute__((always_inline)) bool dk_instrument_special(const u8 *shadow, size_t size,
+                                                                        u8 asked)
+{
+    u64 words[2] = { 0, 0 };
+
+    if (size == 1)
+        return *shadow & asked;
+    __builtin_memcpy(words, shadow, size);
+    return (words[0] | words[1]) & asked * 0x0101010101010101ull;
+}
+
 /*
  * Before an access of @size bytes, a constant up to 16. Ordinary memory costs one load from the table, a
  * machine's own a second one, from its shadow.
@@ -24,20 +36,19 @@ __attribute__((noinline)) void dk_instrument_look(uintptr_t address, size_t size
 static inline __attribute__((always_inline)) void
 dk_instrument_check(const volatile void *address, size_t size, unsigned access, const char *call)
 {
-    const u64 asked = 0x0101010101010101ull * (access & DK_ACCESS_STORE ? DK_OWNER_STORES : DK_OWNER_LOADS);
-    const struct dk_slot *slot = dk_slot_find((const void *)address);
-    size_t offset = (uintptr_t)address & (DK_SLOT_SIZE - 1);
-    const u8 *owners;
-    u64 words[2] = { 0, 0 };
+    const u8 asked = access & DK_ACCESS_STORE ? DK_OWNER_STORES : DK_OWNER_LOADS;
+    const uintptr_t at = (uintptr_t)address, index = at >> DK_SLOT_SHIFT;
+    uintptr_t shadow;
 
-    if (__builtin_expect(!slot, 1))
+    if (__builtin_expect(index >= DK_SLOT_COUNT, 0))
         return;
-    owners = __atomic_load_n(&slot->owners, __ATOMIC_ACQUIRE);
-    if (__builtin_expect(owners != NULL && offset <= DK_SLOT_SIZE - size, 1)) {
-        __builtin_memcpy(words, owners + offset, size);
-        if (__builtin_expect(!((words[0] | words[1]) & asked), 1))
+    shadow = __atomic_load_n(&dk_slot_shadows[index], __ATOMIC_ACQUIRE);
+    /* The rarer case is the one that costs most: so it is the straight way. */
+    if (__builtin_expect(shadow > DK_SLOT_ASKS, 1)) {
+        if ((size == 1 || __builtin_expect((at & (DK_SLOT_SIZE - 1)) <= DK_SLOT_SIZE - size, 1)) &&
+            __builtin_expect(!dk_instrument_special((const u8 *)(shadow + at), size, asked), 1))
             return;
-    } else if (!owners && slot->kind != DK_SLOT_VMALLOC) {
+    } else if (!shadow) {
         return;
     }
     dk_instrument_access(address, size, access, call);

@@ -55,8 +55,10 @@ static void after_fork_child(void)
     }
     /* Not the memories' own lists: another thread may have been changing them when the process forked. */
     for (i = 0; !list_empty(&inherited) && i < DK_SLOT_COUNT; i++) {
-        if (dk_slots[i])
+        if (dk_slots[i]) {
             dk_slots[i] = NULL;
+            dk_slot_shadows[i] = 0;
+        }
     }
     choose_only();
     entered.memory = NULL;

@@ -214,6 +214,8 @@ void dk_memory_drop_controllers(struct dk_memory *memory);
  * sections.
  */
 bool dk_pasr_run(struct dk_memory *memory, phys_addr_t phys, u64 *run);
+/* Whether it may be anywhere: false, and the above has no more to say. Lock-free. */
+bool dk_pasr_any_asleep(const struct dk_memory *memory);
 /* What [phys, phys + size) of such a section reads as. Any context. */
 void dk_pasr_garbage(const struct dk_memory *memory, phys_addr_t phys, void *into, u64 size);
 

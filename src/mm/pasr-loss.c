@@ -164,6 +164,13 @@ void dk_pasr_fill(struct dk_pasr *pasr, struct pasr_section *section, phys_addr_
 
 /* ---- Who comes too early ---- */
 
+bool dk_pasr_any_asleep(const struct dk_memory *memory)
+{
+    const struct dk_pasr *pasr = __atomic_load_n(&memory->pasr, __ATOMIC_ACQUIRE);
+
+    return pasr && __atomic_load_n(&pasr->asleep, __ATOMIC_RELAXED);
+}
+
 bool dk_pasr_run(struct dk_memory *memory, phys_addr_t phys, u64 *run)
 {
     struct dk_pasr *pasr = __atomic_load_n(&memory->pasr, __ATOMIC_ACQUIRE);

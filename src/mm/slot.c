@@ -9,6 +9,7 @@
 
 /* Process-wide because the address space is. */
 struct dk_slot *dk_slots[DK_SLOT_COUNT];
+uintptr_t dk_slot_shadows[DK_SLOT_COUNT];
 
 /* A slot that dk_memory_take_slot() gave; the memory frees it. */
 struct dk_taken_slot {
@@ -47,12 +48,20 @@ void dk_slots_release(char *start, size_t count)
 
 void dk_slot_enter(struct dk_slot *slot)
 {
-    __atomic_store_n(&dk_slots[(uintptr_t)slot->start >> DK_SLOT_SHIFT], slot, __ATOMIC_RELEASE);
+    uintptr_t index = (uintptr_t)slot->start >> DK_SLOT_SHIFT;
+
+    __atomic_store_n(&dk_slots[index], slot, __ATOMIC_RELEASE);
+    /* Where its pages are is not known by the address alone. */
+    if (slot->kind == DK_SLOT_VMALLOC)
+        __atomic_store_n(&dk_slot_shadows[index], DK_SLOT_ASKS, __ATOMIC_RELEASE);
 }
 
 void dk_slot_leave(const struct dk_slot *slot)
 {
-    __atomic_store_n(&dk_slots[(uintptr_t)slot->start >> DK_SLOT_SHIFT], NULL, __ATOMIC_RELEASE);
+    uintptr_t index = (uintptr_t)slot->start >> DK_SLOT_SHIFT;
+
+    __atomic_store_n(&dk_slot_shadows[index], 0, __ATOMIC_RELEASE);
+    __atomic_store_n(&dk_slots[index], NULL, __ATOMIC_RELEASE);
 }
 
 /* A slot's bookkeeping, not entered yet. */

@@ -176,6 +176,14 @@ phys_addr_t page_to_phys(const struct page *page)
     return (phys_addr_t)page->private_data;
 }
 
+uintptr_t dk_slot_shadows[DK_SLOT_COUNT];
+
+bool dk_pasr_any_asleep(const struct dk_memory *memory)
+{
+    (void)memory;
+    return false;
+}
+
 bool dk_pasr_run(struct dk_memory *memory, phys_addr_t phys, u64 *run)
 {
     (void)phys;
