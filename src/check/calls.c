@@ -20,18 +20,17 @@ static bool takes_lines(const struct dk_mapping *mapping)
            mapping->size <= LINES_LIMIT;
 }
 
-static void enter_lines(struct dk_checker *checker, const struct device *dev, struct dk_record *record,
-                        phys_addr_t phys, u64 size, struct dk_overlap *overlap)
+/* Under the shadow's lock, as are the two that follow. */
+static inline void enter_lines(struct dk_checker *checker, const struct device *dev, struct dk_record *record,
+                               phys_addr_t phys, u64 size, struct dk_overlap *overlap)
 {
     unsigned before;
 
     record->by_phys.start = phys;
     record->by_phys.size = size;
-    dk_lock_take(&checker->shadow.lock);
     before = dk_shadow_enter(&checker->shadow, &record->by_phys);
     if (before)
         dk_overlap_find(&checker->shadow, record, checker->line, dev->dma_coherent, before, overlap);
-    dk_lock_give(&checker->shadow.lock);
 }
 
 /* At depth 2 what a device only reads is found by its memory, too. */
@@ -45,15 +44,25 @@ static void enter_other(struct dk_checker *checker, struct dk_record *record, ph
     record->by_phys.start = phys;
     record->by_phys.size = size;
     record->other = true;
-    dk_lock_take(&checker->shadow.lock);
     dk_shadow_enter_other(&checker->shadow, &record->by_phys);
-    dk_lock_give(&checker->shadow.lock);
+}
+
+/* Among those that have the same memory, and lines. */
+static inline void enter_memory(struct dk_checker *checker, const struct device *dev,
+                                struct dk_record *record, phys_addr_t phys, u64 size,
+                                struct dk_overlap *overlap)
+{
+    if (takes_lines(&record->mapping))
+        enter_lines(checker, dev, record, phys, size, overlap);
+    else if (is_other(checker, &record->mapping))
+        enter_other(checker, record, phys, size);
 }
 
 /* Memory that is handed to a device though nobody uses it, and whose refresh is off: freed, or not yet got.
  */
-static void check_asleep(struct dk_checker *checker, struct device *dev, const char *call,
-                         const struct dk_mapping *mapping, u32 stack)
+static __attribute__((noinline)) void check_asleep(struct dk_checker *checker, struct device *dev,
+                                                   const char *call, const struct dk_mapping *mapping,
+                                                   u32 stack)
 {
     const u64 size = mapping->contiguous ? mapping->contiguous : mapping->size;
     struct dk_memory *memory = dk_device_machine(dev)->memory;
@@ -89,9 +98,6 @@ void dk_check_mapped(struct device *dev, const char *call, struct dk_mapping *ma
 
     if (!checker)
         return;
-    /* Further segments of one dma_map_sg(), and ranges of one remap, come with the first one's number. */
-    if (!mapping->number || (mapping->kind != DK_MAPPING_SG && mapping->kind != DK_MAPPING_REMAP))
-        mapping->number = __atomic_add_fetch(&checker->last_number, 1, __ATOMIC_RELAXED);
     mappings = dk_checker_mappings(checker, dev, true);
     if (!mappings)
         return;
@@ -102,23 +108,25 @@ void dk_check_mapped(struct device *dev, const char *call, struct dk_mapping *ma
     /* A driver may be bound again. */
     mappings->removed = false;
     record = dk_mappings_take(mappings);
+    dk_lock_take(&checker->shadow.lock);
+    /* Further segments of one dma_map_sg(), and ranges of one remap, come with the first one's number. */
+    if (!mapping->number || (mapping->kind != DK_MAPPING_SG && mapping->kind != DK_MAPPING_REMAP))
+        mapping->number = ++checker->last_number;
     if (record) {
         record->mapping = *mapping;
+        record->by_phys.size = 0;
+        enter_memory(checker, dev, record, mapping->phys,
+                     mapping->contiguous ? mapping->contiguous : mapping->size, &overlap);
+    }
+    dk_lock_give(&checker->shadow.lock);
+    if (record) {
         record->stack = stack;
         record->checked = !dk_mapping_needs_check(mapping->kind);
         record->used = false;
-        record->by_phys.size = 0;
-        record->pieces = NULL;
         record->handover = NULL;
         dk_mappings_enter(mappings, record);
         if (checker->owner)
             dk_owner_mapped(checker, dev, mappings->path, mapping, stack);
-        if (takes_lines(mapping))
-            enter_lines(checker, dev, record, mapping->phys,
-                        mapping->contiguous ? mapping->contiguous : mapping->size, &overlap);
-        else if (is_other(checker, mapping))
-            enter_other(checker, record, mapping->phys,
-                        mapping->contiguous ? mapping->contiguous : mapping->size);
         if (checker->depth > 1)
             record->handover = dk_handover_mapped(checker, dev, mapping, stack, &findings);
     } else {
@@ -128,7 +136,8 @@ void dk_check_mapped(struct device *dev, const char *call, struct dk_mapping *ma
     dk_lock_give(&mappings->lock);
     if (!record)
         dk_checker_exhausted(checker, "a mapping is not checked");
-    check_asleep(checker, dev, call, mapping, stack);
+    if (__builtin_expect(dk_pasr_any_asleep(checker->machine->memory), 0))
+        check_asleep(checker, dev, call, mapping, stack);
     if (checker->depth >= 2 && mapping->kind <= DK_MAPPING_SG)
         dk_check_maps_freed(checker, dev, call, mapping, stack);
     if (mapping->kind <= DK_MAPPING_PAGE &&
@@ -173,10 +182,9 @@ void dk_check_mapped_piece(struct device *dev, const char *call, const struct dk
         piece->handover = NULL;
         piece->pieces = record->pieces;
         record->pieces = piece;
-        if (takes_lines(mapping))
-            enter_lines(checker, dev, piece, phys, size, &overlap);
-        else
-            enter_other(checker, piece, phys, size);
+        dk_lock_take(&checker->shadow.lock);
+        enter_memory(checker, dev, piece, phys, size, &overlap);
+        dk_lock_give(&checker->shadow.lock);
     }
     dk_lock_give(&mappings->lock);
     if (overlap.found || overlap.overflow)
@@ -185,18 +193,16 @@ void dk_check_mapped_piece(struct device *dev, const char *call, const struct dk
         dk_handover_report(checker, call, NULL, &findings);
 }
 
-void dk_check_mapping_error(struct device *dev, dma_addr_t dma)
+/* The device of @mappings was asked about @dma, and may have used it before. */
+static __attribute__((noinline)) void check_error_late(struct dk_checker *checker, struct device *dev,
+                                                       struct dk_mappings *mappings, dma_addr_t dma)
 {
-    struct dk_checker *checker = dk_checker_of(dev);
-    struct dk_mappings *mappings = checker ? dk_checker_mappings(checker, dev, false) : NULL;
     struct dk_report_draft draft;
     struct dk_mapping mapping;
     struct dk_record *record;
     bool late = false;
     u32 stack = 0;
 
-    if (!mappings)
-        return;
     dk_lock_take(&mappings->lock);
     record = dk_mappings_unchecked(mappings, dma);
     if (record) {
@@ -217,6 +223,26 @@ void dk_check_mapping_error(struct device *dev, dma_addr_t dma)
                   "synced, or accessed by the device, already",
                   mapping.size, mapping.dma);
     dk_report_make(checker, &draft);
+}
+
+void dk_check_mapping_error(struct device *dev, dma_addr_t dma)
+{
+    struct dk_checker *checker = dk_checker_of(dev);
+    struct dk_mappings *mappings = checker ? dk_checker_mappings(checker, dev, false) : NULL;
+    struct dk_record *latest;
+    bool done;
+
+    if (!mappings)
+        return;
+    /* Nearly always a driver asks right after it mapped. */
+    dk_lock_take(&mappings->lock);
+    latest = mappings->latest;
+    done = latest && latest->mapping.dma == dma && !latest->checked && !latest->used;
+    if (done)
+        latest->checked = true;
+    dk_lock_give(&mappings->lock);
+    if (!done)
+        check_error_late(checker, dev, mappings, dma);
 }
 
 void dk_check_sg_segment(struct device *dev, const char *call, dma_addr_t dma, u64 length)
@@ -299,12 +325,11 @@ static void report_leak(struct dk_checker *checker, struct device *dev, const st
     dk_report_make(checker, &draft);
 }
 
-void dk_record_leave_lines(struct dk_checker *checker, struct dk_mappings *mappings, struct dk_record *record)
+void dk_record_leave_pieces(struct dk_checker *checker, struct dk_mappings *mappings,
+                            struct dk_record *record)
 {
     struct dk_record *piece;
 
-    if (!record->by_phys.size)
-        return;
     dk_lock_take(&checker->shadow.lock);
     for (piece = record; piece; piece = piece->pieces) {
         if (piece->other)
@@ -339,9 +364,8 @@ static bool take_one(struct dk_checker *checker, struct dk_mappings *mappings, s
         dk_handover_drop(checker, found->handover);
         if (checker->owner)
             dk_owner_gone(checker, &found->mapping);
-        dk_mappings_leave(mappings, found)->left = true;
+        dk_mappings_leave(mappings, found, true);
         *record = *found;
-        dk_mappings_give(mappings, found);
     }
     dk_lock_give(&mappings->lock);
     return found;

@@ -126,6 +126,23 @@ void dk_check_mapping_error(struct device *dev, dma_addr_t dma);
 bool dk_check_unmap(struct device *dev, const char *call, const struct dk_mapping *asked,
                     struct dk_mapping *found);
 
+/* ---- The ordinary case of dma_map_single() and dma_unmap_single() ---- */
+
+/*
+ * As dk_check_mapped(), of @size bytes of RAM at @cpu, whose DMA address is @phys too, where nothing is to be
+ * reported. False: it may be otherwise, nothing was done, and dk_check_mapped() is to be asked.
+ */
+bool dk_check_mapped_single(struct device *dev, const void *cpu, phys_addr_t phys, u64 size,
+                            enum dma_data_direction direction, unsigned long attrs);
+/*
+ * As dk_check_unmap(), where the arguments are those of one live mapping, and of it alone, whose error was
+ * asked for. False: nothing was done, and dk_check_unmap() is to be asked.
+ */
+bool dk_check_unmap_right(struct device *dev, dma_addr_t dma, u64 size, enum dma_data_direction direction,
+                          unsigned long attrs);
+
+/* ---- */
+
 /* The unmapping is done: of the memory, some is mapped by others too. */
 void dk_check_unmapped(struct device *dev, phys_addr_t phys, u64 size);
 

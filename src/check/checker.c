@@ -75,10 +75,9 @@ void dk_checker_destroy(struct dk_checker *checker)
 }
 
 /* Another thread may be making the same device's table: the first to hang it on the device wins. */
-static struct dk_mappings *make_mappings(struct dk_checker *checker, struct device *dev)
+struct dk_mappings *dk_checker_make_mappings(struct dk_checker *checker, struct device *dev)
 {
-    struct dk_mappings *mappings =
-        dk_mappings_create(dev, checker->depth >= 2 ? DK_PAST_MAPPINGS_LONG : DK_PAST_MAPPINGS);
+    struct dk_mappings *mappings = dk_mappings_create(dev, checker->depth >= 2 ? DK_OLDER_MAPPINGS : 0);
     void *none = NULL;
 
     if (!mappings) {
@@ -96,13 +95,6 @@ static struct dk_mappings *make_mappings(struct dk_checker *checker, struct devi
                                         __ATOMIC_RELAXED))
         continue;
     return mappings;
-}
-
-struct dk_mappings *dk_checker_mappings(struct dk_checker *checker, struct device *dev, bool make)
-{
-    struct dk_mappings *mappings = __atomic_load_n(&dev->dk->check, __ATOMIC_ACQUIRE);
-
-    return mappings || !make ? mappings : make_mappings(checker, dev);
 }
 
 bool dk_checker_quiet(struct dk_checker *checker, struct dk_mappings *mappings)

@@ -28,7 +28,7 @@ struct dk_checker {
     struct dk_owner *owner; /* whose each byte is; NULL below depth 3 */
     struct dk_mappings
         *devices; /* all there ever were; new ones are put in front, and none goes before the checker does */
-    u64 last_number; /* of a mapping; atomic */
+    u64 last_number; /* of a mapping; guarded by the shadow's lock */
     bool quiet;      /* a device's table found no memory; atomic */
     bool exhausted;  /* the log line about that was written; atomic */
 };
@@ -38,8 +38,17 @@ static inline struct dk_checker *dk_checker_of(const struct device *dev)
     return dk_device_machine(dev)->checker;
 }
 
+/* Makes the device's table. NULL: out of memory. Lock-free. */
+struct dk_mappings *dk_checker_make_mappings(struct dk_checker *checker, struct device *dev);
+
 /* The device's table; with @make made when it has none yet. NULL: none, or out of memory. Lock-free. */
-struct dk_mappings *dk_checker_mappings(struct dk_checker *checker, struct device *dev, bool make);
+static inline struct dk_mappings *dk_checker_mappings(struct dk_checker *checker, struct device *dev,
+                                                      bool make)
+{
+    struct dk_mappings *mappings = __atomic_load_n(&dev->dk->check, __ATOMIC_ACQUIRE);
+
+    return mappings || !make ? mappings : dk_checker_make_mappings(checker, dev);
+}
 
 /* Whether what is unknown of @mappings (NULL: a device without a table) may be right nevertheless. */
 bool dk_checker_quiet(struct dk_checker *checker, struct dk_mappings *mappings);
@@ -66,10 +75,28 @@ u32 dk_coherent_at(struct dk_checker *checker, const void *cpu, struct dk_mappin
 /* One log line, once, that the checker ran out of memory. */
 void dk_checker_exhausted(struct dk_checker *checker, const char *what);
 
+/* The same as the next, for a record that has pieces. */
+void dk_record_leave_pieces(struct dk_checker *checker, struct dk_mappings *mappings,
+                            struct dk_record *record);
+
 /* Takes @record and its pieces out of the machine's lines, and gives the pieces back. Under the lock of
  * @mappings. */
-void dk_record_leave_lines(struct dk_checker *checker, struct dk_mappings *mappings,
-                           struct dk_record *record);
+static inline void dk_record_leave_lines(struct dk_checker *checker, struct dk_mappings *mappings,
+                                         struct dk_record *record)
+{
+    if (!record->by_phys.size)
+        return;
+    if (__builtin_expect(record->pieces != NULL, 0)) {
+        dk_record_leave_pieces(checker, mappings, record);
+        return;
+    }
+    dk_lock_take(&checker->shadow.lock);
+    if (record->other)
+        dk_shadow_leave_other(&checker->shadow, &record->by_phys);
+    else
+        dk_shadow_leave(&checker->shadow, &record->by_phys);
+    dk_lock_give(&checker->shadow.lock);
+}
 
 /* Begins a report by the driver's @call on @dev: class, texts, device, and the present stack. */
 void dk_draft_begin(struct dk_report_draft *draft, struct dk_checker *checker, enum dk_class class_index,
@@ -103,8 +130,8 @@ struct dk_overlap {
  * Under the shadow's lock: who shares lines with @record, which dk_shadow_enter() has just entered, returning
  * @before. On a coherent device only bytes count.
  */
-void dk_overlap_find(const struct dk_shadow *shadow, const struct dk_record *record, unsigned line,
-                     bool coherent, unsigned before, struct dk_overlap *overlap);
+void dk_overlap_find(struct dk_shadow *shadow, const struct dk_record *record, unsigned line, bool coherent,
+                     unsigned before, struct dk_overlap *overlap);
 
 /* With no lock held: the reports on what dk_overlap_find() found. */
 void dk_overlap_report(struct dk_checker *checker, struct device *dev, const char *call,

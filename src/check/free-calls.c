@@ -332,7 +332,7 @@ bool dk_check_unmap(struct device *dev, const char *call, const struct dk_mappin
     struct dk_record copy;
     struct comparison comparison = { checker, dev, call, asked, &copy };
     struct dk_handover_findings findings;
-    bool shared = false;
+    bool shared = false, right = false;
 
     if (!checker) {
         *found = *asked;
@@ -356,13 +356,11 @@ bool dk_check_unmap(struct device *dev, const char *call, const struct dk_mappin
             dk_record_leave_lines(checker, mappings, record);
             if (checker->owner)
                 dk_owner_gone(checker, &record->mapping);
-            dk_mappings_leave(mappings, record);
-            /* Its links are nobody's now. */
-            copy.mapping = record->mapping;
+            dk_mappings_leave(mappings, record, false);
+            right = is_right(record, asked);
+            *found = record->mapping;
             copy.stack = record->stack;
             copy.checked = record->checked;
-            copy.used = record->used;
-            dk_mappings_give(mappings, record);
         }
         dk_lock_give(&mappings->lock);
     }
@@ -373,12 +371,12 @@ bool dk_check_unmap(struct device *dev, const char *call, const struct dk_mappin
         report_not_allocated(checker, mappings, dev, call, asked);
         return false;
     }
-    *found = copy.mapping;
     found->shared = shared;
     if (findings.count)
         dk_handover_report(checker, call, NULL, &findings);
-    if (is_right(&copy, asked))
+    if (right)
         return true;
+    copy.mapping = *found;
     compare_function(&comparison);
     compare_size(&comparison);
     compare_cpu_address(&comparison);

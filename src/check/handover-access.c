@@ -91,8 +91,36 @@ static bool access_place(struct dk_interval *interval, void *data)
     return true;
 }
 
-u64 dk_handover_access(struct dk_machine *machine, struct device *dev, dma_addr_t dma, phys_addr_t phys,
-                       u64 length, const void *from)
+/*
+ * A device that snoops is about to write all of a simple mapping that is its own: the ticket. 0: it is
+ * otherwise, or the CPU has stored something, and nothing was done.
+ */
+static u64 write_whole(struct dk_handovers *handovers, dma_addr_t dma, phys_addr_t phys, u64 length,
+                       const void *from)
+{
+    struct dk_place *place;
+    struct dk_handover *handover;
+    u64 ticket = 0;
+
+    dk_lock_take(&handovers->lock);
+    place = dk_place_exactly(handovers, phys, length);
+    handover = place ? place->handover : NULL;
+    if (handover && dk_handover_is_simple(handover) && handover->mapping.dma == dma &&
+        handover->owners.own[0].owner == DK_OWNER_DEVICE &&
+        dk_view_same(place->cpu, handover->held, length)) {
+        dk_view_copy(handover->held, from, length);
+        dk_handover_begin(handover, 0, length);
+        ticket = ++handovers->ticket;
+        handovers->last_written = place;
+    }
+    dk_lock_give(&handovers->lock);
+    return ticket;
+}
+
+/* Some place may have bytes of it. */
+static __attribute__((noinline)) u64 access_memory(struct dk_machine *machine, struct device *dev,
+                                                   dma_addr_t dma, phys_addr_t phys, u64 length,
+                                                   const void *from)
 {
     struct dk_checker *checker = machine->checker;
     struct dk_handovers *handovers = &checker->handovers;
@@ -107,8 +135,11 @@ u64 dk_handover_access(struct dk_machine *machine, struct device *dev, dma_addr_
         .findings = &findings,
     };
 
-    if (!length || !dk_places_any(handovers, phys, length))
-        return 0;
+    if (from && access.snoops) {
+        access.ticket = write_whole(handovers, dma, phys, length, from);
+        if (access.ticket)
+            return access.ticket;
+    }
     findings.count = 0;
     dk_lock_take(&handovers->lock);
     dk_places_touching(handovers, phys, length, access_place, &access);
@@ -121,6 +152,14 @@ u64 dk_handover_access(struct dk_machine *machine, struct device *dev, dma_addr_
         dk_handover_report(checker, from ? "dk_master_write" : "dk_master_read",
                            from ? "device-write" : "device-read", &findings);
     return access.ticket;
+}
+
+u64 dk_handover_access(struct dk_machine *machine, struct device *dev, dma_addr_t dma, phys_addr_t phys,
+                       u64 length, const void *from)
+{
+    if (!length || !dk_places_any(&machine->checker->handovers, phys, length))
+        return 0;
+    return access_memory(machine, dev, dma, phys, length, from);
 }
 
 struct written {

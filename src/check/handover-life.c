@@ -35,7 +35,7 @@ static struct dk_handover *take(struct dk_handovers *handovers, u64 size)
             return NULL;
     }
     handovers->used += (u64)1 << order;
-    memset(handover, 0, sizeof(*handover));
+    memset(handover, 0, offsetof(struct dk_handover, first));
     handover->order = order;
     return handover;
 }
@@ -216,24 +216,26 @@ static bool was_left(const struct dk_handovers *handovers, const struct dk_hando
 
 /* ---- Making ---- */
 
-/* [phys, phys + size) is at byte @at of the extent. */
-static void enter(struct dk_handovers *handovers, struct dk_handover *handover, struct dk_place *place,
-                  u64 at, phys_addr_t phys, u64 size, struct dk_handover_findings *findings)
+/* [phys, phys + size), which the CPU sees at @cpu, is at byte @at of the extent. */
+static inline void enter(struct dk_handovers *handovers, struct dk_handover *handover, struct dk_place *place,
+                         u64 at, phys_addr_t phys, u64 size, const char *cpu,
+                         struct dk_handover_findings *findings)
 {
-    struct dk_memory *memory = dk_device_machine(handover->dev)->memory;
     struct meeting meeting = { handover, place, findings };
 
     place->handover = handover;
     place->at = at;
     place->by_phys.start = phys;
     place->by_phys.size = size;
-    place->cpu = dk_memory_cached(memory, phys);
+    place->cpu = cpu;
     place->next = handover->places;
     handover->places = place;
-    if (!place->cpu)
+    if (!cpu)
         handover->blind = true;
-    else
+    else if (handover->written)
         dk_handover_hold(handover, at, at + size);
+    else
+        dk_view_copy(handover->held + at, cpu, size);
     if (dk_places_any(handovers, phys, size))
         dk_places_touching(handovers, phys, size, meet, &meeting);
     dk_place_enter(handovers, place);
@@ -244,13 +246,15 @@ static void enter(struct dk_handovers *handovers, struct dk_handover *handover, 
 static bool enter_all(struct dk_handovers *handovers, struct dk_handover *handover, u64 at, phys_addr_t phys,
                       u64 size, struct dk_handover_findings *findings)
 {
+    struct dk_memory *memory = dk_device_machine(handover->dev)->memory;
+
     while (size) {
         struct dk_place *place = handover->places ? dk_allocate(1, sizeof(*place)) : &handover->first;
         u64 run = dk_lower(size, DK_SLOT_SIZE - (phys & (DK_SLOT_SIZE - 1)));
 
         if (!place)
             return false;
-        enter(handovers, handover, place, at, phys, run, findings);
+        enter(handovers, handover, place, at, phys, run, dk_memory_cached(memory, phys), findings);
         at += run;
         phys += run;
         size -= run;
@@ -345,7 +349,12 @@ struct dk_handover *dk_handover_mapped(struct dk_checker *checker, struct device
     handover->since = ++handovers->ticket;
     dk_owned_init(&handover->owners, mapping->size, first_owner(mapping));
     handover->got_end = first_owner(mapping) == DK_OWNER_CPU ? mapping->size : 0;
-    entered = enter_all(handovers, handover, 0, mapping->phys - before, before + size + after, findings);
+    /* A buffer lies in one section, and its address is the CPU's, if there is one view. */
+    entered = mapping->kind == DK_MAPPING_SINGLE && !two_views;
+    if (entered)
+        enter(handovers, handover, &handover->first, 0, mapping->phys, size, mapping->cpu, findings);
+    else
+        entered = enter_all(handovers, handover, 0, mapping->phys - before, before + size + after, findings);
     if (entered && bounced)
         entered = enter_slots(handovers, handover, reached, run);
     if (!entered) {
@@ -384,6 +393,13 @@ bool dk_handover_unmap(struct dk_checker *checker, struct dk_handover *handover,
         return false;
     loses = !skip && handover->mapping.kind <= DK_MAPPING_SG && handover->mapping.direction != DMA_TO_DEVICE;
     dk_lock_take(&handovers->lock);
+    if (!skip && dk_handover_is_simple(handover) &&
+        dk_view_same(handover->first.cpu, handover->held, handover->mapping.size)) {
+        dk_place_leave(handovers, &handover->first);
+        give(handovers, handover);
+        dk_lock_give(&handovers->lock);
+        return false;
+    }
     dk_handover_look(handover, 0, dk_extent_size(handover), loses ? DK_LOOK_UNMAP_LOSES : DK_LOOK_UNMAP,
                      findings);
     if (!skip)

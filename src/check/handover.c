@@ -31,21 +31,13 @@ void dk_handovers_finish(struct dk_handovers *handovers)
     dk_intervals_finish(&handovers->places);
 }
 
-/* Small enough that two buffers of a network card rarely share one. */
-#define GRANULE_SHIFT 8
-
-static unsigned hash_of(u64 granule)
+static inline void count_granules(struct dk_handovers *handovers, const struct dk_place *place, u32 more)
 {
-    return (unsigned)((u32)granule * 0x9e3779b1u >> (32 - DK_HANDOVER_HASH_BITS));
-}
-
-static void count_granules(struct dk_handovers *handovers, const struct dk_place *place, u32 more)
-{
-    u64 granule = place->by_phys.start >> GRANULE_SHIFT;
-    u64 last = (place->by_phys.start + (place->by_phys.size - 1)) >> GRANULE_SHIFT;
+    u64 granule = place->by_phys.start >> DK_GRANULE_SHIFT;
+    u64 last = (place->by_phys.start + (place->by_phys.size - 1)) >> DK_GRANULE_SHIFT;
 
     for (; granule <= last; granule++) {
-        u32 *count = &handovers->granules[hash_of(granule)];
+        u32 *count = &handovers->granules[dk_granule_hash(granule)];
 
         __atomic_store_n(count, __atomic_load_n(count, __ATOMIC_RELAXED) + more, __ATOMIC_RELAXED);
     }
@@ -68,14 +60,12 @@ void dk_place_leave(struct dk_handovers *handovers, struct dk_place *place)
 /* Long accesses are looked up. */
 #define FEW_GRANULES 16
 
-bool dk_places_any(const struct dk_handovers *handovers, phys_addr_t phys, u64 size)
+bool dk_places_any_of(const struct dk_handovers *handovers, u64 granule, u64 last)
 {
-    u64 granule = phys >> GRANULE_SHIFT, last = (phys + (size - 1)) >> GRANULE_SHIFT;
-
     if (last - granule >= FEW_GRANULES)
         return true;
     for (; granule <= last; granule++) {
-        if (__atomic_load_n(&handovers->granules[hash_of(granule)], __ATOMIC_RELAXED))
+        if (__atomic_load_n(&handovers->granules[dk_granule_hash(granule)], __ATOMIC_RELAXED))
             return true;
     }
     return false;

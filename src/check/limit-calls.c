@@ -181,21 +181,14 @@ static u32 find_most(const struct growth *growth, size_t *most)
     return stack;
 }
 
-/* Whether one of the mappings that are gone was made with @stack. Under the lock. */
-static bool is_ever_undone(const struct dk_mappings *mappings, u32 stack)
-{
-    unsigned i;
-
-    for (i = 0; i < mappings->past_room; i++) {
-        if (mappings->past[i].stack == stack)
-            return true;
-    }
-    return false;
-}
+struct oldest {
+    struct dk_mapping mapping;
+    u32 stack;
+};
 
 static bool find_by_stack(struct dk_interval *interval, void *data)
 {
-    struct dk_past_mapping *found = data;
+    struct oldest *found = data;
     const struct dk_record *record = dk_record_of(interval);
 
     if (record->stack == found->stack &&
@@ -208,7 +201,7 @@ void dk_check_growth(struct device *dev, const char *call, u64 least)
 {
     struct dk_checker *checker = dk_checker_of(dev);
     struct dk_mappings *mappings = checker ? dk_checker_mappings(checker, dev, false) : NULL;
-    struct dk_past_mapping oldest = { .stack = 0 };
+    struct oldest oldest = { .stack = 0 };
     struct growth growth = { .count = 0 };
     struct dk_report_draft draft;
     size_t most = 0;
@@ -232,7 +225,7 @@ void dk_check_growth(struct device *dev, const char *call, u64 least)
     if (most < least)
         return;
     dk_lock_take(&mappings->lock);
-    if (is_ever_undone(mappings, oldest.stack))
+    if (dk_mappings_past_made(mappings, oldest.stack))
         most = 0;
     else
         dk_intervals_each(&mappings->live, find_by_stack, &oldest);

@@ -10,18 +10,18 @@ struct dk_record_slab {
     struct dk_record records[SLAB_RECORDS];
 };
 
-struct dk_mappings *dk_mappings_create(struct device *dev, unsigned past)
+struct dk_mappings *dk_mappings_create(struct device *dev, unsigned older)
 {
     struct dk_mappings *mappings = dk_allocate(1, sizeof(*mappings));
 
     if (!mappings)
         return NULL;
     mappings->dev = dev;
-    mappings->past_room = past;
-    mappings->past = dk_allocate(past, sizeof(*mappings->past));
+    mappings->older_room = older;
+    mappings->older = older ? dk_allocate(older, sizeof(*mappings->older)) : NULL;
     mappings->path = dk_copy_string(dev->dk->path ? dev->dk->path : "");
-    if (!mappings->past || !mappings->path || dk_intervals_init(&mappings->live)) {
-        dk_release(mappings->past);
+    if ((older && !mappings->older) || !mappings->path || dk_intervals_init(&mappings->live)) {
+        dk_release(mappings->older);
         dk_release(mappings->path);
         dk_release(mappings);
         return NULL;
@@ -40,60 +40,25 @@ void dk_mappings_destroy(struct dk_mappings *mappings)
         slab = next;
     }
     dk_intervals_finish(&mappings->live);
-    dk_release(mappings->past);
+    dk_release(mappings->older);
     dk_release(mappings->path);
     dk_release(mappings);
 }
 
-void dk_mappings_give(struct dk_mappings *mappings, struct dk_record *record)
+bool dk_mappings_refill(struct dk_mappings *mappings)
 {
-    record->by_dma.next = mappings->free ? &mappings->free->by_dma : NULL;
-    mappings->free = record;
-}
-
-struct dk_record *dk_mappings_take(struct dk_mappings *mappings)
-{
-    struct dk_record *record;
+    struct dk_record_slab *slab = dk_allocate(1, sizeof(*slab));
     unsigned i;
 
-    if (!mappings->free) {
-        struct dk_record_slab *slab = dk_allocate(1, sizeof(*slab));
-
-        if (!slab)
-            return NULL;
-        slab->next = mappings->slabs;
-        mappings->slabs = slab;
-        for (i = 0; i < SLAB_RECORDS; i++)
-            dk_mappings_give(mappings, &slab->records[i]);
+    if (!slab)
+        return false;
+    slab->next = mappings->slabs;
+    mappings->slabs = slab;
+    for (i = 0; i < SLAB_RECORDS; i++) {
+        slab->records[i].of = mappings;
+        dk_mappings_give(mappings, &slab->records[i]);
     }
-    record = mappings->free;
-    record->of = mappings;
-    record->other = false;
-    mappings->free = record->by_dma.next ? dk_record_of(record->by_dma.next) : NULL;
-    return record;
-}
-
-void dk_mappings_enter(struct dk_mappings *mappings, struct dk_record *record)
-{
-    record->by_dma.start = record->mapping.dma;
-    record->by_dma.size = record->mapping.size ? record->mapping.size : 1;
-    dk_intervals_insert(&mappings->live, &record->by_dma);
-}
-
-struct dk_past_mapping *dk_mappings_leave(struct dk_mappings *mappings, struct dk_record *record)
-{
-    struct dk_past_mapping *past = &mappings->past[mappings->past_next++ & (mappings->past_room - 1)];
-
-    dk_intervals_remove(&mappings->live, &record->by_dma);
-    past->mapping = record->mapping;
-    past->stack = record->stack;
-    past->left = false;
-    return past;
-}
-
-bool dk_mapping_needs_check(enum dk_mapping_kind kind)
-{
-    return kind == DK_MAPPING_SINGLE || kind == DK_MAPPING_PAGE || kind == DK_MAPPING_RESOURCE;
+    return true;
 }
 
 unsigned dk_mapping_group(enum dk_mapping_kind kind)
@@ -102,14 +67,7 @@ unsigned dk_mapping_group(enum dk_mapping_kind kind)
     return kind == DK_MAPPING_PAGE ? DK_MAPPING_SINGLE : kind;
 }
 
-bool dk_mapping_is_allocation(enum dk_mapping_kind kind)
-{
-    return kind >= DK_MAPPING_COHERENT && kind != DK_MAPPING_REMAP;
-}
-
 /* ---- Searches ---- */
-
-#define ALL_AGREE 63
 
 /* How well @asked describes @mapping; what tells two mappings of one buffer apart best weighs most. */
 static unsigned agreement(const struct dk_mapping *mapping, const struct dk_mapping *asked)
@@ -129,6 +87,12 @@ static unsigned agreement(const struct dk_mapping *mapping, const struct dk_mapp
     if (mapping->kind == asked->kind)
         points += 1;
     return points;
+}
+
+static bool agrees(const struct dk_mapping *mapping, const struct dk_mapping *asked)
+{
+    return mapping->kind == asked->kind && mapping->direction == asked->direction &&
+           (!asked->cpu || mapping->cpu == asked->cpu) && mapping->sg_nents == asked->sg_nents;
 }
 
 struct best_search {
@@ -154,22 +118,13 @@ static bool weigh(struct dk_interval *interval, void *data)
     return true;
 }
 
-struct dk_record *dk_mappings_find(const struct dk_mappings *mappings, const struct dk_mapping *asked)
+struct dk_record *dk_mappings_find(struct dk_mappings *mappings, const struct dk_mapping *asked)
 {
     struct best_search search = { .asked = asked };
-    struct dk_interval *interval = dk_intervals_chain(&mappings->live, asked->dma, asked->size);
-    struct dk_record *only = NULL;
+    /* Nearly always one mapping has the address and agrees in everything. */
+    struct dk_record *only = dk_mappings_only(mappings, asked->dma, asked->size);
 
-    /* Nearly always one mapping has the address and agrees in everything: then its own chain has it, and only
-     * it. */
-    for (; interval; interval = interval->next) {
-        if (interval->start == asked->dma && interval->size == asked->size) {
-            if (only)
-                break;
-            only = dk_record_of(interval);
-        }
-    }
-    if (only && !interval && only->checked && agreement(&only->mapping, asked) == ALL_AGREE)
+    if (only && only->checked && only->mapping.size == asked->size && agrees(&only->mapping, asked))
         return only;
     dk_intervals_starting(&mappings->live, asked->dma, weigh, &search);
     return search.best;
@@ -213,7 +168,7 @@ static bool weigh_holding(struct dk_interval *interval, void *data)
     return true;
 }
 
-struct dk_record *dk_mappings_holding(const struct dk_mappings *mappings, dma_addr_t dma, u64 size,
+struct dk_record *dk_mappings_holding(struct dk_mappings *mappings, dma_addr_t dma, u64 size,
                                       enum dma_data_direction direction, int sg_nents)
 {
     struct holding_search search = {
@@ -237,7 +192,7 @@ static bool newest_unchecked(struct dk_interval *interval, void *data)
     return true;
 }
 
-struct dk_record *dk_mappings_unchecked(const struct dk_mappings *mappings, dma_addr_t dma)
+struct dk_record *dk_mappings_unchecked(struct dk_mappings *mappings, dma_addr_t dma)
 {
     struct dk_record *newest = NULL;
 
@@ -245,18 +200,29 @@ struct dk_record *dk_mappings_unchecked(const struct dk_mappings *mappings, dma_
     return newest;
 }
 
-/* The latest past mapping of whose first @reach bytes @dma is one; @reach 0: of all its bytes. */
+/* Of whose first @reach bytes @dma is one; @reach 0: of all its bytes. */
+static bool held(const struct dk_past_mapping *past, dma_addr_t dma, u64 reach)
+{
+    return dma - past->mapping.dma < (past->mapping.size && reach ? reach : past->mapping.size);
+}
+
+/* The latest that did. */
 static const struct dk_past_mapping *latest_past(const struct dk_mappings *mappings, dma_addr_t dma,
                                                  u64 reach)
 {
+    const unsigned count = mappings->past_count;
     unsigned i;
 
-    for (i = 1; i <= mappings->past_room && i <= mappings->past_next; i++) {
-        const struct dk_past_mapping *past =
-            &mappings->past[(mappings->past_next - i) & (mappings->past_room - 1)];
-        u64 size = past->mapping.size && reach ? reach : past->mapping.size;
+    for (i = 1; i <= DK_PAST_MAPPINGS && i <= count; i++) {
+        const struct dk_record *record = mappings->past[(count - i) % DK_PAST_MAPPINGS];
 
-        if (dma - past->mapping.dma < size)
+        if (held(&record->past, dma, reach))
+            return &record->past;
+    }
+    for (; i <= DK_PAST_MAPPINGS + mappings->older_room && i <= count; i++) {
+        const struct dk_past_mapping *past = &mappings->older[(count - i) & (mappings->older_room - 1)];
+
+        if (held(past, dma, reach))
             return past;
     }
     return NULL;
@@ -270,4 +236,19 @@ const struct dk_past_mapping *dk_mappings_past(const struct dk_mappings *mapping
 const struct dk_past_mapping *dk_mappings_past_holding(const struct dk_mappings *mappings, dma_addr_t dma)
 {
     return latest_past(mappings, dma, 0);
+}
+
+bool dk_mappings_past_made(const struct dk_mappings *mappings, u32 stack)
+{
+    unsigned i;
+
+    for (i = 0; i < DK_PAST_MAPPINGS; i++) {
+        if (mappings->past[i] && mappings->past[i]->stack == stack)
+            return true;
+    }
+    for (i = 0; i < mappings->older_room; i++) {
+        if (mappings->older[i].stack == stack)
+            return true;
+    }
+    return false;
 }

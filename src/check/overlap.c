@@ -30,8 +30,8 @@ static bool note_sharer(struct dk_interval *interval, void *data)
     return true;
 }
 
-static void find_sharers(const struct dk_shadow *shadow, const struct dk_record *record,
-                         phys_addr_t line_start, unsigned line, bool coherent, struct sharers *sharers)
+static void find_sharers(struct dk_shadow *shadow, const struct dk_record *record, phys_addr_t line_start,
+                         unsigned line, bool coherent, struct sharers *sharers)
 {
     phys_addr_t start = record->by_phys.start;
     phys_addr_t last = start + (record->by_phys.size - 1);
@@ -44,8 +44,8 @@ static void find_sharers(const struct dk_shadow *shadow, const struct dk_record 
     dk_intervals_touching(&shadow->mappings, sharers->first, sharers->last, note_sharer, sharers);
 }
 
-void dk_overlap_find(const struct dk_shadow *shadow, const struct dk_record *record, unsigned line,
-                     bool coherent, unsigned before, struct dk_overlap *overlap)
+void dk_overlap_find(struct dk_shadow *shadow, const struct dk_record *record, unsigned line, bool coherent,
+                     unsigned before, struct dk_overlap *overlap)
 {
     phys_addr_t start = record->by_phys.start;
     phys_addr_t last = start + (record->by_phys.size - 1);

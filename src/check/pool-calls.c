@@ -27,8 +27,7 @@ void dk_check_forget(struct device *dev, const struct dk_mapping *mapping)
         record->mapping.size == mapping->size) {
         if (checker->owner)
             dk_owner_gone(checker, &record->mapping);
-        dk_mappings_leave(mappings, record);
-        dk_mappings_give(mappings, record);
+        dk_mappings_leave(mappings, record, false);
     }
     dk_lock_give(&mappings->lock);
 }

@@ -7,14 +7,12 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define PHYS_BITS 52
-#define LEAF_BITS 11
+#define LEAF_BITS DK_SHADOW_LEAF_BITS
 #define LEAF_SIZE ((size_t)1 << LEAF_BITS)
-#define TOP_SIZE ((size_t)1 << (PHYS_BITS - DK_SLOT_SHIFT - LEAF_BITS))
+#define TOP_SIZE DK_SHADOW_TOP
 
 /* A counter that reached this stays there: it can no longer be counted down rightly. */
 #define SATURATED 0xff
-#define EIGHT_ONES 0x0101010101010101ull
 
 int dk_shadow_init(struct dk_shadow *shadow, unsigned line)
 {
@@ -36,7 +34,7 @@ int dk_shadow_init(struct dk_shadow *shadow, unsigned line)
 
 static size_t section_lines(const struct dk_shadow *shadow)
 {
-    return DK_SLOT_SIZE >> shadow->line_shift;
+    return (DK_SLOT_SIZE >> shadow->line_shift) + DK_SHADOW_FEW;
 }
 
 void dk_shadow_finish(struct dk_shadow *shadow)
@@ -56,16 +54,7 @@ void dk_shadow_finish(struct dk_shadow *shadow)
     dk_intervals_finish(&shadow->others);
 }
 
-/* The counters of the section that holds @phys, or NULL. */
-static u8 *section_of(const struct dk_shadow *shadow, phys_addr_t phys)
-{
-    u64 index = phys >> DK_SLOT_SHIFT;
-    u8 **leaf = index >> LEAF_BITS < TOP_SIZE ? shadow->sections[index >> LEAF_BITS] : NULL;
-
-    return leaf ? leaf[index & (LEAF_SIZE - 1)] : NULL;
-}
-
-/* As section_of(), and makes them. Untouched parts of the counters cost nothing. */
+/* As dk_shadow_section(), and makes them. Untouched parts of the counters cost nothing. */
 static u8 *make_section(struct dk_shadow *shadow, phys_addr_t phys)
 {
     u64 index = phys >> DK_SLOT_SHIFT;
@@ -96,7 +85,7 @@ static unsigned count_up(u8 *lines, size_t count)
         if (count >= sizeof(eight)) {
             memcpy(&eight, lines, sizeof(eight));
             if (!eight) {
-                eight = EIGHT_ONES;
+                eight = DK_SHADOW_ONES;
                 memcpy(lines, &eight, sizeof(eight));
                 lines += sizeof(eight);
                 count -= sizeof(eight);
@@ -120,7 +109,7 @@ static void count_down(u8 *lines, size_t count)
     while (count) {
         if (count >= sizeof(eight)) {
             memcpy(&eight, lines, sizeof(eight));
-            if (eight == EIGHT_ONES) {
+            if (eight == DK_SHADOW_ONES) {
                 memset(lines, 0, sizeof(eight));
                 lines += sizeof(eight);
                 count -= sizeof(eight);
@@ -134,7 +123,7 @@ static void count_down(u8 *lines, size_t count)
     }
 }
 
-unsigned dk_shadow_enter(struct dk_shadow *shadow, struct dk_interval *interval)
+unsigned dk_shadow_count_up(struct dk_shadow *shadow, const struct dk_interval *interval)
 {
     phys_addr_t at = interval->start;
     phys_addr_t last = interval->start + (interval->size - 1);
@@ -143,7 +132,7 @@ unsigned dk_shadow_enter(struct dk_shadow *shadow, struct dk_interval *interval)
     while (at <= last) {
         phys_addr_t section_last = at | (DK_SLOT_SIZE - 1);
         phys_addr_t end = last < section_last ? last : section_last;
-        u8 *lines = section_of(shadow, at);
+        u8 *lines = dk_shadow_section(shadow, at);
         u64 first = (at & (DK_SLOT_SIZE - 1)) >> shadow->line_shift;
         unsigned before;
 
@@ -156,11 +145,10 @@ unsigned dk_shadow_enter(struct dk_shadow *shadow, struct dk_interval *interval)
         }
         at = end + 1;
     }
-    dk_intervals_insert(&shadow->mappings, interval);
     return most;
 }
 
-void dk_shadow_leave(struct dk_shadow *shadow, struct dk_interval *interval)
+void dk_shadow_count_down(struct dk_shadow *shadow, const struct dk_interval *interval)
 {
     phys_addr_t at = interval->start;
     phys_addr_t last = interval->start + (interval->size - 1);
@@ -168,7 +156,7 @@ void dk_shadow_leave(struct dk_shadow *shadow, struct dk_interval *interval)
     while (at <= last) {
         phys_addr_t section_last = at | (DK_SLOT_SIZE - 1);
         phys_addr_t end = last < section_last ? last : section_last;
-        u8 *lines = section_of(shadow, at);
+        u8 *lines = dk_shadow_section(shadow, at);
         u64 first = (at & (DK_SLOT_SIZE - 1)) >> shadow->line_shift;
 
         if (lines)
@@ -176,22 +164,11 @@ void dk_shadow_leave(struct dk_shadow *shadow, struct dk_interval *interval)
                        (size_t)(((end & (DK_SLOT_SIZE - 1)) >> shadow->line_shift) - first + 1));
         at = end + 1;
     }
-    dk_intervals_remove(&shadow->mappings, interval);
-}
-
-void dk_shadow_enter_other(struct dk_shadow *shadow, struct dk_interval *interval)
-{
-    dk_intervals_insert(&shadow->others, interval);
-}
-
-void dk_shadow_leave_other(struct dk_shadow *shadow, struct dk_interval *interval)
-{
-    dk_intervals_remove(&shadow->others, interval);
 }
 
 unsigned dk_shadow_count(const struct dk_shadow *shadow, phys_addr_t phys)
 {
-    const u8 *lines = section_of(shadow, phys);
+    const u8 *lines = dk_shadow_section(shadow, phys);
 
     return lines ? lines[(phys & (DK_SLOT_SIZE - 1)) >> shadow->line_shift] : 0;
 }

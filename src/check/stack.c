@@ -195,36 +195,22 @@ static u32 intern_unwound(struct dk_stacks *stacks, const struct unwinding *unwi
 
 #ifdef __x86_64__
 
-#define REMEMBERED_BITS 6
-#define REMEMBERED ((size_t)1 << REMEMBERED_BITS)
+#define REMEMBERED ((size_t)1 << DK_REMEMBERED_BITS)
 /* Registers that a function saves below its return address. */
 #define SAVED_REGISTERS 7
-
-/* A word of the stack that proves a remembered stack to be the present one. */
-struct witness {
-    uintptr_t slot;
-    uintptr_t value;
-};
-
-struct remembered_stack {
-    u64 serial;
-    u32 id;
-    unsigned count;
-    struct witness witnesses[2 * DK_STACK_RAW]; /* the first is the innermost return address */
-};
 
 /*
  * A thread's own. The memory hangs on the thread and not in its static storage, which would come out of small
  * stacks; the key is there to free it when the thread ends, and goes with the library.
  */
-static _Thread_local struct remembered_stack *remembered;
+__thread struct dk_remembered_stack *dk_remembered;
 static pthread_key_t remembered_key;
 static bool remembered_key_made;
 
 /* What runs later in the ending thread may make calls, and then remembers anew. */
 static void forget(void *table)
 {
-    remembered = NULL;
+    dk_remembered = NULL;
     dk_release(table);
 }
 
@@ -240,9 +226,9 @@ __attribute__((destructor)) static void delete_key(void)
     remembered_key_made = false;
 }
 
-static struct remembered_stack *make_remembered(void)
+static struct dk_remembered_stack *make_remembered(void)
 {
-    struct remembered_stack *table;
+    struct dk_remembered_stack *table;
 
     if (!remembered_key_made)
         return NULL;
@@ -251,7 +237,7 @@ static struct remembered_stack *make_remembered(void)
         dk_release(table);
         table = NULL;
     }
-    remembered = table;
+    dk_remembered = table;
     return table;
 }
 
@@ -261,17 +247,21 @@ __attribute__((no_sanitize("address", "thread", "undefined"))) static inline uin
     return *(const volatile uintptr_t *)slot;
 }
 
-/* The words lie above the present frame on the same stack, so they can be read. */
-__attribute__((no_sanitize("address", "thread", "undefined"))) static bool
-witnesses_agree(const struct witness *witnesses, unsigned count)
+__attribute__((no_sanitize("address", "thread", "undefined"))) bool
+dk_witnesses_agree(const struct dk_witness *witnesses, unsigned count)
 {
-    unsigned i;
+    const struct dk_witness *end = witnesses + count;
+    uintptr_t differ;
 
-    for (i = 0; i < count; i++) {
-        if (word_at(witnesses[i].slot) != witnesses[i].value)
-            return false;
-    }
-    return true;
+    /* They nearly always agree, and a branch each costs more. */
+    do {
+        differ = word_at(witnesses[0].slot) ^ witnesses[0].value;
+        differ |= word_at(witnesses[1].slot) ^ witnesses[1].value;
+        differ |= word_at(witnesses[2].slot) ^ witnesses[2].value;
+        differ |= word_at(witnesses[3].slot) ^ witnesses[3].value;
+        witnesses += DK_WITNESSES_AT_ONCE;
+    } while (!differ && witnesses < end);
+    return !differ;
 }
 
 /* Where the function whose frame ends at @cfa and begins at @low saved the frame pointer @value; 0: nowhere
@@ -297,7 +287,7 @@ static uintptr_t saved_frame_pointer(uintptr_t cfa, uintptr_t low, uintptr_t val
  * be proved like that (a signal's frame, say).
  */
 static bool choose_witnesses(const struct unwinding *unwinding, uintptr_t own_frame,
-                             struct remembered_stack *mine)
+                             struct dk_remembered_stack *mine)
 {
     uintptr_t pointer_slot = 0;
     unsigned i;
@@ -309,40 +299,43 @@ static bool choose_witnesses(const struct unwinding *unwinding, uintptr_t own_fr
 
         if (word_at(frame->cfa - sizeof(uintptr_t)) != frame->address)
             return false;
-        mine->witnesses[mine->count++] = (struct witness){ frame->cfa - sizeof(uintptr_t), frame->address };
+        mine->witnesses[mine->count++] =
+            (struct dk_witness){ frame->cfa - sizeof(uintptr_t), frame->address };
         if (!i || frame->frame_pointer != frame[-1].frame_pointer)
             pointer_slot = saved_frame_pointer(frame->cfa, low, frame->frame_pointer);
         if (i + 1 == unwinding->count || frame[1].cfa != frame->frame_pointer + 2 * sizeof(uintptr_t))
             continue;
         if (!pointer_slot)
             return false;
-        mine->witnesses[mine->count++] = (struct witness){ pointer_slot, frame->frame_pointer };
+        mine->witnesses[mine->count++] = (struct dk_witness){ pointer_slot, frame->frame_pointer };
     }
+    for (; mine->count % DK_WITNESSES_AT_ONCE; mine->count++)
+        mine->witnesses[mine->count] = mine->witnesses[mine->count - 1];
     return mine->count;
 }
 
-__attribute__((noinline)) u32 dk_stacks_capture(struct dk_stacks *stacks)
+u32 dk_stacks_learn(struct dk_stacks *stacks, uintptr_t frame, uintptr_t caller)
 {
-    uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
-    uintptr_t caller = (uintptr_t)__builtin_return_address(0);
-    struct remembered_stack *mine = remembered ? remembered : make_remembered();
+    struct dk_remembered_stack *mine = dk_remembered ? dk_remembered : make_remembered();
     struct unwinding unwinding;
     u32 id;
 
     if (mine) {
-        mine += ((caller ^ frame) * 0x9e3779b97f4a7c15ull) >> (64 - REMEMBERED_BITS);
-        if (mine->serial == stacks->serial && mine->witnesses[0].slot == frame + sizeof(uintptr_t) &&
-            witnesses_agree(mine->witnesses, mine->count))
-            return mine->id;
+        mine += dk_remembered_index(frame, caller);
         mine->serial = 0;
     }
-    unwind(&unwinding, __builtin_frame_address(0));
+    unwind(&unwinding, (void *)frame);
     id = intern_unwound(stacks, &unwinding);
     if (mine && id && choose_witnesses(&unwinding, frame, mine)) {
         mine->serial = stacks->serial;
         mine->id = id;
     }
     return id;
+}
+
+__attribute__((noinline)) u32 dk_stacks_capture(struct dk_stacks *stacks)
+{
+    return dk_stacks_recall(stacks);
 }
 
 #else

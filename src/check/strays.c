@@ -70,28 +70,77 @@ static u64 hold(struct dk_mappings *mappings, dma_addr_t dma, u64 last, bool wri
             against->stack = search.best->stack;
             break;
         }
-        if (search.held >= last)
+        if (search.held >= last) {
+            if (dk_mapping_is_allocation(search.best->mapping.kind))
+                mappings->held_last = search.best;
             return last - dma + 1;
+        }
         at = search.held + 1;
     }
     return at - dma;
 }
 
+/* The long way of dk_check_access(). */
+static __attribute__((noinline)) u64 hold_any(struct device *dev, struct dk_mappings *mappings,
+                                              dma_addr_t dma, u64 length, bool write)
+{
+    struct dk_lead against;
+    u64 held;
+
+    dk_lock_take(&mappings->lock);
+    held = hold(mappings, dma, dma + (length - 1), write, dk_device_translated(dev), &against);
+    if (held == length)
+        mappings->reached = dma + length;
+    dk_lock_give(&mappings->lock);
+    return held;
+}
+
+/* Whether @record holds all of it, and allows it; and nobody is yet to ask whether it was made at all. */
+static inline bool holds(const struct dk_record *record, dma_addr_t dma, u64 length, bool write)
+{
+    u64 offset = dma - record->by_dma.start;
+
+    return offset < record->by_dma.size && length <= record->by_dma.size - offset && record->checked &&
+           permits(&record->mapping, write);
+}
+
+/* Whether a mapping is exactly that; else the long way. */
+static __attribute__((noinline)) bool check_access(struct device *dev, struct dk_mappings *mappings,
+                                                   dma_addr_t dma, u64 length, bool write, u64 *held)
+{
+    const struct dk_record *record;
+    bool done;
+
+    dk_lock_take(&mappings->lock);
+    record = dk_mappings_only(mappings, dma, length);
+    done = record && holds(record, dma, length, write);
+    if (done)
+        mappings->reached = dma + length;
+    dk_lock_give(&mappings->lock);
+    *held = done ? length : hold_any(dev, mappings, dma, length, write);
+    return *held == length;
+}
+
 bool dk_check_access(struct device *dev, dma_addr_t dma, u64 length, bool write, u64 *held)
 {
-    struct dk_checker *checker = dk_checker_of(dev);
-    struct dk_mappings *mappings = dk_checker_mappings(checker, dev, false);
-    struct dk_lead against;
+    struct dk_mappings *mappings = dk_checker_mappings(dk_checker_of(dev), dev, false);
+    const struct dk_record *record;
+    bool done;
 
     *held = 0;
     if (!mappings)
         return false;
+    /* Mostly it is a descriptor, in the allocation where the last one was, or a whole buffer. */
     dk_lock_take(&mappings->lock);
-    *held = hold(mappings, dma, dma + (length - 1), write, dk_device_translated(dev), &against);
-    if (*held == length)
+    record = mappings->held_last;
+    done = record && holds(record, dma, length, write);
+    if (done)
         mappings->reached = dma + length;
     dk_lock_give(&mappings->lock);
-    return *held == length;
+    if (!done)
+        return check_access(dev, mappings, dma, length, write, held);
+    *held = length;
+    return true;
 }
 
 /* ---- What is not ---- */

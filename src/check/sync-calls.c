@@ -19,7 +19,8 @@ struct sync_call {
 
 static void report_not_mapped(const struct sync_call *sync, struct dk_mappings *mappings)
 {
-    struct dk_past_mapping gone = { .stack = 0 };
+    struct dk_mapping gone = { .size = 0 };
+    u32 stack = 0;
     struct dk_report_draft draft;
 
     dk_draft_begin(&draft, sync->checker, DK_CLASS_SYNC_NOT_MAPPED, sync->dev, sync->call);
@@ -28,16 +29,18 @@ static void report_not_mapped(const struct sync_call *sync, struct dk_mappings *
 
         dk_lock_take(&mappings->lock);
         past = dk_mappings_past(mappings, sync->dma);
-        if (past)
-            gone = *past;
+        if (past) {
+            gone = past->mapping;
+            stack = past->stack;
+        }
         dk_lock_give(&mappings->lock);
     }
-    if (gone.mapping.size)
-        dk_draft_mapping(&draft, &gone.mapping, gone.stack, 0, gone.mapping.size);
+    if (gone.size)
+        dk_draft_mapping(&draft, &gone, stack, 0, gone.size);
     draft.dma = sync->dma;
     draft.length = sync->size;
     dk_draft_what(&draft, "%s() of %llu bytes at 0x%llx, where %s", sync->call, sync->size, sync->dma,
-                  gone.mapping.size ? "a mapping was that is unmapped" : "the device has no mapping");
+                  gone.size ? "a mapping was that is unmapped" : "the device has no mapping");
     dk_report_make(sync->checker, &draft);
 }
 
@@ -127,7 +130,7 @@ static void note_use(struct dk_mappings *mappings, struct dk_record *record, dma
 }
 
 /* Under the lock: the record that the sync concerns. It holds the first byte, or at least the last. */
-static struct dk_record *record_of(const struct dk_mappings *mappings, const struct sync_call *sync)
+static struct dk_record *record_of(struct dk_mappings *mappings, const struct sync_call *sync)
 {
     u64 last = sync->dma + (sync->size ? sync->size - 1 : 0);
     struct dk_record *record =

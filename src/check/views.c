@@ -44,6 +44,19 @@ static inline __attribute__((always_inline)) DK_UNSEEN u64 skip_same(const char 
     return at;
 }
 
+DK_UNSEEN bool dk_view_same(const char *cpu, const char *held, u64 size)
+{
+#ifndef WATCHED
+    return !memcmp(cpu, held, size);
+#else
+    u64 at = skip_same(cpu, held, 0, size);
+
+    while (at < size && *(const volatile char *)(cpu + at) == held[at])
+        at++;
+    return at == size;
+#endif
+}
+
 DK_UNSEEN u64 dk_view_changed(const char *cpu, char *held, const char *written, u64 from, u64 size)
 {
     u64 at = from;

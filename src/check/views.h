@@ -14,6 +14,9 @@
  */
 u64 dk_view_changed(const char *cpu, char *held, const char *written, u64 from, u64 size);
 
+/* Whether @cpu and @held have the same @size bytes. */
+bool dk_view_same(const char *cpu, const char *held, u64 size);
+
 /* How many of @size bytes at @from on differ so, one after another. */
 u64 dk_view_run(const char *cpu, const char *held, const char *written, u64 from, u64 size);
 

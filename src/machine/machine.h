@@ -83,8 +83,10 @@ struct dk_device {
         *cma_rule;                     /* src/mapping's: the cma_map= rule that is the device's, or NULL */
     struct dk_iommu_space *space;      /* src/mapping's: where its IOMMU addresses come from; NULL: none */
     struct dk_iommu_space *fast_space; /* @space while nothing but it has work to do: no cache, no checker */
-    struct dk_bounce_pool *bounce;     /* src/mapping's: what it bounces through; NULL: the machine's pool */
-    bool bounce_always;                /* it may touch @bounce only */
+    struct dk_memory *watched_memory; /* src/mapping's: as device.h's fast_memory, while the checker alone has
+                                         work to do */
+    struct dk_bounce_pool *bounce;    /* src/mapping's: what it bounces through; NULL: the machine's pool */
+    bool bounce_always;               /* it may touch @bounce only */
     bool has_bounced; /* relaxed atomic: something was bounced for it, and may have to be undone */
     int (*needs_bounce)(struct device *dev, dma_addr_t dma,
                         size_t size); /* NULL: what it reaches is mapped */

@@ -186,6 +186,7 @@ void dk_mapping_device_removed(struct device *dev)
     if (dev->dk->space)
         dk_iommu_space_enter(dev, NULL);
     dev->dk->fast_space = NULL;
+    dev->dk->watched_memory = NULL;
     __atomic_store_n(&dev->dk->gone, true, __ATOMIC_RELAXED);
 }
 
@@ -218,12 +219,10 @@ static u64 identity_limit(const struct device *dev)
     return limit;
 }
 
-/* Whether each mapping of @dev has to be seen or to move cache lines. */
-static bool has_slow_ways(const struct device *dev)
+/* Whether mapping for @dev has to move cache lines. */
+static bool moves_lines(const struct device *dev)
 {
-    const struct dk_machine *machine = dk_device_machine(dev);
-
-    return machine->checker || machine->cache || !dev->dma_coherent;
+    return dk_device_machine(dev)->cache || !dev->dma_coherent;
 }
 
 void dk_mapping_refresh(struct device *dev)
@@ -234,10 +233,11 @@ void dk_mapping_refresh(struct device *dev)
 
     dev->fast_memory = NULL;
     dev->dk->fast_space = NULL;
-    if (has_slow_ways(dev) || !mask)
+    dev->dk->watched_memory = NULL;
+    if (moves_lines(dev) || !mask)
         return;
     dev->fast_limit = dk_dma_limit(dev, mask);
-    if (dev->dma_ops == &dk_iommu_ops && dev->dk->space && !dev->dk->space->lazy)
+    if (!machine->checker && dev->dma_ops == &dk_iommu_ops && dev->dk->space && !dev->dk->space->lazy)
         dev->dk->fast_space = dev->dk->space;
     if (dev->dma_ops != &dk_direct_ops || !is_identity(dev) || dk_bounce_forced(dev))
         return;
@@ -249,5 +249,5 @@ void dk_mapping_refresh(struct device *dev)
     if (__atomic_load_n(&dev->dk->has_bounced, __ATOMIC_RELAXED) ||
         (dk_bounce_pool_of(dev) && dev->fast_limit < dk_memory_last(machine->memory)))
         return;
-    dev->fast_memory = machine->memory;
+    *(machine->checker ? &dev->dk->watched_memory : &dev->fast_memory) = machine->memory;
 }

@@ -173,6 +173,35 @@ void dk_unmap_single_long(struct device *dev, dma_addr_t dma, size_t size, enum 
         unmap(dev, "dma_unmap_single", DK_MAPPING_SINGLE, dma, size, direction, attrs);
 }
 
+/* The checker alone has work to do. What is not as it should be goes the long way. */
+static __attribute__((noinline)) dma_addr_t map_watched(struct device *dev, void *cpu, size_t size,
+                                                        enum dma_data_direction direction,
+                                                        unsigned long attrs)
+{
+    const struct dk_slot *slot = dk_slot_find(cpu);
+    phys_addr_t phys;
+    size_t at;
+
+    /* A process that was forked from the machine's has no slots. */
+    if (!slot || slot->memory != dev->dk->watched_memory)
+        return dk_map_single_long(dev, cpu, size, direction, attrs);
+    at = (size_t)((const char *)cpu - slot->start);
+    phys = slot->phys + at;
+    at -= slot->linear_start;
+    if (size - 1 >= slot->linear || at > slot->linear - size || size > DK_NEVER_TOO_LONG ||
+        phys + (size - 1) > dev->fast_limit || !valid_dma_direction(direction) ||
+        !dk_check_mapped_single(dev, cpu, phys, size, direction, attrs))
+        return dk_map_single_long(dev, cpu, size, direction, attrs);
+    return phys;
+}
+
+static __attribute__((noinline)) void unmap_watched(struct device *dev, dma_addr_t dma, size_t size,
+                                                    enum dma_data_direction direction, unsigned long attrs)
+{
+    if (dk_memory_forked(dev->dk->watched_memory) || !dk_check_unmap_right(dev, dma, size, direction, attrs))
+        dk_unmap_single_long(dev, dma, size, direction, attrs);
+}
+
 dma_addr_t dk_map_single(struct device *dev, void *cpu, size_t size, enum dma_data_direction direction,
                          unsigned long attrs)
 {
@@ -180,6 +209,8 @@ dma_addr_t dk_map_single(struct device *dev, void *cpu, size_t size, enum dma_da
 
     if (dk_map_at_once(dev, cpu, size, direction, &dma))
         return dma;
+    if (dev && dev->dk->watched_memory)
+        return map_watched(dev, cpu, size, direction, attrs);
     if (dev && dev->dk->fast_space)
         return dk_iommu_map_single(dev, cpu, size, direction, attrs);
     return dk_map_single_long(dev, cpu, size, direction, attrs);
@@ -190,7 +221,9 @@ void dk_unmap_single(struct device *dev, dma_addr_t dma, size_t size, enum dma_d
 {
     if (dev && dev->fast_memory)
         return;
-    if (dev && dev->dk->fast_space)
+    if (dev && dev->dk->watched_memory)
+        unmap_watched(dev, dma, size, direction, attrs);
+    else if (dev && dev->dk->fast_space)
         dk_iommu_unmap_single(dev, dma, size, direction, attrs);
     else
         dk_unmap_single_long(dev, dma, size, direction, attrs);

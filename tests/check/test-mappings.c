@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #define MODEL_SIZE 512
+#define OLDER 8u
 
 static struct fake_machine fake;
 static struct dk_mappings *mappings;
@@ -22,7 +23,7 @@ static int start(void **state)
 {
     (void)state;
     fake_start(&fake);
-    mappings = dk_mappings_create(&fake.devices[0], DK_PAST_MAPPINGS);
+    mappings = dk_mappings_create(&fake.devices[0], OLDER);
     return !mappings;
 }
 
@@ -60,8 +61,7 @@ static struct dk_record *enter(u64 number, dma_addr_t dma, u64 size, enum dk_map
 
 static void leave(struct dk_record *record)
 {
-    dk_mappings_leave(mappings, record);
-    dk_mappings_give(mappings, record);
+    dk_mappings_leave(mappings, record, false);
 }
 
 /* ---- Against the model ---- */
@@ -330,30 +330,62 @@ static void test_holding_prefers(void **state)
     leave(list);
 }
 
-static void test_past(void **state)
+/* @remembered of those that went are known, the latest of one address first. */
+static void check_past(unsigned remembered)
 {
     unsigned i;
 
-    (void)state;
     assert_null(dk_mappings_past(mappings, 0));
-    for (i = 0; i < DK_PAST_MAPPINGS + 2; i++)
+    for (i = 0; i < 3 * remembered + 2; i++)
         leave(enter(i + 1, i * 0x1000, i + 1, DK_MAPPING_SINGLE, DMA_TO_DEVICE));
-    assert_null(dk_mappings_past(mappings, 0x1000));
-    assert_non_null(dk_mappings_past(mappings, 0x2000));
-    assert_int_equal(dk_mappings_past(mappings, 0x2000)->mapping.size, 3);
-    leave(enter(99, 0x2000, 77, DK_MAPPING_SINGLE, DMA_TO_DEVICE));
-    assert_int_equal(dk_mappings_past(mappings, 0x2000)->mapping.size, 77);
+    for (i = 0; i < 3 * remembered + 2; i++) {
+        const struct dk_past_mapping *past = dk_mappings_past(mappings, i * 0x1000);
+
+        if (i < 2 * remembered + 2) {
+            assert_null(past);
+        } else {
+            assert_non_null(past);
+            assert_int_equal(past->mapping.size, i + 1);
+            assert_false(past->left);
+        }
+    }
+    i = 2 * remembered + 3;
+    leave(enter(99, i * 0x1000, 77, DK_MAPPING_SINGLE, DMA_TO_DEVICE));
+    assert_int_equal(dk_mappings_past(mappings, i * 0x1000)->mapping.size, 77);
+    assert_ptr_equal(dk_mappings_past_holding(mappings, i * 0x1000 + 76),
+                     dk_mappings_past(mappings, i * 0x1000));
+    assert_null(dk_mappings_past_holding(mappings, i * 0x1000 + 77 + i));
+    assert_null(dk_mappings_past(mappings, (i - 1) * 0x1000));
+}
+
+static void test_past(void **state)
+{
+    (void)state;
+    check_past(DK_PAST_MAPPINGS + OLDER);
+}
+
+static void test_few_past(void **state)
+{
+    (void)state;
+    dk_mappings_destroy(mappings);
+    mappings = dk_mappings_create(&fake.devices[0], 0);
+    assert_non_null(mappings);
+    check_past(DK_PAST_MAPPINGS);
 }
 
 static void test_records_are_used_again(void **state)
 {
-    struct dk_record *record = enter(1, 0x1000, 64, DK_MAPPING_SINGLE, DMA_TO_DEVICE);
+    struct dk_record *used[DK_PAST_MAPPINGS + 1], *record;
     unsigned i;
 
     (void)state;
-    leave(record);
+    /* Those remembered are left alone meanwhile. */
     for (i = 0; i < 1000; i++) {
-        assert_ptr_equal(enter(1, 0x1000, 64, DK_MAPPING_SINGLE, DMA_TO_DEVICE), record);
+        record = enter(1, 0x1000, 64, DK_MAPPING_SINGLE, DMA_TO_DEVICE);
+        if (i <= DK_PAST_MAPPINGS)
+            used[i] = record;
+        else
+            assert_ptr_equal(record, used[i % (DK_PAST_MAPPINGS + 1)]);
         leave(record);
     }
 }
@@ -368,6 +400,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_equal_ones_checked_first, start, finish),
         cmocka_unit_test_setup_teardown(test_holding_prefers, start, finish),
         cmocka_unit_test_setup_teardown(test_past, start, finish),
+        cmocka_unit_test_setup_teardown(test_few_past, start, finish),
         cmocka_unit_test_setup_teardown(test_records_are_used_again, start, finish),
     };
 

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The ordinary case, a buffer that is mapped and unmapped as it should be: in one pass, with few
+ * instructions. What is not ordinary is left to calls.c and free-calls.c, before anything has changed.
+ */
+#include "check/checker.h"
+
+/* Counts the few lines of @record, or whatever is free of others; false: it shares one, or has too many.
+ * Under the shadow's lock. */
+static inline bool enter_lines(struct dk_checker *checker, struct dk_record *record)
+{
+    struct dk_shadow *shadow = &checker->shadow;
+    u64 ones, counts;
+    u8 *lines;
+
+    record->lines = NULL;
+    record->by_phys.start = record->mapping.phys;
+    record->by_phys.size = record->mapping.size;
+    record->other = record->mapping.direction == DMA_TO_DEVICE;
+    if (record->other && checker->depth > 1)
+        dk_shadow_enter_other(shadow, &record->by_phys);
+    else if (record->other)
+        record->by_phys.size = 0;
+    if (record->other)
+        return true;
+    lines = dk_shadow_few(shadow, &record->by_phys, &ones);
+    if (__builtin_expect(!lines, 0))
+        return false;
+    memcpy(&counts, lines, sizeof(counts));
+    if (__builtin_expect((counts & ones * 0xff) != 0, 0))
+        return false;
+    counts |= ones;
+    memcpy(lines, &counts, sizeof(counts));
+    record->lines = lines;
+    record->ones = ones;
+    dk_intervals_insert_lazily(&shadow->mappings, &record->by_phys);
+    return true;
+}
+
+/* Takes that back; false: somebody shares the lines now. Under the shadow's lock. */
+static inline bool leave_lines(struct dk_shadow *shadow, struct dk_record *record)
+{
+    u64 counts;
+
+    memcpy(&counts, record->lines, sizeof(counts));
+    if (__builtin_expect((counts & record->ones * 0xff) != record->ones, 0))
+        return false;
+    counts ^= record->ones;
+    memcpy(record->lines, &counts, sizeof(counts));
+    dk_intervals_remove(&shadow->mappings, &record->by_phys);
+    return true;
+}
+
+/* Whether what is mapped is free already: then there is something to report. */
+static bool is_freed(const struct dk_checker *checker, phys_addr_t phys, u64 size)
+{
+    struct dk_memory *memory = checker->machine->memory;
+
+    return dk_memory_is_freed(memory, phys) ||
+           ((phys ^ (phys + (size - 1))) >= PAGE_SIZE && dk_memory_is_freed(memory, phys + (size - 1)));
+}
+
+/* Depths 2 and 3. Under the lock of @record's table. */
+static __attribute__((noinline)) void watch(struct dk_checker *checker, struct device *dev,
+                                            struct dk_record *record, struct dk_handover_findings *findings)
+{
+    if (checker->owner)
+        dk_owner_mapped(checker, dev, record->of->path, &record->mapping, record->stack);
+    record->handover = dk_handover_mapped(checker, dev, &record->mapping, record->stack, findings);
+}
+
+static __attribute__((noinline)) void report(struct dk_checker *checker, const char *call,
+                                             const struct dk_handover_findings *findings)
+{
+    dk_handover_report(checker, call, NULL, findings);
+}
+
+bool dk_check_mapped_single(struct device *dev, const void *cpu, phys_addr_t phys, u64 size,
+                            enum dma_data_direction direction, unsigned long attrs)
+{
+    struct dk_checker *checker = dk_checker_of(dev);
+    struct dk_mappings *mappings = dk_checker_mappings(checker, dev, false);
+    struct dk_handover_findings findings;
+    struct dk_record *record;
+    bool entered;
+    u32 stack;
+
+    if (!mappings || dk_pasr_any_asleep(checker->machine->memory) ||
+        dk_coherents_may_hold(&checker->coherents, phys, size) ||
+        (checker->depth > 1 && is_freed(checker, phys, size)))
+        return false;
+    findings.count = 0;
+    stack = dk_stacks_recall(&checker->stacks);
+    dk_lock_take(&mappings->lock);
+    record = mappings->free;
+    if (__builtin_expect(!record || mappings->live.count >= DK_GROWTH_AT_ALL - 1, 0)) {
+        dk_lock_give(&mappings->lock);
+        return false;
+    }
+    record->mapping = (struct dk_mapping){
+        .kind = DK_MAPPING_SINGLE,
+        .dma = phys,
+        .phys = phys,
+        .cpu = cpu,
+        .size = size,
+        .direction = direction,
+        .attrs = attrs,
+    };
+    dk_lock_take(&checker->shadow.lock);
+    entered = enter_lines(checker, record);
+    if (entered)
+        record->mapping.number = ++checker->last_number;
+    dk_lock_give(&checker->shadow.lock);
+    if (entered) {
+        mappings->free = record->by_dma.next ? dk_record_of(record->by_dma.next) : NULL;
+        record->pieces = NULL;
+        record->stack = stack;
+        record->checked = false;
+        record->used = false;
+        record->handover = NULL;
+        mappings->removed = false;
+        dk_mappings_enter(mappings, record);
+        if (checker->depth > 1)
+            watch(checker, dev, record, &findings);
+    }
+    dk_lock_give(&mappings->lock);
+    if (__builtin_expect(findings.count, 0))
+        report(checker, "dma_map_single", &findings);
+    return entered;
+}
+
+/* Out of its lines, and what stands in for them. Under the lock of @record's table. */
+static inline void leave(struct dk_checker *checker, struct dk_mappings *mappings, struct dk_record *record)
+{
+    bool left = false;
+
+    if (__builtin_expect(record->lines != NULL, 1)) {
+        dk_lock_take(&checker->shadow.lock);
+        left = leave_lines(&checker->shadow, record);
+        dk_lock_give(&checker->shadow.lock);
+    }
+    if (!left)
+        dk_record_leave_lines(checker, mappings, record);
+    dk_mappings_leave(mappings, record, false);
+}
+
+/* Depths 2 and 3. Returns whether others have mapped its memory too. Under the lock of @record's table. */
+static __attribute__((noinline)) bool unwatch(struct dk_checker *checker, struct dk_record *record,
+                                              unsigned long attrs, struct dk_handover_findings *findings)
+{
+    bool shared = dk_handover_unmap(checker, record->handover, attrs, findings);
+
+    if (checker->owner)
+        dk_owner_gone(checker, &record->mapping);
+    return shared;
+}
+
+bool dk_check_unmap_right(struct device *dev, dma_addr_t dma, u64 size, enum dma_data_direction direction,
+                          unsigned long attrs)
+{
+    struct dk_checker *checker = dk_checker_of(dev);
+    struct dk_mappings *mappings = dk_checker_mappings(checker, dev, false);
+    struct dk_handover_findings findings;
+    struct dk_record *record;
+    bool shared = false;
+
+    if (!mappings)
+        return false;
+    findings.count = 0;
+    dk_lock_take(&mappings->lock);
+    record = dk_mappings_only(mappings, dma, size);
+    if (record && (!record->checked || record->mapping.kind != DK_MAPPING_SINGLE ||
+                   record->mapping.direction != direction || record->mapping.attrs != attrs))
+        record = NULL;
+    if (record) {
+        if (checker->depth > 1)
+            shared = unwatch(checker, record, attrs, &findings);
+        leave(checker, mappings, record);
+    }
+    dk_lock_give(&mappings->lock);
+    if (__builtin_expect(findings.count, 0))
+        report(checker, "dma_unmap_single", &findings);
+    if (__builtin_expect(shared, 0))
+        dk_check_unmapped(dev, dma, size);
+    return record;
+}
