@@ -23,6 +23,15 @@ struct dk_finding {
     const char *advice;     /* one sentence: what to do */
 };
 
+/* What a bus master is about to move. */
+struct dk_master_move {
+    struct device *dev;
+    dma_addr_t dma;
+    phys_addr_t phys; /* where the bus or the IOMMU leads: RAM or registers */
+    u64 length;
+    const void *from; /* what is going to be written; NULL: it reads */
+};
+
 struct dk_hooks {
     void *data; /* the machine, handed to each call */
 
@@ -57,14 +66,11 @@ struct dk_hooks {
     void (*memory_freed)(void *data, phys_addr_t phys, u64 size, const char *call);
 
     /*
-     * A bus master is about to move @length bytes at @dma; @phys is where the bus or the IOMMU leads, to RAM
-     * or to registers. What is going to be written is at @from, NULL for a read. Called before the bytes
-     * move, once for each contiguous run; when the IOMMU is changed before they do, again. May map and unmap.
-     * When it returns other than 0, bytes_moved follows with that, once the bytes are moved or will not be
-     * (@moved).
+     * A bus master is about to move bytes. Called before they move, once for each contiguous run; when the
+     * IOMMU is changed before they do, again. May map and unmap. When it returns other than 0, bytes_moved
+     * follows with that, once the bytes are moved or will not be (@moved).
      */
-    u64 (*master_access)(void *data, struct device *dev, dma_addr_t dma, phys_addr_t phys, u64 length,
-                         const void *from);
+    u64 (*master_access)(void *data, const struct dk_master_move *move);
     /* So far nobody wants to hear of accesses: master_access is not called. Atomic; whoever wants to clears
      * it.
      */

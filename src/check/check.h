@@ -141,6 +141,14 @@ bool dk_check_mapped_single(struct device *dev, const void *cpu, phys_addr_t phy
 bool dk_check_unmap_right(struct device *dev, dma_addr_t dma, u64 size, enum dma_data_direction direction,
                           unsigned long attrs);
 
+/*
+ * As dk_check_access() and then dk_handover_access(), where the device's own mappings hold all of it, and
+ * nothing is to be reported: what the latter returns. DK_ACCESS_UNSURE: nothing was done, and those are to be
+ * asked.
+ */
+u64 dk_check_access_right(const struct dk_master_move *move);
+#define DK_ACCESS_UNSURE (~0ull)
+
 /* ---- */
 
 /* The unmapping is done: of the memory, some is mapped by others too. */
@@ -214,12 +222,12 @@ void dk_check_asleep(struct device *dev, dma_addr_t dma, phys_addr_t phys, u64 l
  * Depth 2: a bus master is about to access [dma, dma + length), which it can reach. Whether the device's own
  * live mappings hold all of it, and let it do that; else *held is how many of the first bytes they do.
  */
-bool dk_check_access(struct device *dev, dma_addr_t dma, u64 length, bool write, u64 *held);
+bool dk_check_access(const struct dk_master_move *move, u64 *held);
 /*
  * That is not all, and byte @held, of @length at @phys, is no pool's: looks at other devices that see the
  * same memory there, and reports what is left (device-access-*, address-truncated).
  */
-void dk_check_stray(struct device *dev, dma_addr_t dma, phys_addr_t phys, u64 length, bool write, u64 held);
+void dk_check_stray(const struct dk_master_move *move, u64 held);
 
 /*
  * A bus master was refused at @fault->dma. By its IOMMU: iommu-unmapped or iommu-permission, with the

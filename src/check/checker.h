@@ -15,6 +15,10 @@
 #include "check/stack.h"
 #include "check/symbols.h"
 
+/* How many addresses are known to be no free memory. */
+#define DK_KNOWN_BITS 10
+#define DK_KNOWN_BUSY (1u << DK_KNOWN_BITS)
+
 struct dk_checker {
     struct dk_machine *machine;
     int depth;
@@ -25,7 +29,8 @@ struct dk_checker {
     struct dk_shadow shadow;
     struct dk_coherents coherents;
     struct dk_handovers handovers;
-    struct dk_owner *owner; /* whose each byte is; NULL below depth 3 */
+    u64 busy[DK_KNOWN_BUSY]; /* freed.c's; atomic */
+    struct dk_owner *owner;  /* whose each byte is; NULL below depth 3 */
     struct dk_mappings
         *devices; /* all there ever were; new ones are put in front, and none goes before the checker does */
     u64 last_number; /* of a mapping; guarded by the shadow's lock */
@@ -67,6 +72,14 @@ void dk_check_maps_coherent(struct device *dev, const char *call, const struct d
 /* At depth 2: @mapping was made by @call, of memory that is free: reports maps-freed-memory. */
 void dk_check_maps_freed(struct dk_checker *checker, struct device *dev, const char *call,
                          const struct dk_mapping *mapping, u32 stack);
+
+/* Where @phys is entered, and one more, after it was found to be no free memory; the entry goes when it is
+ * freed. By granules of 1 << DK_KNOWN_SHIFT bytes. */
+#define DK_KNOWN_SHIFT 8
+static inline u64 *dk_known_busy(struct dk_checker *checker, phys_addr_t phys)
+{
+    return &checker->busy[(u32)(phys >> DK_KNOWN_SHIFT) * 0x9e3779b1u >> (32 - DK_KNOWN_BITS)];
+}
 
 /* Which live coherent allocation or block of any device holds @cpu: copied into *mapping, and the stack of
  * the call that made it. 0: none. A search of all of them. */

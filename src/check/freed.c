@@ -31,6 +31,22 @@ static bool weigh(struct dk_interval *interval, void *data)
     return true;
 }
 
+/* What was known of memory that is freed now. */
+static void forget_busy(struct dk_checker *checker, phys_addr_t phys, u64 size)
+{
+    const phys_addr_t last = phys + (size - 1);
+    phys_addr_t at = phys & ~(((phys_addr_t)1 << DK_KNOWN_SHIFT) - 1);
+    unsigned i;
+
+    if ((last - at) >> DK_KNOWN_SHIFT < DK_KNOWN_BUSY) {
+        for (; at <= last; at += (phys_addr_t)1 << DK_KNOWN_SHIFT)
+            __atomic_store_n(dk_known_busy(checker, at), 0, __ATOMIC_RELAXED);
+        return;
+    }
+    for (i = 0; i < DK_KNOWN_BUSY; i++)
+        __atomic_store_n(&checker->busy[i], 0, __ATOMIC_RELAXED);
+}
+
 void dk_check_freed(struct dk_machine *machine, phys_addr_t phys, u64 size, const char *call)
 {
     struct freed_search search = { .first = phys, .last = phys + (size - 1) };
@@ -39,6 +55,7 @@ void dk_check_freed(struct dk_machine *machine, phys_addr_t phys, u64 size, cons
 
     if (!checker || !size)
         return;
+    forget_busy(checker, phys, size);
     dk_lock_take(&checker->shadow.lock);
     dk_intervals_touching(&checker->shadow.mappings, search.first, search.last, weigh, &search);
     dk_intervals_touching(&checker->shadow.others, search.first, search.last, weigh, &search);

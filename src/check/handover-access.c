@@ -91,25 +91,25 @@ static bool access_place(struct dk_interval *interval, void *data)
     return true;
 }
 
-/*
- * A device that snoops is about to write all of a simple mapping that is its own: the ticket. 0: it is
- * otherwise, or the CPU has stored something, and nothing was done.
- */
-static u64 write_whole(struct dk_handovers *handovers, dma_addr_t dma, phys_addr_t phys, u64 length,
-                       const void *from)
+u64 dk_handover_access_simple(struct dk_checker *checker, struct dk_handover *handover,
+                              const struct dk_master_move *move)
 {
-    struct dk_place *place;
-    struct dk_handover *handover;
-    u64 ticket = 0;
+    struct dk_handovers *handovers = &checker->handovers;
+    struct dk_place *place = &handover->first;
+    u64 at, ticket = DK_ACCESS_UNSURE;
 
+    /* Else what it writes is not in the CPU's view. */
+    if (move->from && checker->machine->cache && !handover->dev->dma_coherent)
+        return DK_ACCESS_UNSURE;
     dk_lock_take(&handovers->lock);
-    place = dk_place_exactly(handovers, phys, length);
-    handover = place ? place->handover : NULL;
-    if (handover && dk_handover_is_simple(handover) && handover->mapping.dma == dma &&
-        handover->owners.own[0].owner == DK_OWNER_DEVICE &&
-        dk_view_same(place->cpu, handover->held, length)) {
-        dk_view_copy(handover->held, from, length);
-        dk_handover_begin(handover, 0, length);
+    at = move->phys - place->by_phys.start;
+    if (dk_handover_is_simple(handover) && at < place->by_phys.size &&
+        move->length <= place->by_phys.size - at && handover->owners.own[0].owner == DK_OWNER_DEVICE &&
+        dk_view_same(place->cpu + at, handover->held + at, move->length))
+        ticket = 0;
+    if (!ticket && move->from) {
+        dk_view_copy(handover->held + at, move->from, move->length);
+        dk_handover_begin(handover, at, at + move->length);
         ticket = ++handovers->ticket;
         handovers->last_written = place;
     }
@@ -118,48 +118,41 @@ static u64 write_whole(struct dk_handovers *handovers, dma_addr_t dma, phys_addr
 }
 
 /* Some place may have bytes of it. */
-static __attribute__((noinline)) u64 access_memory(struct dk_machine *machine, struct device *dev,
-                                                   dma_addr_t dma, phys_addr_t phys, u64 length,
-                                                   const void *from)
+static __attribute__((noinline)) u64 access_memory(struct dk_machine *machine,
+                                                   const struct dk_master_move *move)
 {
     struct dk_checker *checker = machine->checker;
     struct dk_handovers *handovers = &checker->handovers;
     struct dk_handover_findings findings;
     struct access access = {
         .checker = checker,
-        .dma = dma,
-        .phys = phys,
-        .length = length,
-        .from = from,
-        .snoops = !machine->cache || dev->dma_coherent,
+        .dma = move->dma,
+        .phys = move->phys,
+        .length = move->length,
+        .from = move->from,
+        .snoops = !machine->cache || move->dev->dma_coherent,
         .findings = &findings,
     };
 
-    if (from && access.snoops) {
-        access.ticket = write_whole(handovers, dma, phys, length, from);
-        if (access.ticket)
-            return access.ticket;
-    }
     findings.count = 0;
     dk_lock_take(&handovers->lock);
-    dk_places_touching(handovers, phys, length, access_place, &access);
+    dk_places_touching(handovers, move->phys, move->length, access_place, &access);
     if (access.tracked) {
         access.ticket = ++handovers->ticket;
         handovers->last_written = access.tracked == 1 ? access.place : NULL;
     }
     dk_lock_give(&handovers->lock);
     if (findings.count)
-        dk_handover_report(checker, from ? "dk_master_write" : "dk_master_read",
-                           from ? "device-write" : "device-read", &findings);
+        dk_handover_report(checker, move->from ? "dk_master_write" : "dk_master_read",
+                           move->from ? "device-write" : "device-read", &findings);
     return access.ticket;
 }
 
-u64 dk_handover_access(struct dk_machine *machine, struct device *dev, dma_addr_t dma, phys_addr_t phys,
-                       u64 length, const void *from)
+u64 dk_handover_access(struct dk_machine *machine, const struct dk_master_move *move)
 {
-    if (!length || !dk_places_any(&machine->checker->handovers, phys, length))
+    if (!move->length || !dk_handover_any(&machine->checker->handovers, move->phys, move->length))
         return 0;
-    return access_memory(machine, dev, dma, phys, length, from);
+    return access_memory(machine, move);
 }
 
 struct written {
@@ -197,11 +190,15 @@ void dk_handover_written(struct dk_machine *machine, phys_addr_t phys, u64 lengt
 {
     struct dk_handovers *handovers = &machine->checker->handovers;
     struct written written = { phys, length, ticket, moved };
+    struct dk_place *place;
 
     dk_lock_take(&handovers->lock);
     /* Mostly nothing has begun since. */
-    if (ticket == handovers->ticket && handovers->last_written)
-        end_write(&handovers->last_written->by_phys, &written);
+    place = ticket == handovers->ticket ? handovers->last_written : NULL;
+    if (place && moved && !place->handover->written && !place->handover->disturbed)
+        dk_handover_end(place->handover);
+    else if (place)
+        end_write(&place->by_phys, &written);
     else
         dk_places_touching(handovers, phys, length, end_write, &written);
     dk_lock_give(&handovers->lock);

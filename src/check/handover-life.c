@@ -35,7 +35,7 @@ static struct dk_handover *take(struct dk_handovers *handovers, u64 size)
             return NULL;
     }
     handovers->used += (u64)1 << order;
-    memset(handover, 0, offsetof(struct dk_handover, first));
+    memset(handover, 0, offsetof(struct dk_handover, hull));
     handover->order = order;
     return handover;
 }
@@ -236,7 +236,7 @@ static inline void enter(struct dk_handovers *handovers, struct dk_handover *han
         dk_handover_hold(handover, at, at + size);
     else
         dk_view_copy(handover->held + at, cpu, size);
-    if (dk_places_any(handovers, phys, size))
+    if (dk_handover_any(handovers, phys, size))
         dk_places_touching(handovers, phys, size, meet, &meeting);
     dk_place_enter(handovers, place);
 }
@@ -328,7 +328,7 @@ struct dk_handover *dk_handover_mapped(struct dk_checker *checker, struct device
     /* Memory that sleeps is left alone: looking at it would fill it. */
     run = size;
     if (!changes_hands(mapping) || (two_views && dk_memory_is_uncached(memory, mapping->phys, 1)) ||
-        dk_pasr_run(memory, mapping->phys, &run) || run < size)
+        (dk_pasr_any_asleep(memory) && (dk_pasr_run(memory, mapping->phys, &run) || run < size)))
         return NULL;
     bounced = find_slots(dev, mapping, &reached, &run);
     find_edges(dev, mapping, checker->line, &before, &after);

@@ -26,22 +26,13 @@ struct dk_place {
  * the rest of its first and last line. Offsets into the mapping and into the extent differ by @before.
  */
 struct dk_handover {
-    struct dk_handover *next; /* free */
-    unsigned order;           /* of its memory */
-    struct device *dev;
-    struct dk_mapping mapping;
-    u32 stack;
     u64 before, after;
     struct dk_place *places;
-    char *held;           /* by extent: what the CPU's view held when bytes last changed hands */
-    char *written;        /* what devices wrote since: it gets there with any refill. NULL: one view */
     u64 got, got_end;     /* the last sync for the CPU */
     u64 given, given_end; /* the sync for the device after it, which left bytes with the CPU; or 0 */
-    u64 since;            /* ticket */
     /* What is under way, writes of devices and syncs for the CPU: how many, and the extent bytes that hold
      * them all. These are not compared. */
     unsigned writing;
-    u64 hull, hull_end;
     bool disturbed;                 /* it is not known what the hull held */
     bool bounced;                   /* it has a place of slots, the first of @places */
     bool shared;                    /* other mappings have, or had, bytes of it */
@@ -49,6 +40,15 @@ struct dk_handover {
     bool front_struck, back_struck; /* the device wrote to the first or last line since it got it */
     bool front_others, back_others; /* another mapping that may be written has bytes in the rest of it */
     /* What follows is not cleared when the memory is used again. */
+    u64 hull, hull_end;
+    struct dk_handover *next; /* free */
+    unsigned order;           /* of its memory */
+    u32 stack;
+    struct device *dev;
+    struct dk_mapping mapping;
+    char *held;    /* by extent: what the CPU's view held when bytes last changed hands */
+    char *written; /* what devices wrote since: it gets there with any refill. NULL: one view */
+    u64 since;     /* ticket */
     struct dk_place first;
     struct dk_owned_ranges owners; /* of the mapping's bytes */
 };
@@ -118,26 +118,6 @@ void dk_handover_own(struct dk_handover *handover, u64 from, u64 to, enum dk_byt
 /* Enters @place, whose by_phys is set, and takes it out. */
 void dk_place_enter(struct dk_handovers *handovers, struct dk_place *place);
 void dk_place_leave(struct dk_handovers *handovers, struct dk_place *place);
-/* Small enough that two buffers of a network card rarely share one. */
-#define DK_GRANULE_SHIFT 8
-
-static inline unsigned dk_granule_hash(u64 granule)
-{
-    return (unsigned)((u32)granule * 0x9e3779b1u >> (32 - DK_HANDOVER_HASH_BITS));
-}
-
-/* As the next, for more than one granule. */
-bool dk_places_any_of(const struct dk_handovers *handovers, u64 granule, u64 last);
-
-/* False: no place has a byte of [phys, phys + size). Without the lock. */
-static inline bool dk_places_any(const struct dk_handovers *handovers, phys_addr_t phys, u64 size)
-{
-    u64 granule = phys >> DK_GRANULE_SHIFT, last = (phys + (size - 1)) >> DK_GRANULE_SHIFT;
-
-    if (__builtin_expect(granule != last, 0))
-        return dk_places_any_of(handovers, granule, last);
-    return __atomic_load_n(&handovers->granules[dk_granule_hash(granule)], __ATOMIC_RELAXED);
-}
 /* Calls @visit for each place that shares a byte with [phys, phys + size). */
 void dk_places_touching(struct dk_handovers *handovers, phys_addr_t phys, u64 size,
                         bool (*visit)(struct dk_interval *interval, void *data), void *data);
@@ -145,17 +125,6 @@ void dk_places_touching(struct dk_handovers *handovers, phys_addr_t phys, u64 si
 static inline struct dk_place *dk_place_of(struct dk_interval *by_phys)
 {
     return container_of(by_phys, struct dk_place, by_phys);
-}
-
-/* A place that is exactly [phys, phys + size), in no order if there are several; NULL: none is. */
-static inline struct dk_place *dk_place_exactly(const struct dk_handovers *handovers, phys_addr_t phys,
-                                                u64 size)
-{
-    struct dk_interval *interval = dk_intervals_chain(&handovers->places, phys, size);
-
-    while (interval && (interval->start != phys || interval->size != size))
-        interval = interval->next;
-    return interval ? dk_place_of(interval) : NULL;
 }
 
 /* The extent offset of @phys, an address of @place or its end. */

@@ -46,7 +46,7 @@ static inline void count_granules(struct dk_handovers *handovers, const struct d
 void dk_place_enter(struct dk_handovers *handovers, struct dk_place *place)
 {
     count_granules(handovers, place, 1);
-    dk_intervals_insert(&handovers->places, &place->by_phys);
+    dk_intervals_insert_lazily(&handovers->places, &place->by_phys);
 }
 
 void dk_place_leave(struct dk_handovers *handovers, struct dk_place *place)
@@ -60,7 +60,7 @@ void dk_place_leave(struct dk_handovers *handovers, struct dk_place *place)
 /* Long accesses are looked up. */
 #define FEW_GRANULES 16
 
-bool dk_places_any_of(const struct dk_handovers *handovers, u64 granule, u64 last)
+bool dk_handover_any_of(const struct dk_handovers *handovers, u64 granule, u64 last)
 {
     if (last - granule >= FEW_GRANULES)
         return true;

@@ -50,6 +50,26 @@ struct dk_handovers {
     struct dk_place *last_written; /* the only place of the write with the last ticket; NULL: look for it */
 };
 
+/* Small enough that two buffers of a network card rarely share one. */
+#define DK_GRANULE_SHIFT 8
+
+static inline unsigned dk_granule_hash(u64 granule)
+{
+    return (unsigned)((u32)granule * 0x9e3779b1u >> (32 - DK_HANDOVER_HASH_BITS));
+}
+
+/* As the next, for more than one granule. */
+bool dk_handover_any_of(const struct dk_handovers *handovers, u64 granule, u64 last);
+
+/* False: no watched mapping has a byte of [phys, phys + size). Without the lock. */
+static inline bool dk_handover_any(const struct dk_handovers *handovers, phys_addr_t phys, u64 size)
+{
+    u64 granule = phys >> DK_GRANULE_SHIFT, last = (phys + (size - 1)) >> DK_GRANULE_SHIFT;
+
+    if (__builtin_expect(granule != last, 0))
+        return dk_handover_any_of(handovers, granule, last);
+    return __atomic_load_n(&handovers->granules[dk_granule_hash(granule)], __ATOMIC_RELAXED);
+}
 /* Something found under the lock, to be reported without it. */
 struct dk_handover_finding {
     unsigned class_index;
@@ -109,12 +129,19 @@ void dk_handover_changed(struct dk_checker *checker, phys_addr_t phys, u64 size)
 
 /*
  * A device's access: before the bytes move and, if it is a write for which the first gave a ticket other than
- * 0, after it; @moved says whether they did. @from: what is written; NULL for a read. Hooks of a machine; the
+ * 0, after it; @moved says whether they did. Hooks of a machine; the
  * second may be called while nothing may be mapped or unmapped.
  */
-u64 dk_handover_access(struct dk_machine *machine, struct device *dev, dma_addr_t dma, phys_addr_t phys,
-                       u64 length, const void *from);
+u64 dk_handover_access(struct dk_machine *machine, const struct dk_master_move *move);
 void dk_handover_written(struct dk_machine *machine, phys_addr_t phys, u64 length, u64 ticket, bool moved);
+
+/*
+ * The first of these for an access of @handover's own device to some of it, where that is simple, nothing was
+ * stored, and there is nothing to report. DK_ACCESS_UNSURE: it may be otherwise, nothing was done, and the
+ * general one is to be asked.
+ */
+u64 dk_handover_access_simple(struct dk_checker *checker, struct dk_handover *handover,
+                              const struct dk_master_move *move);
 
 /* Calls @visit for each run of the mapping's bytes in memory whose owner is one: the CPU (@cpu), or a device.
  */

@@ -46,11 +46,11 @@ void dk_intervals_grow(struct dk_intervals *set);
 
 static inline unsigned dk_interval_class(u64 size)
 {
-    unsigned size_class = 64 - (unsigned)__builtin_clzll((size - 1) | 1);
+    const u64 lowest = ((u64)1 << DK_INTERVAL_CLASS_LOWEST) - 1;
 
-    if (size_class < DK_INTERVAL_CLASS_LOWEST)
-        return DK_INTERVAL_CLASS_LOWEST;
-    return size_class < DK_INTERVAL_CLASS_COUNT ? size_class : DK_INTERVAL_CLASS_COUNT - 1;
+    if (__builtin_expect(size >> 63, 0))
+        return DK_INTERVAL_CLASS_COUNT - 1;
+    return 64 - (unsigned)__builtin_clzll((size - 1) | lowest);
 }
 
 static inline size_t dk_interval_bucket(unsigned bits, unsigned size_class, u64 block)

@@ -590,8 +590,9 @@ static void written_through(struct dk_checker *checker, const struct dk_mapping 
     dk_lock_give(&checker->owner->lock);
 }
 
-void dk_owner_master_access(struct device *dev, dma_addr_t dma, phys_addr_t phys, u64 length, bool write)
+void dk_owner_master_access(const struct dk_master_move *move)
 {
+    struct device *dev = move->dev;
     struct dk_checker *checker = dk_checker_of(dev);
     struct dk_mappings *mappings =
         checker && checker->owner ? dk_checker_mappings(checker, dev, false) : NULL;
@@ -601,18 +602,18 @@ void dk_owner_master_access(struct device *dev, dma_addr_t dma, phys_addr_t phys
 
     if (!mappings)
         return;
-    shadow = dk_owner_shadow(checker->machine, phys);
+    shadow = dk_owner_shadow(checker->machine, move->phys);
     if (shadow && dk_owner_get(shadow) & DK_OWNER_COHERENT) {
-        dk_owner_order_master(checker, dev, phys, length, write);
+        dk_owner_order_master(checker, dev, move->phys, move->length, move->from);
         return;
     }
-    if (!write)
+    if (!move->from)
         return;
     dk_lock_take(&mappings->lock);
-    record = dk_mappings_holding(mappings, dma, length, DMA_FROM_DEVICE, 0);
+    record = dk_mappings_holding(mappings, move->dma, move->length, DMA_FROM_DEVICE, 0);
     if (record)
         mapping = record->mapping;
     dk_lock_give(&mappings->lock);
     if (mapping.size && dk_owner_is_streaming(mapping.kind) && mapping.direction != DMA_TO_DEVICE)
-        written_through(checker, &mapping, dma, phys, length);
+        written_through(checker, &mapping, move->dma, move->phys, move->length);
 }

@@ -91,7 +91,7 @@ void dk_owner_synced(struct dk_checker *checker, const struct dk_mapping *mappin
 void dk_owner_gone(struct dk_checker *checker, const struct dk_mapping *mapping);
 
 /* A bus master is about to access @length bytes at @dma, which lead to @phys. */
-void dk_owner_master_access(struct device *dev, dma_addr_t dma, phys_addr_t phys, u64 length, bool write);
+void dk_owner_master_access(const struct dk_master_move *move);
 
 /* The same for coherent memory. */
 void dk_owner_order_master(struct dk_checker *checker, const struct device *dev, phys_addr_t phys, u64 length,

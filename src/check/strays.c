@@ -80,67 +80,21 @@ static u64 hold(struct dk_mappings *mappings, dma_addr_t dma, u64 last, bool wri
     return at - dma;
 }
 
-/* The long way of dk_check_access(). */
-static __attribute__((noinline)) u64 hold_any(struct device *dev, struct dk_mappings *mappings,
-                                              dma_addr_t dma, u64 length, bool write)
+bool dk_check_access(const struct dk_master_move *move, u64 *held)
 {
+    struct dk_mappings *mappings = dk_checker_mappings(dk_checker_of(move->dev), move->dev, false);
     struct dk_lead against;
-    u64 held;
-
-    dk_lock_take(&mappings->lock);
-    held = hold(mappings, dma, dma + (length - 1), write, dk_device_translated(dev), &against);
-    if (held == length)
-        mappings->reached = dma + length;
-    dk_lock_give(&mappings->lock);
-    return held;
-}
-
-/* Whether @record holds all of it, and allows it; and nobody is yet to ask whether it was made at all. */
-static inline bool holds(const struct dk_record *record, dma_addr_t dma, u64 length, bool write)
-{
-    u64 offset = dma - record->by_dma.start;
-
-    return offset < record->by_dma.size && length <= record->by_dma.size - offset && record->checked &&
-           permits(&record->mapping, write);
-}
-
-/* Whether a mapping is exactly that; else the long way. */
-static __attribute__((noinline)) bool check_access(struct device *dev, struct dk_mappings *mappings,
-                                                   dma_addr_t dma, u64 length, bool write, u64 *held)
-{
-    const struct dk_record *record;
-    bool done;
-
-    dk_lock_take(&mappings->lock);
-    record = dk_mappings_only(mappings, dma, length);
-    done = record && holds(record, dma, length, write);
-    if (done)
-        mappings->reached = dma + length;
-    dk_lock_give(&mappings->lock);
-    *held = done ? length : hold_any(dev, mappings, dma, length, write);
-    return *held == length;
-}
-
-bool dk_check_access(struct device *dev, dma_addr_t dma, u64 length, bool write, u64 *held)
-{
-    struct dk_mappings *mappings = dk_checker_mappings(dk_checker_of(dev), dev, false);
-    const struct dk_record *record;
-    bool done;
 
     *held = 0;
     if (!mappings)
         return false;
-    /* Mostly it is a descriptor, in the allocation where the last one was, or a whole buffer. */
     dk_lock_take(&mappings->lock);
-    record = mappings->held_last;
-    done = record && holds(record, dma, length, write);
-    if (done)
-        mappings->reached = dma + length;
+    *held = hold(mappings, move->dma, move->dma + (move->length - 1), move->from,
+                 dk_device_translated(move->dev), &against);
+    if (*held == move->length)
+        mappings->reached = move->dma + move->length;
     dk_lock_give(&mappings->lock);
-    if (!done)
-        return check_access(dev, mappings, dma, length, write, held);
-    *held = length;
-    return true;
+    return *held == move->length;
 }
 
 /* ---- What is not ---- */
@@ -366,26 +320,27 @@ static void judge(const struct stray *stray, phys_addr_t phys)
         report_unmapped(stray);
 }
 
-void dk_check_stray(struct device *dev, dma_addr_t dma, phys_addr_t phys, u64 length, bool write, u64 held)
+void dk_check_stray(const struct dk_master_move *move, u64 held)
 {
+    struct device *dev = move->dev;
     struct dk_checker *checker = dk_checker_of(dev);
     struct stray stray = {
         .checker = checker,
         .dev = dev,
         .mine = dk_checker_mappings(checker, dev, false),
-        .dma = dma,
-        .length = length,
-        .write = write,
-        .at = dma + held,
-        .left = length - held,
+        .dma = move->dma,
+        .length = move->length,
+        .write = move->from,
+        .at = move->dma + held,
+        .left = move->length - held,
     };
     struct dk_memory *memory = dk_device_machine(dev)->memory;
-    u64 run = length - held;
+    u64 run = stray.left;
     struct dk_lead lead;
 
     /* Registers of other devices, an interrupt controller's among them, need no mapping. Memory that is not
      * refreshed has a report of its own. */
-    if (!dk_memory_is_ram(memory, phys + held, 1) || dk_pasr_run(memory, phys + held, &run) ||
+    if (!dk_memory_is_ram(memory, move->phys + held, 1) || dk_pasr_run(memory, move->phys + held, &run) ||
         !walk(&stray) || stray.quiet || dk_checker_quiet(checker, stray.mine))
         return;
     if (stray.against.found)
@@ -393,7 +348,7 @@ void dk_check_stray(struct device *dev, dma_addr_t dma, phys_addr_t phys, u64 le
     else if (is_rest_of_word(&stray))
         return;
     else if (!dk_device_translated(dev))
-        judge(&stray, phys + (stray.at - dma));
+        judge(&stray, move->phys + (stray.at - move->dma));
     else if (dk_lead_find(checker, dev, nearest_live, stray.at, &lead))
         report_out_of_range(&stray, &lead);
 }

@@ -162,12 +162,14 @@ static inline void tell_moved(struct access *access, bool moved)
         tell_end(access, moved);
 }
 
-static void tell(struct access *access, phys_addr_t phys, u64 run)
+static inline void tell(struct access *access, phys_addr_t phys, u64 run)
 {
     const struct dk_hooks *hooks = &dk_device_machine(access->dev)->hooks;
 
+    const struct dk_master_move move = { access->dev, access->dma, phys, run, access->from };
+
     tell_moved(access, false);
-    access->ticket = hooks->master_access(hooks->data, access->dev, access->dma, phys, run, access->from);
+    access->ticket = hooks->master_access(hooks->data, &move);
     access->ticket_run = run;
     access->told = run;
     access->told_phys = phys;

@@ -198,7 +198,7 @@ static __attribute__((noinline)) dma_addr_t map_watched(struct device *dev, void
 static __attribute__((noinline)) void unmap_watched(struct device *dev, dma_addr_t dma, size_t size,
                                                     enum dma_data_direction direction, unsigned long attrs)
 {
-    if (dk_memory_forked(dev->dk->watched_memory) || !dk_check_unmap_right(dev, dma, size, direction, attrs))
+    if (!dk_check_unmap_right(dev, dma, size, direction, attrs))
         dk_unmap_single_long(dev, dma, size, direction, attrs);
 }
 

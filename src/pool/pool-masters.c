@@ -228,12 +228,8 @@ static __attribute__((noinline)) void written(struct dk_pools *pools, struct dev
     }
 }
 
-void dk_pools_master_access(struct dk_machine *machine, struct device *dev, dma_addr_t dma, phys_addr_t phys,
-                            u64 length, bool write)
+void dk_pools_master_access(struct dk_machine *machine, const struct dk_master_move *move)
 {
-    struct dk_pools *pools = machine->pools;
-
-    (void)dma;
-    if (write && pools && __atomic_load_n(&pools->places, __ATOMIC_ACQUIRE))
-        written(pools, dev, phys, length);
+    if (move->from && dk_pools_watch(machine))
+        written(machine->pools, move->dev, move->phys, move->length);
 }

@@ -17,8 +17,7 @@ void dk_pool_places_leave(struct dk_pool_state *state, struct dk_pool_chunk *chu
 void dk_pool_places_free(struct dk_pools *pools);
 
 /* Hook of a machine: a bus master of @dev moves @length bytes at @phys, known to it as @dma. */
-void dk_pools_master_access(struct dk_machine *machine, struct device *dev, dma_addr_t dma, phys_addr_t phys,
-                            u64 length, bool write);
+void dk_pools_master_access(struct dk_machine *machine, const struct dk_master_move *move);
 /* Whether @phys is in a chunk of a checked pool. Any context. */
 bool dk_pools_hold(const struct dk_machine *machine, phys_addr_t phys);
 

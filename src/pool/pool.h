@@ -179,6 +179,12 @@ struct dk_pools {
                                       NULL: none so far; atomic */
 };
 
+/* Whether dk_pools_master_access() and dk_pools_hold() have anything to look at. Lock-free. */
+static inline bool dk_pools_watch(const struct dk_machine *machine)
+{
+    return machine->pools && __atomic_load_n(&machine->pools->places, __ATOMIC_ACQUIRE);
+}
+
 /* Before the first pool, and after the last device. 0 or -ENOMEM. */
 int dk_pools_start(struct dk_machine *machine);
 void dk_pools_finish(struct dk_machine *machine);

@@ -174,26 +174,35 @@ static void hook_memory_freed(void *data, phys_addr_t phys, u64 size, const char
     dk_check_freed(data, phys, size, call);
 }
 
-static u64 hook_master_access(void *data, struct device *dev, dma_addr_t dma, phys_addr_t phys, u64 length,
-                              const void *from)
+static u64 hook_master_access(void *data, const struct dk_master_move *move)
 {
-    dk_pools_master_access(data, dev, dma, phys, length, from);
+    dk_pools_master_access(data, move);
     return 0;
 }
 
-/* The same at depth 2 and above, where no access is too many. */
-static u64 hook_master_watched(void *data, struct device *dev, dma_addr_t dma, phys_addr_t phys, u64 length,
-                               const void *from)
+/* Not the ordinary case. */
+static __attribute__((noinline)) u64 look_at_access(struct dk_machine *machine,
+                                                    const struct dk_master_move *move)
 {
-    const struct dk_machine *machine = data;
     u64 held;
 
+    if (!dk_check_access(move, &held) && !dk_pools_hold(machine, move->phys + held))
+        dk_check_stray(move, held);
+    return dk_handover_access(machine, move);
+}
+
+/* The same at depth 2 and above, where no access is too many. */
+static u64 hook_master_watched(void *data, const struct dk_master_move *move)
+{
+    struct dk_machine *machine = data;
+    u64 ticket;
+
     if (machine->depth >= 3)
-        dk_owner_master_access(dev, dma, phys, length, from);
-    dk_pools_master_access(data, dev, dma, phys, length, from);
-    if (!dk_check_access(dev, dma, length, from, &held) && !dk_pools_hold(machine, phys + held))
-        dk_check_stray(dev, dma, phys, length, from, held);
-    return dk_handover_access(data, dev, dma, phys, length, from);
+        dk_owner_master_access(move);
+    if (dk_pools_watch(machine))
+        dk_pools_master_access(machine, move);
+    ticket = dk_check_access_right(move);
+    return ticket == DK_ACCESS_UNSURE ? look_at_access(machine, move) : ticket;
 }
 
 static void hook_bytes_moved(void *data, phys_addr_t phys, u64 length, u64 ticket, bool moved)

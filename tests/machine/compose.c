@@ -125,18 +125,16 @@ static void hook_unbound(void *data, struct device *dev)
     ((struct composed *)data)->unbound++;
 }
 
-static u64 hook_access(void *data, struct device *dev, dma_addr_t dma, phys_addr_t phys, u64 length,
-                       const void *from)
+static u64 hook_access(void *data, const struct dk_master_move *move)
 {
     struct composed *composed = data;
 
-    (void)dev;
     /* Bus masters may be in several threads. */
     __atomic_fetch_add(&composed->accesses, 1, __ATOMIC_RELAXED);
-    __atomic_store_n(&composed->access_dma, dma, __ATOMIC_RELAXED);
-    __atomic_store_n(&composed->access_phys, phys, __ATOMIC_RELAXED);
-    __atomic_store_n(&composed->access_length, length, __ATOMIC_RELAXED);
-    __atomic_store_n(&composed->access_write, from != NULL, __ATOMIC_RELAXED);
+    __atomic_store_n(&composed->access_dma, move->dma, __ATOMIC_RELAXED);
+    __atomic_store_n(&composed->access_phys, move->phys, __ATOMIC_RELAXED);
+    __atomic_store_n(&composed->access_length, move->length, __ATOMIC_RELAXED);
+    __atomic_store_n(&composed->access_write, move->from != NULL, __ATOMIC_RELAXED);
     return 0;
 }
 

@@ -246,15 +246,11 @@ struct changing {
     phys_addr_t move_to; /* 0: just unmap */
 };
 
-static u64 change_before_access(void *data, struct device *dev, dma_addr_t dma, phys_addr_t phys, u64 length,
-                                const void *from)
+static u64 change_before_access(void *data, const struct dk_master_move *move)
 {
     struct changing *changing = data;
+    dma_addr_t dma = move->dma;
 
-    (void)dev;
-    (void)phys;
-    (void)length;
-    (void)from;
     if (changing->calls++)
         return 0;
     assert_int_equal(dk_iommu_unmap(changing->bench.domain, dma & PAGE_MASK, PAGE_SIZE), PAGE_SIZE);
