@@ -29,7 +29,7 @@ static void barrier_in_all(void)
         return;
     /* It was promised, and is refused now (a seccomp filter came later). No store waits that long to be seen.
      */
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    mb();
     nanosleep(&a_while, NULL);
 }
 
