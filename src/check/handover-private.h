@@ -55,12 +55,13 @@ struct dk_handover {
 
 /*
  * The ordinary case, which has short ways: one view, one run of memory that no other mapping has bytes of,
- * one owner, and nothing under way. Under the lock.
+ * one owner, whose run has no memory of its own, and nothing under way. Under the lock.
  */
 static inline bool dk_handover_is_simple(const struct dk_handover *handover)
 {
     return !handover->written && !handover->shared && !handover->blind && !handover->bounced &&
-           !handover->writing && handover->owners.count == 1 && handover->places == &handover->first &&
+           !handover->writing && handover->owners.count == 1 &&
+           handover->owners.runs == handover->owners.own && handover->places == &handover->first &&
            !handover->first.next;
 }
 
