@@ -198,7 +198,8 @@ static __attribute__((noinline)) dma_addr_t map_watched(struct device *dev, void
 static __attribute__((noinline)) void unmap_watched(struct device *dev, dma_addr_t dma, size_t size,
                                                     enum dma_data_direction direction, unsigned long attrs)
 {
-    if (!dk_check_unmap_right(dev, dma, size, direction, attrs))
+    /* In a process that was forked the checker is the parent's too. */
+    if (dk_memory_forked(dev->dk->watched_memory) || !dk_check_unmap_right(dev, dma, size, direction, attrs))
         dk_unmap_single_long(dev, dma, size, direction, attrs);
 }
 

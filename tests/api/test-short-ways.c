@@ -6,6 +6,7 @@
 #include "api.h"
 
 #include <malloc.h>
+#include <sys/wait.h>
 
 #define SIZE 1024
 
@@ -44,10 +45,56 @@ static void test_owners_are_given_back(void **state)
     assert_int_equal(dk_machine_destroy(machine), 0);
 }
 
+/* ---- A process that was forked ---- */
+
+/* What the child does is nothing to the machine, which is the parent's. */
+static int unmap_in_child(struct dk_machine *machine, struct device *dev, dma_addr_t dma)
+{
+    struct log_lines lines;
+
+    dk_check_set_sink(machine, ignore_report, NULL);
+    keep_log(&lines);
+    dma_unmap_single(dev, dma, SIZE, DMA_FROM_DEVICE);
+    if (dk_check_count(machine, NULL))
+        return 1;
+    return lines.count == 1 && strstr(lines.text, "stayed with the parent") ? 0 : 2;
+}
+
+static void test_child_does_not_unmap(void **state)
+{
+    int depth;
+
+    (void)state;
+    for (depth = 1; depth <= 2; depth++) {
+        struct dk_machine *machine = machine_with(COHERENT_BOARD, NULL, 0, depth);
+        struct device *dev = device_below(machine, "bus", "one");
+        char *buffer = kzalloc(SIZE, GFP_KERNEL);
+        dma_addr_t dma = dma_map_single(dev, buffer, SIZE, DMA_FROM_DEVICE);
+        int status = 0;
+        pid_t child;
+
+        assert_int_equal(dma_mapping_error(dev, dma), 0);
+        child = fork();
+        if (!child) {
+            /* The child sees what the parent has. */
+            buffer[3] = 1;
+            _exit(unmap_in_child(machine, dev, dma));
+        }
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_true(WIFEXITED(status));
+        assert_int_equal(WEXITSTATUS(status), 0);
+        buffer[3] = 0;
+        dma_unmap_single(dev, dma, SIZE, DMA_FROM_DEVICE);
+        kfree(buffer);
+        assert_int_equal(dk_machine_destroy(machine), 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_owners_are_given_back),
+        cmocka_unit_test(test_child_does_not_unmap),
     };
 
     return cmocka_run_group_tests_name("short-ways", tests, NULL, NULL);
