@@ -181,6 +181,7 @@ bool dk_check_unmap_right(struct device *dev, dma_addr_t dma, u64 size, enum dma
     struct dk_mappings *mappings = dk_checker_mappings(checker, dev, false);
     struct dk_handover_findings findings;
     struct dk_record *record;
+    phys_addr_t phys = 0;
     bool shared = false;
 
     if (!mappings)
@@ -192,6 +193,8 @@ bool dk_check_unmap_right(struct device *dev, dma_addr_t dma, u64 size, enum dma
                    record->mapping.direction != direction || record->mapping.attrs != attrs))
         record = NULL;
     if (record) {
+        /* One made the general way may lie in a window where addresses differ. */
+        phys = record->mapping.phys;
         if (checker->depth > 1)
             shared = unwatch(checker, record, attrs, &findings);
         leave(checker, mappings, record);
@@ -200,7 +203,7 @@ bool dk_check_unmap_right(struct device *dev, dma_addr_t dma, u64 size, enum dma
     if (__builtin_expect(findings.count, 0))
         report(checker, "dma_unmap_single", &findings);
     if (__builtin_expect(shared, 0))
-        dk_check_unmapped(dev, dma, size);
+        dk_check_unmapped(dev, phys, size);
     return record;
 }
 
