@@ -81,6 +81,9 @@ static inline u64 *dk_known_busy(struct dk_checker *checker, phys_addr_t phys)
     return &checker->busy[(u32)(phys >> DK_KNOWN_SHIFT) * 0x9e3779b1u >> (32 - DK_KNOWN_BITS)];
 }
 
+/* What is known so is forgotten: some of it is freed by a call that does not tell which memory goes. */
+void dk_forget_busy(struct dk_checker *checker);
+
 /* Which live coherent allocation or block of any device holds @cpu: copied into *mapping, and the stack of
  * the call that made it. 0: none. A search of all of them. */
 u32 dk_coherent_at(struct dk_checker *checker, const void *cpu, struct dk_mapping *mapping);

@@ -372,6 +372,9 @@ bool dk_check_unmap(struct device *dev, const char *call, const struct dk_mappin
         return false;
     }
     found->shared = shared;
+    /* Such memory may have been mapped as any other, and goes without a word to dk_check_freed(). */
+    if (found->kind >= DK_MAPPING_NONCOHERENT && found->kind <= DK_MAPPING_NONCONTIGUOUS)
+        dk_forget_busy(checker);
     if (findings.count)
         dk_handover_report(checker, call, NULL, &findings);
     if (right)

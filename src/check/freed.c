@@ -31,20 +31,26 @@ static bool weigh(struct dk_interval *interval, void *data)
     return true;
 }
 
+void dk_forget_busy(struct dk_checker *checker)
+{
+    unsigned i;
+
+    for (i = 0; i < DK_KNOWN_BUSY; i++)
+        __atomic_store_n(&checker->busy[i], 0, __ATOMIC_RELAXED);
+}
+
 /* What was known of memory that is freed now. */
-static void forget_busy(struct dk_checker *checker, phys_addr_t phys, u64 size)
+static void forget_busy_at(struct dk_checker *checker, phys_addr_t phys, u64 size)
 {
     const phys_addr_t last = phys + (size - 1);
     phys_addr_t at = phys & ~(((phys_addr_t)1 << DK_KNOWN_SHIFT) - 1);
-    unsigned i;
 
-    if ((last - at) >> DK_KNOWN_SHIFT < DK_KNOWN_BUSY) {
-        for (; at <= last; at += (phys_addr_t)1 << DK_KNOWN_SHIFT)
-            __atomic_store_n(dk_known_busy(checker, at), 0, __ATOMIC_RELAXED);
+    if ((last - at) >> DK_KNOWN_SHIFT >= DK_KNOWN_BUSY) {
+        dk_forget_busy(checker);
         return;
     }
-    for (i = 0; i < DK_KNOWN_BUSY; i++)
-        __atomic_store_n(&checker->busy[i], 0, __ATOMIC_RELAXED);
+    for (; at <= last; at += (phys_addr_t)1 << DK_KNOWN_SHIFT)
+        __atomic_store_n(dk_known_busy(checker, at), 0, __ATOMIC_RELAXED);
 }
 
 void dk_check_freed(struct dk_machine *machine, phys_addr_t phys, u64 size, const char *call)
@@ -55,7 +61,7 @@ void dk_check_freed(struct dk_machine *machine, phys_addr_t phys, u64 size, cons
 
     if (!checker || !size)
         return;
-    forget_busy(checker, phys, size);
+    forget_busy_at(checker, phys, size);
     dk_lock_take(&checker->shadow.lock);
     dk_intervals_touching(&checker->shadow.mappings, search.first, search.last, weigh, &search);
     dk_intervals_touching(&checker->shadow.others, search.first, search.last, weigh, &search);

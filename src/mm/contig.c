@@ -239,6 +239,24 @@ int alloc_contig_range(unsigned long start, unsigned long end, unsigned migratet
     return memory ? dk_contig_take(memory, start, end, (enum migratetype)migratetype, gfp) : -EINVAL;
 }
 
+/* Tells that [pfn, end) is about to be freed, run by run of what will be. */
+static void tell_freed(struct dk_memory *memory, u64 pfn, u64 end)
+{
+    u64 at, start = pfn;
+
+    for (at = pfn; at <= end; at++) {
+        const struct page *page = at < end ? dk_page_mapped(memory, at) : NULL;
+
+        if (page && dk_page_flags(page) == DK_PAGE_USED && dk_page_run(page) == 1 &&
+            __atomic_load_n(&page->count, __ATOMIC_RELAXED) == 1)
+            continue;
+        if (at > start)
+            dk_memory_freed(memory, (phys_addr_t)start << PAGE_SHIFT, (at - start) << PAGE_SHIFT,
+                            "free_contig_range");
+        start = at + 1;
+    }
+}
+
 void free_contig_range(unsigned long pfn, unsigned long count)
 {
     struct dk_memory *memory = dk_current_for("free_contig_range");
@@ -246,6 +264,7 @@ void free_contig_range(unsigned long pfn, unsigned long count)
 
     if (!memory || dk_memory_forked(memory))
         return;
+    tell_freed(memory, pfn, (u64)pfn + count);
     pthread_mutex_lock(&memory->pages_lock);
     for (at = pfn; at - pfn < count; at++) {
         struct page *page = dk_page_mapped(memory, at);

@@ -131,12 +131,230 @@ static void test_other_window(void **state)
     dk_machine_destroy(machine);
 }
 
+/* ---- Memory that was found busy, and is free now ---- */
+
+struct memory {
+    struct device *dev;
+    struct kmem_cache *cache;
+    struct page *page;
+    dma_addr_t dma;
+    char *cpu;
+};
+
+static void get_kmalloc(struct memory *memory)
+{
+    memory->cpu = kzalloc(256, GFP_KERNEL);
+}
+
+static void put_kmalloc(struct memory *memory)
+{
+    kfree(memory->cpu);
+}
+
+static void get_large(struct memory *memory)
+{
+    memory->cpu = kzalloc(300000, GFP_KERNEL);
+}
+
+static void put_sensitive(struct memory *memory)
+{
+    kfree_sensitive(memory->cpu);
+}
+
+static void put_moved(struct memory *memory)
+{
+    assert_ptr_not_equal(krealloc(memory->cpu, 5000, GFP_KERNEL), memory->cpu);
+}
+
+static void get_object(struct memory *memory)
+{
+    memory->cache = kmem_cache_create("objects", 256, 0, 0, NULL);
+    memory->cpu = kmem_cache_alloc(memory->cache, GFP_KERNEL);
+}
+
+static void put_object(struct memory *memory)
+{
+    kmem_cache_free(memory->cache, memory->cpu);
+}
+
+static void put_object_and_cache(struct memory *memory)
+{
+    kmem_cache_free(memory->cache, memory->cpu);
+    kmem_cache_destroy(memory->cache);
+}
+
+static void get_page_of_memory(struct memory *memory)
+{
+    memory->page = alloc_pages(GFP_KERNEL, 1);
+    memory->cpu = page_address(memory->page);
+}
+
+static void put_pages(struct memory *memory)
+{
+    __free_pages(memory->page, 1);
+}
+
+static void put_reference(struct memory *memory)
+{
+    put_page(memory->page);
+}
+
+static void get_single_page(struct memory *memory)
+{
+    memory->page = alloc_page(GFP_KERNEL);
+    memory->cpu = page_address(memory->page);
+}
+
+static void get_exact(struct memory *memory)
+{
+    memory->cpu = alloc_pages_exact(3 * PAGE_SIZE, GFP_KERNEL);
+}
+
+static void put_exact(struct memory *memory)
+{
+    free_pages_exact(memory->cpu, 3 * PAGE_SIZE);
+}
+
+static void get_noncoherent(struct memory *memory)
+{
+    memory->cpu = dma_alloc_noncoherent(memory->dev, PAGE_SIZE, &memory->dma, DMA_BIDIRECTIONAL, GFP_KERNEL);
+}
+
+static void put_noncoherent(struct memory *memory)
+{
+    dma_free_noncoherent(memory->dev, PAGE_SIZE, memory->cpu, memory->dma, DMA_BIDIRECTIONAL);
+}
+
+static void get_dma_pages(struct memory *memory)
+{
+    memory->page = dma_alloc_pages(memory->dev, PAGE_SIZE, &memory->dma, DMA_BIDIRECTIONAL, GFP_KERNEL);
+    memory->cpu = page_address(memory->page);
+}
+
+static void put_dma_pages(struct memory *memory)
+{
+    dma_free_pages(memory->dev, PAGE_SIZE, memory->page, memory->dma, DMA_BIDIRECTIONAL);
+}
+
+static void get_contig(struct memory *memory)
+{
+    memory->page = alloc_contig_pages(4, GFP_KERNEL, 0, NULL);
+    if (memory->page)
+        memory->cpu = page_address(memory->page);
+}
+
+static void put_contig(struct memory *memory)
+{
+    free_contig_range(page_to_pfn(memory->page), 4);
+}
+
+static void put_in_bulk(struct memory *memory)
+{
+    void *all[1] = { memory->cpu };
+
+    kfree_bulk(1, all);
+}
+
+static void put_objects(struct memory *memory)
+{
+    void *all[1] = { memory->cpu };
+
+    kmem_cache_free_bulk(memory->cache, 1, all);
+}
+
+static void put_kvfree(struct memory *memory)
+{
+    kvfree(memory->cpu);
+}
+
+static void get_managed(struct memory *memory)
+{
+    memory->cpu = devm_kzalloc(memory->dev, 256, GFP_KERNEL);
+}
+
+static void put_managed(struct memory *memory)
+{
+    devm_kfree(memory->dev, memory->cpu);
+}
+
+static const struct {
+    const char *name;
+    void (*get)(struct memory *memory);
+    void (*put)(struct memory *memory);
+} memories[] = {
+    { "kfree", get_kmalloc, put_kmalloc },
+    { "kfree, large", get_large, put_kmalloc },
+    { "kfree_sensitive", get_kmalloc, put_sensitive },
+    { "krealloc", get_kmalloc, put_moved },
+    { "kmem_cache_free", get_object, put_object },
+    { "kmem_cache_destroy", get_object, put_object_and_cache },
+    { "__free_pages", get_page_of_memory, put_pages },
+    { "put_page", get_single_page, put_reference },
+    { "free_pages_exact", get_exact, put_exact },
+    { "dma_free_noncoherent", get_noncoherent, put_noncoherent },
+    { "dma_free_pages", get_dma_pages, put_dma_pages },
+    { "free_contig_range", get_contig, put_contig },
+    { "kfree_bulk", get_kmalloc, put_in_bulk },
+    { "kmem_cache_free_bulk", get_object, put_objects },
+    { "kvfree", get_kmalloc, put_kvfree },
+    { "devm_kfree", get_managed, put_managed },
+};
+
+/* Reports of mapping what is free, after it was mapped and unmapped twice while it was not. */
+static unsigned long map_freed(size_t index, bool by_page)
+{
+    struct dk_machine *machine = machine_with(COHERENT_BOARD, NULL, 0, 2);
+    struct memory memory = { .dev = device_below(machine, "bus", "one") };
+    unsigned long count;
+    unsigned i;
+
+    dk_check_set_sink(machine, ignore_report, NULL);
+    memories[index].get(&memory);
+    assert_non_null(memory.cpu);
+    for (i = 0; i < 3; i++) {
+        dma_addr_t dma;
+
+        if (i == 2)
+            memories[index].put(&memory);
+        dma = by_page ? dma_map_page(memory.dev, virt_to_page(memory.cpu), offset_in_page(memory.cpu), 64,
+                                     DMA_TO_DEVICE)
+                      : dma_map_single(memory.dev, memory.cpu, 64, DMA_TO_DEVICE);
+        if (dma_mapping_error(memory.dev, dma))
+            continue;
+        if (by_page)
+            dma_unmap_page(memory.dev, dma, 64, DMA_TO_DEVICE);
+        else
+            dma_unmap_single(memory.dev, dma, 64, DMA_TO_DEVICE);
+    }
+    count = dk_check_count(machine, "maps-freed-memory");
+    dk_machine_destroy(machine);
+    return count;
+}
+
+static void test_freed_memory_is_not_busy(void **state)
+{
+    bool failed = false;
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof(memories) / sizeof(memories[0]); i++) {
+        unsigned long by_page = map_freed(i, true), by_pointer = map_freed(i, false);
+
+        if (by_page != 1 || by_pointer != 1)
+            print_error("%s: %lu reports of the page, %lu of the pointer\n", memories[i].name, by_page,
+                        by_pointer);
+        failed |= by_page != by_pointer;
+    }
+    assert_false(failed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_owners_are_given_back),
         cmocka_unit_test(test_child_does_not_unmap),
         cmocka_unit_test(test_other_window),
+        cmocka_unit_test(test_freed_memory_is_not_busy),
     };
 
     return cmocka_run_group_tests_name("short-ways", tests, NULL, NULL);
