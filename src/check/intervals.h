@@ -48,7 +48,8 @@ static inline unsigned dk_interval_class(u64 size)
 {
     const u64 lowest = ((u64)1 << DK_INTERVAL_CLASS_LOWEST) - 1;
 
-    if (__builtin_expect(size >> 63, 0))
+    /* The driver's argument may be 0, which no range has. */
+    if (__builtin_expect((size - 1) >> 63, 0))
         return DK_INTERVAL_CLASS_COUNT - 1;
     return 64 - (unsigned)__builtin_clzll((size - 1) | lowest);
 }

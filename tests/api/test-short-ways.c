@@ -348,13 +348,31 @@ static void test_freed_memory_is_not_busy(void **state)
     assert_false(failed);
 }
 
+/* ---- Arguments that are wrong ---- */
+
+static void test_size_of_nothing(void **state)
+{
+    struct dk_machine *machine = machine_with(COHERENT_BOARD, NULL, 0, 1);
+    struct device *dev = device_below(machine, "bus", "one");
+    char *buffer = kzalloc(SIZE, GFP_KERNEL);
+    dma_addr_t dma;
+
+    (void)state;
+    dk_check_set_sink(machine, ignore_report, NULL);
+    dma = dma_map_single(dev, buffer, SIZE, DMA_TO_DEVICE);
+    assert_int_equal(dma_mapping_error(dev, dma), 0);
+    dma_unmap_single(dev, dma, 0, DMA_TO_DEVICE);
+    assert_int_equal(dk_check_count(machine, "free-wrong-size"), 1);
+    kfree(buffer);
+    assert_int_equal(dk_machine_destroy(machine), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_owners_are_given_back),
-        cmocka_unit_test(test_child_does_not_unmap),
-        cmocka_unit_test(test_other_window),
-        cmocka_unit_test(test_freed_memory_is_not_busy),
+        cmocka_unit_test(test_owners_are_given_back), cmocka_unit_test(test_child_does_not_unmap),
+        cmocka_unit_test(test_other_window),          cmocka_unit_test(test_freed_memory_is_not_busy),
+        cmocka_unit_test(test_size_of_nothing),
     };
 
     return cmocka_run_group_tests_name("short-ways", tests, NULL, NULL);
