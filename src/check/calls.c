@@ -114,13 +114,13 @@ void dk_check_mapped(struct device *dev, const char *call, struct dk_mapping *ma
         mapping->number = ++checker->last_number;
     if (record) {
         record->mapping = *mapping;
+        record->stack = stack;
         record->by_phys.size = 0;
         enter_memory(checker, dev, record, mapping->phys,
                      mapping->contiguous ? mapping->contiguous : mapping->size, &overlap);
     }
     dk_lock_give(&checker->shadow.lock);
     if (record) {
-        record->stack = stack;
         record->checked = !dk_mapping_needs_check(mapping->kind);
         record->used = false;
         record->handover = NULL;

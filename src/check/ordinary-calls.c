@@ -125,6 +125,8 @@ bool dk_check_mapped_single(struct device *dev, const void *cpu, phys_addr_t phy
         return false;
     }
     describe(&record->mapping, cpu, phys, size, direction, attrs);
+    /* Whoever shares its memory reads that as soon as it is entered. */
+    record->stack = stack;
     dk_lock_take(&checker->shadow.lock);
     entered = enter_lines(checker, record);
     if (entered)
@@ -133,7 +135,6 @@ bool dk_check_mapped_single(struct device *dev, const void *cpu, phys_addr_t phy
     if (entered) {
         mappings->free = record->by_dma.next ? dk_record_of(record->by_dma.next) : NULL;
         record->pieces = NULL;
-        record->stack = stack;
         record->checked = false;
         record->used = false;
         record->handover = NULL;
