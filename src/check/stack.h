@@ -51,7 +51,10 @@ struct dk_witness {
 };
 
 struct dk_remembered_stack {
-    u64 serial; /* of whose stacks @id is one */
+    u64 serial; /* of whose stacks @id is one; 0: none */
+    /* Instead of that, where it is not the thread's own stack: there may be no memory where the witnesses
+     * behind one that differs were. */
+    u64 careful;
     u32 id;
     unsigned count; /* a multiple of DK_WITNESSES_AT_ONCE */
     /* The first is the innermost return address. Some of the last may be there twice. */
@@ -67,8 +70,8 @@ static inline size_t dk_remembered_index(uintptr_t frame, uintptr_t caller)
     return (size_t)(((caller ^ frame) * 0x9e3779b97f4a7c15ull) >> (64 - DK_REMEMBERED_BITS));
 }
 
-/* Whether all are there: @count of them, not 0. The words lie above the present frame on the same stack, so
- * they can be read. */
+/* Whether all are there: @count of them, not 0. The words lie above the present frame on the thread's own
+ * stack, so they can be read. */
 bool dk_witnesses_agree(const struct dk_witness *witnesses, unsigned count);
 
 /* Unwinds the stack of the function with @frame, called from @caller, and remembers it. */

@@ -9,6 +9,8 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <ucontext.h>
 
 #include <cmocka.h>
 
@@ -274,6 +276,65 @@ static void test_threads(void **state)
     assert_int_equal(stacks->count, 2);
 }
 
+/* A program's own stacks: one is given back, and a shorter one made where its lower end was. */
+#define LONG_STACK ((size_t)512 << 10)
+#define SHORT_STACK ((size_t)64 << 10)
+
+static struct own_stack {
+    ucontext_t back, own;
+    char *place;     /* where the frame of the capturing function is to be */
+    unsigned frames; /* between that and the one that ends at the stack's other end */
+    u32 id;
+} own_stack;
+
+/* From the same place of both, so that what was remembered of one seems to be about the other. */
+__attribute__((noinline)) static u32 capture_down_there(char *place)
+{
+    volatile char *room = __builtin_alloca((size_t)((char *)__builtin_frame_address(0) - place));
+    u32 id;
+
+    room[0] = 0;
+    id = deeper(&fake_checker(&fake)->stacks, own_stack.frames, 0);
+    sink++;
+    return id;
+}
+
+static void run_on_own(void)
+{
+    own_stack.id = capture_down_there(own_stack.place);
+}
+
+static void run_on_stack(char *start, size_t size)
+{
+    getcontext(&own_stack.own);
+    own_stack.own.uc_stack.ss_sp = start;
+    own_stack.own.uc_stack.ss_size = size;
+    own_stack.own.uc_link = &own_stack.back;
+    makecontext(&own_stack.own, run_on_own, 0);
+    swapcontext(&own_stack.back, &own_stack.own);
+}
+
+static void test_stack_that_ends_sooner(void **state)
+{
+    struct dk_stacks *stacks = &fake_checker(&fake)->stacks;
+    int i;
+
+    (void)state;
+    for (own_stack.frames = 0; own_stack.frames < 5; own_stack.frames++) {
+        char *start = mmap(NULL, LONG_STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+        assert_ptr_not_equal(start, MAP_FAILED);
+        own_stack.place = start + SHORT_STACK / 2;
+        for (i = 0; i < 4; i++) {
+            run_on_stack(start, i < 2 ? LONG_STACK : SHORT_STACK);
+            expect_same(stacks, own_stack.id);
+            if (i == 1)
+                munmap(start + SHORT_STACK, LONG_STACK - SHORT_STACK);
+        }
+        munmap(start, SHORT_STACK);
+    }
+}
+
 static void test_depot(void **state)
 {
     struct dk_stacks *stacks = &fake_checker(&fake)->stacks;
@@ -357,6 +418,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_same_id_for_same_stack, start, finish),
         cmocka_unit_test_setup_teardown(test_another_checker_is_not_confused, start, finish),
         cmocka_unit_test_setup_teardown(test_threads, start, finish),
+        cmocka_unit_test_setup_teardown(test_stack_that_ends_sooner, start, finish),
         cmocka_unit_test_setup_teardown(test_depot, start, finish),
         cmocka_unit_test_setup_teardown(test_depot_is_quick, start, finish),
         cmocka_unit_test_setup_teardown(test_address_of_nothing, start, finish),
