@@ -367,12 +367,45 @@ static void test_size_of_nothing(void **state)
     assert_int_equal(dk_machine_destroy(machine), 1);
 }
 
+/* ---- A pool that comes when devices have moved bytes already ---- */
+
+static void test_pool_comes_late(void **state)
+{
+    int depth;
+
+    (void)state;
+    for (depth = 1; depth <= 2; depth++) {
+        struct dk_machine *machine = machine_with(COHERENT_BOARD, NULL, 0, depth);
+        struct device *dev = device_below(machine, "bus", "one");
+        char *buffer = kzalloc(SIZE, GFP_KERNEL), bytes[8] = { 2 };
+        dma_addr_t dma = dma_map_single(dev, buffer, SIZE, DMA_FROM_DEVICE), block;
+        struct dma_pool *pool;
+        void *cpu;
+
+        dk_check_set_sink(machine, ignore_report, NULL);
+        assert_int_equal(dma_mapping_error(dev, dma), 0);
+        assert_int_equal(dk_master_write(dev, dma, bytes, sizeof(bytes)), 0);
+        pool = dma_pool_create("late", dev, 64, 64, 0);
+        cpu = dma_pool_alloc(pool, GFP_KERNEL, &block);
+        assert_non_null(cpu);
+        assert_int_equal(dk_master_write(dev, block, bytes, sizeof(bytes)), 0);
+        assert_int_equal(dk_check_count(machine, NULL), 0);
+        dma_pool_free(pool, cpu, block);
+        assert_int_equal(dk_master_write(dev, block, bytes, sizeof(bytes)), 0);
+        assert_int_equal(dk_check_count(machine, "pool-use-after-free"), 1);
+        dma_pool_destroy(pool);
+        dma_unmap_single(dev, dma, SIZE, DMA_FROM_DEVICE);
+        kfree(buffer);
+        assert_int_equal(dk_machine_destroy(machine), 1);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_owners_are_given_back), cmocka_unit_test(test_child_does_not_unmap),
         cmocka_unit_test(test_other_window),          cmocka_unit_test(test_freed_memory_is_not_busy),
-        cmocka_unit_test(test_size_of_nothing),
+        cmocka_unit_test(test_size_of_nothing),       cmocka_unit_test(test_pool_comes_late),
     };
 
     return cmocka_run_group_tests_name("short-ways", tests, NULL, NULL);
