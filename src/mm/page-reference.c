@@ -229,7 +229,8 @@ static bool is_free(struct dk_memory *memory, u64 pfn)
             pfn - start < (u64)1 << __atomic_load_n(&page->order, __ATOMIC_RELAXED))
             return true;
     }
-    return false;
+    /* Whole blocks are in no list. */
+    return dk_buddy_first_used(memory, dk_zone_of(memory, pfn), pfn, pfn + 1) != pfn;
 }
 
 bool dk_memory_is_freed(struct dk_memory *memory, phys_addr_t phys)
