@@ -367,6 +367,51 @@ static void test_size_of_nothing(void **state)
     assert_int_equal(dk_machine_destroy(machine), 1);
 }
 
+/* ---- What is remembered of the last call, or access ---- */
+
+/* Two mappings of one address, of which the later one is gone when the driver asks. */
+static void test_asked_about_the_one_left(void **state)
+{
+    struct dk_machine *machine = machine_with(COHERENT_BOARD, NULL, 0, 1);
+    struct device *dev = device_below(machine, "bus", "one");
+    char *buffer = kzalloc(SIZE, GFP_KERNEL);
+    dma_addr_t dma;
+
+    (void)state;
+    dk_check_set_sink(machine, ignore_report, NULL);
+    dma = dma_map_single(dev, buffer, 64, DMA_TO_DEVICE);
+    assert_int_equal(dma_map_single(dev, buffer, 128, DMA_TO_DEVICE), dma);
+    dma_unmap_single(dev, dma, 128, DMA_TO_DEVICE);
+    assert_int_equal(dk_check_count(machine, "error-unchecked"), 1);
+    assert_int_equal(dma_mapping_error(dev, dma), 0);
+    dma_unmap_single(dev, dma, 64, DMA_TO_DEVICE);
+    kfree(buffer);
+    assert_int_equal(dk_machine_destroy(machine), 1);
+}
+
+/* On from the end of a buffer into what was mapped once: an overrun in two accesses. */
+static void test_overrun_in_two_accesses(void **state)
+{
+    struct dk_machine *machine = machine_with(COHERENT_BOARD, NULL, 0, 2);
+    struct device *dev = device_below(machine, "bus", "one");
+    char *buffer = kzalloc(SIZE, GFP_KERNEL), bytes[SIZE / 2] = { 0 };
+    dma_addr_t dma, behind;
+
+    (void)state;
+    dk_check_set_sink(machine, ignore_report, NULL);
+    behind = dma_map_single(dev, buffer + SIZE / 2, SIZE / 2, DMA_FROM_DEVICE);
+    assert_int_equal(dma_mapping_error(dev, behind), 0);
+    dma_unmap_single(dev, behind, SIZE / 2, DMA_FROM_DEVICE);
+    dma = dma_map_single(dev, buffer, SIZE / 2, DMA_FROM_DEVICE);
+    assert_int_equal(dma_mapping_error(dev, dma), 0);
+    assert_int_equal(dk_master_write(dev, dma, bytes, SIZE / 2), 0);
+    assert_int_equal(dk_master_write(dev, behind, bytes, 8), 0);
+    assert_int_equal(dk_check_count(machine, "device-access-out-of-range"), 1);
+    dma_unmap_single(dev, dma, SIZE / 2, DMA_FROM_DEVICE);
+    kfree(buffer);
+    assert_int_equal(dk_machine_destroy(machine), 1);
+}
+
 /* ---- A pool that comes when devices have moved bytes already ---- */
 
 static void test_pool_comes_late(void **state)
@@ -403,9 +448,14 @@ static void test_pool_comes_late(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_owners_are_given_back), cmocka_unit_test(test_child_does_not_unmap),
-        cmocka_unit_test(test_other_window),          cmocka_unit_test(test_freed_memory_is_not_busy),
-        cmocka_unit_test(test_size_of_nothing),       cmocka_unit_test(test_pool_comes_late),
+        cmocka_unit_test(test_owners_are_given_back),
+        cmocka_unit_test(test_child_does_not_unmap),
+        cmocka_unit_test(test_other_window),
+        cmocka_unit_test(test_freed_memory_is_not_busy),
+        cmocka_unit_test(test_size_of_nothing),
+        cmocka_unit_test(test_asked_about_the_one_left),
+        cmocka_unit_test(test_overrun_in_two_accesses),
+        cmocka_unit_test(test_pool_comes_late),
     };
 
     return cmocka_run_group_tests_name("short-ways", tests, NULL, NULL);
