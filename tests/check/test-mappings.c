@@ -364,6 +364,23 @@ static void test_past(void **state)
     check_past(DK_PAST_MAPPINGS + OLDER);
 }
 
+/* Of two that began at one address the later one is found, however many went since. */
+static void test_later_past(void **state)
+{
+    const dma_addr_t dma = 0x777000;
+    unsigned i;
+
+    (void)state;
+    for (i = 0; i < OLDER; i++)
+        leave(enter(i + 1, 0x1000, 1, DK_MAPPING_SINGLE, DMA_TO_DEVICE));
+    leave(enter(i + 1, dma, 5, DK_MAPPING_SINGLE, DMA_TO_DEVICE));
+    leave(enter(i + 2, dma, 6, DK_MAPPING_SINGLE, DMA_TO_DEVICE));
+    for (i = 0; i < DK_PAST_MAPPINGS + OLDER - 1; i++) {
+        assert_int_equal(dk_mappings_past(mappings, dma)->mapping.size, 6);
+        leave(enter(OLDER + 3 + i, 0x1000, 1, DK_MAPPING_SINGLE, DMA_TO_DEVICE));
+    }
+}
+
 static void test_few_past(void **state)
 {
     (void)state;
@@ -400,6 +417,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_equal_ones_checked_first, start, finish),
         cmocka_unit_test_setup_teardown(test_holding_prefers, start, finish),
         cmocka_unit_test_setup_teardown(test_past, start, finish),
+        cmocka_unit_test_setup_teardown(test_later_past, start, finish),
         cmocka_unit_test_setup_teardown(test_few_past, start, finish),
         cmocka_unit_test_setup_teardown(test_records_are_used_again, start, finish),
     };
