@@ -127,6 +127,21 @@ static void off_window_bad(struct scene *scene)
     assert_int_equal(AT(scene, dk_master_write(scene->dev, dma + 4000, bytes, 128)), -EFAULT);
 }
 
+/* The same, from a mapping of one byte. */
+static void off_window_from_a_byte_bad(struct scene *scene)
+{
+    struct page *last = NULL;
+    dma_addr_t dma;
+
+    while (!last || page_to_phys(last) != 0x41fff000) {
+        last = alloc_page(GFP_KERNEL);
+        assert_non_null(last);
+    }
+    dma = dma_map_page(scene->dev, last, 4095, 1, DMA_FROM_DEVICE);
+    assert_int_equal(dma_mapping_error(scene->dev, dma), 0);
+    assert_int_equal(AT(scene, dk_master_write(scene->dev, dma, bytes, 2)), -EFAULT);
+}
+
 /* One burst over two mappings that meet; a read of the rest of the last word. */
 static void neighbours_good(struct scene *scene)
 {
@@ -363,10 +378,11 @@ static void an_overrun_off_the_window_is_one_too(void **state)
     };
     static const struct class_case off[] = {
         { "device-access-out-of-range", off_window_bad, again_good, 0, 2 },
+        { "device-access-out-of-range", off_window_from_a_byte_bad, again_good, 0, 2 },
     };
 
     (void)state;
-    class_mistakes(off, 1, &half, 1, "test-strays.c");
+    class_mistakes(off, 2, &half, 1, "test-strays.c");
 }
 
 /* A sign-extended address leads nowhere on a real bus; on this one the bus says so, and the report why. */

@@ -52,6 +52,8 @@ static struct page_like page_sink;
 static int sum_length = 64;
 static int place; /* a file */
 
+static void complain(const char *what, const struct dk_report *report);
+
 #define FORM __attribute__((noinline)) static void
 
 FORM load_char(char *p, char *o)
@@ -307,6 +309,24 @@ FORM strncpy_to(char *p, char *o)
     (void)o;
     strncpy(p, "ab", 12);
 }
+FORM strcat_to(char *p, char *o)
+{
+    (void)o;
+    if (strcat(p, "abc") != p)
+        complain("returned something else", NULL);
+}
+FORM strchr_found(char *p, char *o)
+{
+    (void)o;
+    if (strchr(p, 0) != p)
+        complain("returned something else", NULL);
+}
+FORM strchr_not_found(char *p, char *o)
+{
+    (void)o;
+    if (strchr(p, 'x'))
+        complain("returned something else", NULL);
+}
 FORM snprintf_to(char *p, char *o)
 {
     (void)o;
@@ -386,6 +406,9 @@ static struct form forms[] = {
     AT(strcpy_to, 0, 0, 0, 8, "strcpy"),
     AT(strcmp_with, 0, 1, 0, 0, "strcmp"),
     AT(strncpy_to, 0, 0, 0, 12, "strncpy"),
+    AT(strcat_to, 0, 1, 0, 4, "strcat"),
+    AT(strchr_found, 0, 1, 0, 0, "strchr"),
+    AT(strchr_not_found, 0, 1, 0, 0, "strchr"),
     AT(snprintf_to, 0, 0, 0, 6, "snprintf"),
     AT(read_file, 0, 0, 0, 20, "pread"),
     AT(write_file, 0, 20, 0, 0, "pwrite"),

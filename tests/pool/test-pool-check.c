@@ -217,6 +217,15 @@ static void device_after_free_bad(struct scene *scene)
     scene->line = __LINE__ - 3;
 }
 
+/* The first byte of all. */
+static void device_first_after_free_bad(struct scene *scene)
+{
+    free_both(scene);
+    AT(scene, dk_master_write(scene->dev, scene->dma, "l", 1));
+    take_until(scene, scene->cpu);
+    scene->line = __LINE__ - 2;
+}
+
 static void device_overrun_bad(struct scene *scene)
 {
     char bytes[SIZE + 4] = { 0 };
@@ -312,6 +321,8 @@ static const struct {
     { "underrun", "pool-overrun", "dma_pool_free", underrun_bad, to_the_edges_good, 0, 1, true },
     { "device after free", "pool-use-after-free", "dk_master_write", device_after_free_bad, device_good, 10,
       4, true },
+    { "device after free, first byte", "pool-use-after-free", "dk_master_write", device_first_after_free_bad,
+      device_good, 0, 1, true },
     { "device overrun", "pool-overrun", "dk_master_write", device_overrun_bad, device_good, SIZE, 4, true },
     { "device underrun", "pool-overrun", "dk_master_write", device_underrun_bad, device_good, 0, 2, true },
     { "busy at destroy", "pool-destroyed-busy", "dma_pool_destroy", busy_bad, destroy_good, 0, SIZE, true },
