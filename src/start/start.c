@@ -446,6 +446,7 @@ static int bring_up(struct dk_machine *machine, const struct dk_options *options
     if (IS_ERR(memory))
         return (int)PTR_ERR(memory);
     machine->memory = memory;
+    arguments.mapping.quarantine = machine->depth >= 2 && options->quarantine_size;
     /* Before anything is reserved: what leaves the page allocator is heard of. */
     error = machine->board->die_count ? add_dies(machine) : 0;
     if (!error)
