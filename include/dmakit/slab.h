@@ -3,9 +3,12 @@
  * Small memory of the current machine: kmalloc() and caches of equal objects.
  *
  * Nothing is ever written into a free object, and bookkeeping stands outside, but for the patterns of
- * SLAB_POISON and SLAB_RED_ZONE. Frees find the machine by address; a free of anything that is not an
- * allocated object is refused, changes nothing, and is reported: slab-double-free (it is free),
- * slab-invalid-free (the middle of one, other memory), slab-wrong-cache.
+ * SLAB_POISON and SLAB_RED_ZONE, and of the quarantine: where the machine's checker is at depth 2 or above,
+ * what is freed is not given out again for a while, and a store into it meanwhile is reported
+ * (slab-use-after-free). It is there when memory is short (DMAKIT_OPTIONS=quarantine_size=). Frees find the
+ * machine by address; a free of anything that is not an allocated object is refused, changes nothing, and is
+ * reported: slab-double-free (it is free), slab-invalid-free (the middle of one, other memory),
+ * slab-wrong-cache.
  *
  * Source of the semantics: Documentation/core-api/memory-allocation.rst and mm-api.rst.
  */

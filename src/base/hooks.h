@@ -19,6 +19,7 @@ struct dk_finding {
     const void *cpu;        /* the CPU address concerned, or NULL */
     dma_addr_t dma;         /* the DMA address concerned, or DMA_MAPPING_ERROR */
     u64 length;             /* bytes concerned, 0 when none */
+    u32 stack;              /* of @call, as memory_freed gave it; 0: it is being made now */
     const char *what;       /* one sentence: what happened */
     const char *advice;     /* one sentence: what to do */
 };
@@ -61,9 +62,10 @@ struct dk_hooks {
 
     /*
      * [phys, phys + size) of memory, allocated, is about to be freed by the program's @call: for good, not a
-     * reference less. Called with no lock of src/mm held, in any context. May be NULL.
+     * reference less. Called with no lock of src/mm held, in any context. Returns whether a device still has
+     * it mapped. @stack, if not NULL: where the number of the call's stack goes. May be NULL.
      */
-    void (*memory_freed)(void *data, phys_addr_t phys, u64 size, const char *call);
+    bool (*memory_freed)(void *data, phys_addr_t phys, u64 size, const char *call, u32 *stack);
 
     /*
      * A bus master is about to move bytes. Called before they move, once for each contiguous run; when the

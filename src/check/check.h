@@ -184,9 +184,10 @@ void dk_check_freed_remapped(struct device *owner, const char *call, dma_addr_t 
 
 /*
  * Depth 2: [phys, phys + size) is about to be freed by @call: reports that a device has some of it mapped
- * (freed-while-mapped).
+ * (freed-while-mapped), and returns whether it has. @stack, if not NULL: where the number of the call's stack
+ * goes, for dk_finding.stack.
  */
-void dk_check_freed(struct dk_machine *machine, phys_addr_t phys, u64 size, const char *call);
+bool dk_check_freed(struct dk_machine *machine, phys_addr_t phys, u64 size, const char *call, u32 *stack);
 
 /*
  * @call is about to free @freed, which is still in the way of something: reports it (freed-while-mapped).

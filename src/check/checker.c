@@ -181,6 +181,8 @@ void dk_check_finding(struct dk_machine *machine, const struct dk_finding *findi
     draft.length = finding->length;
     if (finding->advice)
         draft.advice = finding->advice;
+    if (finding->stack)
+        draft.access_stack = finding->stack;
     dk_draft_what(&draft, "%s", finding->what);
     dk_report_make(checker, &draft);
 }

@@ -53,21 +53,23 @@ static void forget_busy_at(struct dk_checker *checker, phys_addr_t phys, u64 siz
         __atomic_store_n(dk_known_busy(checker, at), 0, __ATOMIC_RELAXED);
 }
 
-void dk_check_freed(struct dk_machine *machine, phys_addr_t phys, u64 size, const char *call)
+bool dk_check_freed(struct dk_machine *machine, phys_addr_t phys, u64 size, const char *call, u32 *stack)
 {
     struct freed_search search = { .first = phys, .last = phys + (size - 1) };
     struct dk_checker *checker = machine->checker;
     struct dk_report_draft draft;
 
     if (!checker || !size)
-        return;
+        return false;
     forget_busy_at(checker, phys, size);
+    if (stack)
+        *stack = dk_stacks_capture(&checker->stacks);
     dk_lock_take(&checker->shadow.lock);
     dk_intervals_touching(&checker->shadow.mappings, search.first, search.last, weigh, &search);
     dk_intervals_touching(&checker->shadow.others, search.first, search.last, weigh, &search);
     dk_lock_give(&checker->shadow.lock);
     if (!search.found)
-        return;
+        return false;
     dk_draft_begin(&draft, checker, DK_CLASS_FREED_WHILE_MAPPED, NULL, call);
     draft.device = search.device;
     draft.advice = "unmap memory before it is freed, when the device is done with it";
@@ -75,6 +77,7 @@ void dk_check_freed(struct dk_machine *machine, phys_addr_t phys, u64 size, cons
     dk_draft_what(&draft, "%s() of %llu bytes, of which %llu are still mapped for the device, at 0x%llx (%s)",
                   call, size, search.size, search.mapping.dma, dk_direction_name(search.mapping.direction));
     dk_report_make(checker, &draft);
+    return true;
 }
 
 void dk_check_maps_freed(struct dk_checker *checker, struct device *dev, const char *call,

@@ -5,6 +5,7 @@
 #ifndef DK_MAPPING_BOUNCE_PRIVATE_H
 #define DK_MAPPING_BOUNCE_PRIVATE_H
 
+#include "mapping/bounce-quarantine.h"
 #include "mapping/bounce.h"
 
 #define NOWHERE (~(phys_addr_t)0)

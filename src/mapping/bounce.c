@@ -23,6 +23,8 @@
 #define MAGAZINE_ITEMS 32
 /* Of all threads, ended ones too, at most this part. */
 #define KEPT_PART 4
+/* In quarantine is at most this part. */
+#define QUARANTINE_PART 8
 /* The order of a run that is no block: it goes back to the slots. */
 #define NO_ORDER 0xffffu
 
@@ -162,6 +164,12 @@ static inline void give_run(struct dk_bounce_pool *pool, u64 first, unsigned slo
         give_to_slots(pool, first, slots);
 }
 
+/* The same as what the quarantine calls. */
+static void give_at_last(void *owner, u64 first, unsigned slots, unsigned order)
+{
+    give_run(owner, first, slots, order);
+}
+
 /*
  * Where the magazines have nothing, or only @first, a block that may not be all in the device's reach;
  * NO_BLOCK: they have nothing.
@@ -179,10 +187,12 @@ static NOINLINE struct run take_slowly(struct dk_bounce_pool *pool, const struct
         give_run(pool, first, 1u << order, order);
     }
     run = take_from_slots(pool, dev, limit, slots, align);
-    if (!run.slots && pool->magazines) {
+    if (!run.slots && pool->quarantine)
+        dk_bounce_quarantine_end(pool->quarantine);
+    if (!run.slots && pool->magazines)
         dk_magazines_drain(pool->magazines);
+    if (!run.slots && (pool->quarantine || pool->magazines))
         run = take_from_slots(pool, dev, limit, slots, align);
-    }
     return run;
 }
 
@@ -242,7 +252,7 @@ static void remember(struct dk_bounce_pool *pool, phys_addr_t phys, char *cpu)
     struct dk_bounce_thread *thread = &pool->threads[number];
     size_t offset = (size_t)(phys & (DK_SLOT_SIZE - 1));
 
-    if (number >= DK_THREAD_NUMBERS || !pool->magazines || !pool->view || pool->cache)
+    if (number >= DK_THREAD_NUMBERS || !pool->magazines || !pool->view || pool->cache || pool->quarantine)
         return;
     thread->pairs = dk_magazines_here(pool->magazines);
     thread->section = phys - offset;
@@ -331,7 +341,10 @@ static void release(struct dk_bounce_pool *pool, struct dk_bounce_record *record
     unsigned order = block_of(shape) ? block_of(shape) - 1 : LOAD(record->order);
 
     STORE(record->shape, 0);
-    give_run(pool, (u64)(record - pool->records), slots, order);
+    if (pool->quarantine)
+        dk_bounce_quarantine_add(pool->quarantine, (u64)(record - pool->records), slots, order);
+    else
+        give_run(pool, (u64)(record - pool->records), slots, order);
 }
 
 /* The bits of an address that bouncing keeps: all up to the highest that the device asks for. */
@@ -585,8 +598,18 @@ static bool make_magazines(struct dk_bounce_pool *pool)
     return pool->magazines;
 }
 
+static bool make_quarantine(struct dk_bounce_pool *pool, const struct dk_machine *machine)
+{
+    if (!machine->mapping || !machine->mapping->config.quarantine)
+        return true;
+    pool->quarantine =
+        dk_bounce_quarantine_create(pool->size / DK_BOUNCE_SLOT / QUARANTINE_PART, give_at_last, pool);
+    return pool->quarantine;
+}
+
 static void free_pool(struct dk_bounce_pool *pool)
 {
+    dk_bounce_quarantine_destroy(pool->quarantine);
     dk_magazines_destroy(pool->magazines);
     dk_release(pool->threads_memory);
     dk_release(pool->soiled);
@@ -620,7 +643,8 @@ struct dk_bounce_pool *dk_bounce_create(struct dk_machine *machine, phys_addr_t 
         allocate_lines((size_t)(size / DK_BOUNCE_SLOT), sizeof(*pool->records), &pool->records_memory);
     pool->soiled = dk_allocate((size_t)(size / DK_BOUNCE_SLOT), 1);
     pool->threads = allocate_lines(DK_THREAD_UNNUMBERED + 1, sizeof(*pool->threads), &pool->threads_memory);
-    if (!pool->slots || !pool->records || !pool->soiled || !pool->threads || !make_magazines(pool))
+    if (!pool->slots || !pool->records || !pool->soiled || !pool->threads || !make_magazines(pool) ||
+        !make_quarantine(pool, machine))
         goto destroy;
     dk_bounce_former_start(pool);
     return pool;

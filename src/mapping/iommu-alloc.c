@@ -51,7 +51,7 @@ static bool take_chunks(struct device *dev, size_t count, gfp_t gfp, unsigned lo
 
     INIT_LIST_HEAD(chunks);
     /* What cannot be had whole is not begun. */
-    if (count > dk_memory_free_pages(memory))
+    if (!dk_memory_has_free(memory, count))
         return false;
     gfp &= ~__GFP_ZERO;
     while (count) {

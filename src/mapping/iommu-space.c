@@ -11,6 +11,7 @@
 static void free_space(struct dk_iommu_space *space)
 {
     dk_lazy_queue_destroy(space->lazy);
+    dk_iova_quarantine_destroy(space->quarantine);
     dk_iova_ranges_finish(&space->ranges);
     dk_iova_destroy(space->iova);
     dk_iommu_domain_destroy(space->domain);
@@ -46,8 +47,13 @@ struct dk_iommu_space *dk_iommu_space_create(struct dk_machine *machine, dma_add
         space->iova = NULL;
         goto free;
     }
+    if (state->config.quarantine) {
+        space->quarantine = dk_iova_quarantine_create(space->iova);
+        if (!space->quarantine)
+            goto free;
+    }
     if (state->config.iommu_lazy) {
-        space->lazy = dk_lazy_queue_create(space->domain, space->iova);
+        space->lazy = dk_lazy_queue_create(space->domain, space->iova, space->quarantine);
         if (!space->lazy)
             goto free;
     }
@@ -165,6 +171,8 @@ static int reserve_gaps(struct dk_iommu_space *space, const struct device *dev)
 
     if (!dev->dk->window_count)
         return 0;
+    if (space->quarantine)
+        dk_iova_quarantine_end(space->quarantine);
     while ((window = window_from(dev, next)) && !error) {
         if (window->dma > from)
             error = dk_iova_reserve(space->iova, from, window->dma - 1);
@@ -229,8 +237,10 @@ dma_addr_t dk_iommu_space_take(struct dk_iommu_space *space, u64 pages, dma_addr
 {
     dma_addr_t iova = dk_iova_take(space->iova, pages, limit);
 
-    /* What a lazy queue holds is nobody's any more. */
+    /* What a lazy queue holds is nobody's any more, nor what is in quarantine. */
     if (iova == DMA_MAPPING_ERROR && space->lazy && dk_lazy_queue_flush(space->lazy))
+        iova = dk_iova_take(space->iova, pages, limit);
+    if (iova == DMA_MAPPING_ERROR && space->quarantine && dk_iova_quarantine_end(space->quarantine))
         iova = dk_iova_take(space->iova, pages, limit);
     return iova;
 }
@@ -242,5 +252,8 @@ void dk_iommu_space_release(struct dk_iommu_space *space, dma_addr_t start, u64 
         return;
     }
     dk_iommu_unmap(space->domain, start, pages << PAGE_SHIFT);
-    dk_iova_give(space->iova, start, pages);
+    if (space->quarantine)
+        dk_iova_quarantine_add(space->quarantine, start, pages);
+    else
+        dk_iova_give(space->iova, start, pages);
 }

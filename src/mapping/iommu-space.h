@@ -9,6 +9,7 @@
 #define DK_MAPPING_IOMMU_SPACE_H
 
 #include "machine/iommu.h"
+#include "mapping/iova-quarantine.h"
 #include "mapping/iova-ranges.h"
 #include "mapping/iova.h"
 #include "mapping/lazy-queue.h"
@@ -25,7 +26,8 @@ struct dk_iommu_space {
     struct dk_iommu_domain *domain;
     struct dk_iova *iova;
     struct dk_iova_ranges ranges;
-    struct dk_lazy_queue *lazy; /* NULL: strict */
+    struct dk_iova_quarantine *quarantine; /* NULL: there is none */
+    struct dk_lazy_queue *lazy;            /* NULL: strict */
 };
 
 /* A space of its own over [base, last], held once. Error pointers: -EINVAL an empty range, -ENOMEM. */

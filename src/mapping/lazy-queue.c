@@ -11,12 +11,14 @@ struct entry {
 struct dk_lazy_queue {
     struct dk_iommu_domain *domain;
     struct dk_iova *iova;
+    struct dk_iova_quarantine *quarantine;
     pthread_mutex_t lock;
     unsigned first, count;
     struct entry entries[DK_LAZY_ENTRIES]; /* a ring, oldest at @first */
 };
 
-struct dk_lazy_queue *dk_lazy_queue_create(struct dk_iommu_domain *domain, struct dk_iova *iova)
+struct dk_lazy_queue *dk_lazy_queue_create(struct dk_iommu_domain *domain, struct dk_iova *iova,
+                                           struct dk_iova_quarantine *quarantine)
 {
     struct dk_lazy_queue *queue = dk_allocate(1, sizeof(*queue));
 
@@ -24,6 +26,7 @@ struct dk_lazy_queue *dk_lazy_queue_create(struct dk_iommu_domain *domain, struc
         return NULL;
     queue->domain = domain;
     queue->iova = iova;
+    queue->quarantine = quarantine;
     pthread_mutex_init(&queue->lock, NULL);
     return queue;
 }
@@ -40,7 +43,10 @@ void dk_lazy_queue_destroy(struct dk_lazy_queue *queue)
 static void forget(struct dk_lazy_queue *queue, const struct entry *entry)
 {
     dk_iommu_unmap(queue->domain, entry->iova, entry->pages << PAGE_SHIFT);
-    dk_iova_give(queue->iova, entry->iova, entry->pages);
+    if (queue->quarantine)
+        dk_iova_quarantine_add(queue->quarantine, entry->iova, entry->pages);
+    else
+        dk_iova_give(queue->iova, entry->iova, entry->pages);
 }
 
 void dk_lazy_queue_add(struct dk_lazy_queue *queue, dma_addr_t iova, u64 pages)

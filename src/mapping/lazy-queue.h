@@ -10,14 +10,15 @@
 #define DK_MAPPING_LAZY_QUEUE_H
 
 #include "machine/iommu.h"
-#include "mapping/iova.h"
+#include "mapping/iova-quarantine.h"
 
 #define DK_LAZY_ENTRIES 256u
 
 struct dk_lazy_queue;
 
-/* NULL: out of memory. */
-struct dk_lazy_queue *dk_lazy_queue_create(struct dk_iommu_domain *domain, struct dk_iova *iova);
+/* Addresses go to @quarantine in the end, or where that is NULL back to @iova. NULL: out of memory. */
+struct dk_lazy_queue *dk_lazy_queue_create(struct dk_iommu_domain *domain, struct dk_iova *iova,
+                                           struct dk_iova_quarantine *quarantine);
 /* Flushes first. NULL is fine. */
 void dk_lazy_queue_destroy(struct dk_lazy_queue *queue);
 /* Takes over @pages pages at @iova, which were mapped as one range. Any context and thread. */

@@ -19,6 +19,7 @@ struct dk_mapping_config {
     size_t cma_map_length;
     bool iommu_passthrough; /* iommu.passthrough=1: devices behind an IOMMU map directly */
     bool iommu_lazy;        /* iommu.strict=0: what is unmapped stays reachable for a while */
+    bool quarantine;        /* addresses and slots that are unmapped are not given out again at once */
     u64 bounce_slots;       /* swiotlb=N: slots of the machine's bounce pool; 0: by the size of memory */
     bool bounce_always;     /* swiotlb=force: what could be mapped directly is bounced too */
     bool bounce_never;      /* swiotlb=noforce: there is no pool */

@@ -220,6 +220,7 @@ int dk_contig_take(struct dk_memory *memory, u64 start, u64 end, enum migratetyp
         return -EINVAL;
     if (dk_fault_point())
         return -ENOMEM;
+    dk_memory_end_quarantine(memory, "alloc_contig_range");
     error = take(memory, start, end, gfp);
     if (error)
         return error;
@@ -252,7 +253,7 @@ static void tell_freed(struct dk_memory *memory, u64 pfn, u64 end)
             continue;
         if (at > start)
             dk_memory_freed(memory, (phys_addr_t)start << PAGE_SHIFT, (at - start) << PAGE_SHIFT,
-                            "free_contig_range");
+                            "free_contig_range", NULL);
         start = at + 1;
     }
 }
@@ -378,6 +379,7 @@ struct page *alloc_contig_pages(unsigned long count, gfp_t gfp, int nid, const v
             dk_page_single(dk_page_mapped(memory, pfn + i), MIGRATE_MOVABLE);
         pthread_mutex_unlock(&memory->pages_lock);
     } else {
+        dk_memory_end_quarantine(memory, "alloc_contig_pages");
         page = take_anywhere(memory, count, align, gfp);
     }
     if (!page && !(gfp & __GFP_NOWARN))

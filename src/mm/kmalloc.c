@@ -2,7 +2,7 @@
 /*
  * kmalloc() and its kin: slabs up to 8 KiB, pages of their own above.
  */
-#include "mm/slab.h"
+#include "mm/slab-quarantine.h"
 
 #include "base/alloc.h"
 #include "base/log.h"
@@ -124,24 +124,30 @@ size_t ksize(const void *memory)
     return size;
 }
 
+/* Frees the @size bytes at @phys, which are pages of their own. */
+static void release_pages(struct dk_memory *memory, phys_addr_t phys, size_t size, const char *call)
+{
+    struct page *page = dk_page_mapped(memory, phys >> PAGE_SHIFT);
+    struct dk_freed freed = { .call = call };
+
+    dk_memory_freed(memory, phys, size, call, memory->quarantine ? &freed : NULL);
+    if (!dk_quarantine_hold_pages(memory, page, size >> PAGE_SHIFT, &freed))
+        dk_pages_give_marked(memory, page, size >> PAGE_SHIFT, DK_PAGE_LARGE, call);
+}
+
 /* Frees @memory for @call; NULL and ZERO_SIZE_PTR are fine. */
 static void release(const void *memory, const char *call)
 {
     struct dk_memory *owner;
     phys_addr_t phys;
     size_t size = 0;
-    u64 pfn = 0;
 
     if (ZERO_OR_NULL_PTR(memory) || dk_object_give(memory, NULL, call))
         return;
-    if (dk_address_find(memory, &owner, &phys) == DK_ADDRESS_LINEAR) {
-        pfn = phys >> PAGE_SHIFT;
-        size = large_size(owner, pfn, memory);
-    }
+    if (dk_address_find(memory, &owner, &phys) == DK_ADDRESS_LINEAR)
+        size = large_size(owner, phys >> PAGE_SHIFT, memory);
     if (size)
-        dk_memory_freed(owner, phys, size, call);
-    if (size)
-        dk_pages_give_marked(owner, dk_page_mapped(owner, pfn), size >> PAGE_SHIFT, DK_PAGE_LARGE, call);
+        release_pages(owner, phys, size, call);
     else
         dk_slab_refuse(owner ? owner : dk_memory_current(), "slab-invalid-free", call, memory,
                        "is not what kmalloc() returned, or is free");

@@ -50,7 +50,7 @@ bool dk_memory_forked(const struct dk_memory *memory)
     return __atomic_load_n(&memory->forked, __ATOMIC_ACQUIRE);
 }
 
-u64 dk_memory_free_pages(struct dk_memory *memory)
+static u64 count_free(struct dk_memory *memory)
 {
     u64 pages = 0;
     unsigned i;
@@ -61,6 +61,17 @@ u64 dk_memory_free_pages(struct dk_memory *memory)
     pages += dk_page_lists_held(memory);
     pthread_mutex_unlock(&memory->pages_lock);
     return pages;
+}
+
+u64 dk_memory_free_pages(struct dk_memory *memory)
+{
+    dk_memory_end_quarantine(memory, "nr_free_pages");
+    return count_free(memory);
+}
+
+bool dk_memory_has_free(struct dk_memory *memory, u64 pages)
+{
+    return count_free(memory) >= pages || dk_memory_free_pages(memory) >= pages;
 }
 
 /* @sleeps: in atomic context; else it must not fail (__GFP_NOFAIL), and may not sleep. */
@@ -269,6 +280,7 @@ struct dk_memory *dk_memory_create(const struct dk_memory_config *config)
     memory->line = config->line;
     memory->seed = config->seed;
     memory->slab_debug = config->slab_debug;
+    memory->quarantine = config->quarantine;
     memory->hooks = config->hooks;
     memory->machine = config->machine;
     memory->cached_fd = -1;
@@ -462,7 +474,12 @@ int dk_memory_show_copy(struct dk_memory *memory, void *address, phys_addr_t phy
     return show(memory, address, phys, size, memory->cached_fd, true);
 }
 
-void dk_memory_tell_freed(const struct dk_memory *memory, phys_addr_t phys, u64 size, const char *call)
+void dk_memory_tell_freed(const struct dk_memory *memory, phys_addr_t phys, u64 size, const char *call,
+                          struct dk_freed *freed)
 {
-    memory->hooks->memory_freed(memory->hooks->data, phys, size, call);
+    bool used =
+        memory->hooks->memory_freed(memory->hooks->data, phys, size, call, freed ? &freed->stack : NULL);
+
+    if (freed)
+        freed->used = used;
 }

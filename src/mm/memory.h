@@ -36,6 +36,7 @@ struct dk_memory_config {
     u64 seed;            /* 0: no fragmentation */
     bool stop_by_signal; /* stores into pages that move: userfaultfd is not tried (write-stop.h) */
     unsigned slab_debug; /* SLAB_POISON, SLAB_RED_ZONE: for kmalloc() and every cache that can have them */
+    size_t quarantine;   /* bytes of freed kmalloc() and cache memory kept out of use for a while; 0: none */
     const struct dk_hooks *hooks; /* kept, not copied; may be NULL */
     void *machine;                /* the owner, for dk_memory_machine() */
 };
@@ -225,8 +226,18 @@ void dk_pasr_garbage(const struct dk_memory *memory, phys_addr_t phys, void *int
  */
 bool dk_memory_is_freed(struct dk_memory *memory, phys_addr_t phys);
 
-/* Free pages now; for tests and `top`. */
+/* Frees for good what is in quarantine, for @call. False: nothing was. Any context; with no lock held that
+ * comes behind slab_lock. */
+bool dk_memory_end_quarantine(struct dk_memory *memory, const char *call);
+
+/* A device is about to write to [phys, phys + size), and that is said by who sees it: what is in quarantine
+ * there is not looked at any more. Any context; takes the locks of objects. */
+void dk_memory_excuse(struct dk_memory *memory, phys_addr_t phys, u64 size);
+
+/* Free pages now; for tests and `top`. What is in quarantine is free, and leaves it. */
 u64 dk_memory_free_pages(struct dk_memory *memory);
+/* Whether there are as many. What is in quarantine leaves it only if it counts. */
+bool dk_memory_has_free(struct dk_memory *memory, u64 pages);
 
 /*
  * Reports (class sleeps-in-atomic) when @gfp may sleep (__GFP_DIRECT_RECLAIM) and this thread is in atomic

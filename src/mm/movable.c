@@ -221,6 +221,7 @@ struct dk_movable *dk_movable_create(size_t size, gfp_t gfp)
     size_t count = size / PAGE_SIZE + (size % PAGE_SIZE != 0), done = 0;
     enum dk_zone_kind kinds[DK_ZONE_COUNT];
     struct dk_movable *movable;
+    u64 lendable;
 
     dk_might_sleep_gfp(memory, GFP_KERNEL, "dk_movable_create");
     if (!memory)
@@ -229,7 +230,8 @@ struct dk_movable *dk_movable_create(size_t size, gfp_t gfp)
         gfp |= __GFP_HIGHMEM;
     if (!size || !dk_zone_list(memory, gfp, kinds))
         return ERR_PTR(-EINVAL);
-    if (count > dk_memory_free_pages(memory) + dk_cma_lendable_pages(memory, gfp)) {
+    lendable = dk_cma_lendable_pages(memory, gfp);
+    if (count > lendable && !dk_memory_has_free(memory, count - lendable)) {
         if (!(gfp & __GFP_NOWARN))
             dk_log(DK_LOG_WARNING, "dk_movable_create: %zu pages are more than are free", count);
         return ERR_PTR(-ENOMEM);

@@ -166,6 +166,22 @@ static struct page *take_locked(struct dk_memory *memory, struct want *want)
     return page;
 }
 
+/* The same, and when there is nothing, with what is in quarantine: nobody needs that. */
+static struct page *take_at_last(struct dk_memory *memory, struct want *want)
+{
+    struct page *page = take_locked(memory, want);
+
+    if (page || !dk_memory_end_quarantine(memory, "alloc_pages"))
+        return page;
+    /* What leaves goes where freed pages go. */
+    if (want->list >= 0)
+        page = dk_page_lists_take(memory->lists, (unsigned)want->list);
+    if (!page)
+        return take_locked(memory, want);
+    begin_use(page, want->flags);
+    return page;
+}
+
 /* Whether the machine could ever have what is wanted. */
 static bool is_possible(const struct dk_memory *memory, const struct want *want)
 {
@@ -209,7 +225,7 @@ static struct page *take_in_the_end(struct dk_memory *memory, struct want *want,
 
     want->mark = DK_MARK_NONE;
     for (;;) {
-        page = take_locked(memory, want);
+        page = take_at_last(memory, want);
         if (page)
             return page;
         if (tries->waits++ % WAITS_PER_LINE == 0)
@@ -232,7 +248,7 @@ static struct page *take_slow(struct dk_memory *memory, struct want *want, struc
     /* While another zone has enough, none is emptied. */
     if (memory->has_marks || (sleeps && dk_reclaim_wanted(memory))) {
         want->mark = DK_MARK_LOW;
-        page = take_locked(memory, want);
+        page = take_at_last(memory, want);
         if (page)
             return page;
         if (sleeps && least == DK_MARK_MIN && dk_reclaim_wanted(memory))
@@ -240,7 +256,7 @@ static struct page *take_slow(struct dk_memory *memory, struct want *want, struc
         want->mark = least;
     }
     do {
-        page = take_locked(memory, want);
+        page = take_at_last(memory, want);
         if (page)
             return page;
     } while (sleeps && dk_reclaim(memory, want->gfp, want->request.count, tries));

@@ -32,7 +32,7 @@ unsigned long alloc_pages_bulk(gfp_t gfp, unsigned long count, struct page **pag
 static void give(struct dk_memory *memory, struct page *page, u64 pfn, size_t count, const char *call)
 {
     if (__atomic_load_n(&page->count, __ATOMIC_RELAXED) == 1 && dk_page_run(page) == count)
-        dk_memory_freed(memory, (phys_addr_t)pfn << PAGE_SHIFT, (u64)count << PAGE_SHIFT, call);
+        dk_memory_freed(memory, (phys_addr_t)pfn << PAGE_SHIFT, (u64)count << PAGE_SHIFT, call, NULL);
     dk_pages_give_found(memory, page, pfn, count, 0, call);
 }
 

@@ -49,6 +49,7 @@ static struct totals count(struct dk_memory *memory)
     unsigned i;
     u64 held;
 
+    dk_memory_end_quarantine(memory, "si_meminfo");
     pthread_mutex_lock(&memory->pages_lock);
     for (i = 0; i < DK_ZONE_COUNT; i++) {
         const struct dk_zone *zone = &memory->zones[i];
@@ -260,6 +261,7 @@ size_t dk_memory_info(enum dk_memory_info which, char *text, size_t size)
         add_meminfo(memory, &out);
         return out.length;
     }
+    dk_memory_end_quarantine(memory, "dk_memory_info");
     pthread_mutex_lock(&memory->pages_lock);
     if (which == DK_PAGETYPEINFO)
         add_pagetypeinfo(memory, &out);

@@ -170,7 +170,7 @@ static void tell_last(struct dk_memory *memory, u64 pfn)
         size = (u64)dk_page_run(head) << PAGE_SHIFT;
     pthread_mutex_unlock(&memory->pages_lock);
     if (size)
-        dk_memory_freed(memory, (phys_addr_t)pfn << PAGE_SHIFT, size, "put_page");
+        dk_memory_freed(memory, (phys_addr_t)pfn << PAGE_SHIFT, size, "put_page", NULL);
 }
 
 void put_page(struct page *page)
@@ -236,16 +236,19 @@ static bool is_free(struct dk_memory *memory, u64 pfn)
 bool dk_memory_is_freed(struct dk_memory *memory, phys_addr_t phys)
 {
     u64 pfn = phys >> PAGE_SHIFT;
-    const struct page *page = dk_page_mapped(memory, pfn);
+    const struct page *page = dk_page_mapped(memory, pfn), *head;
     bool object, freed;
 
     if (!page)
         return false;
     freed = dk_object_is_freed(memory, phys, &object);
-    if (object || __atomic_load_n(&page->count, __ATOMIC_RELAXED))
+    if (object)
         return freed;
+    if (__atomic_load_n(&page->count, __ATOMIC_RELAXED))
+        return dk_page_flags(page) & DK_PAGE_HELD;
     pthread_mutex_lock(&memory->pages_lock);
-    freed = !dk_page_head(memory, pfn, &pfn) && is_free(memory, pfn);
+    head = dk_page_head(memory, pfn, &pfn);
+    freed = head ? dk_page_flags(head) & DK_PAGE_HELD : is_free(memory, pfn);
     pthread_mutex_unlock(&memory->pages_lock);
     return freed;
 }

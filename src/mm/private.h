@@ -115,8 +115,10 @@ struct dk_zone {
 #define DK_PAGE_SHOWN 0x2000u   /* movable memory's (movable.c), which private_data leads to */
 #define DK_PAGE_LENT 0x4000u    /* a contiguous area's, lent to movable memory */
 #define DK_PAGE_HANDLE 0x8000u  /* the first page of a contiguous area's run that a handle has */
+#define DK_PAGE_HELD 0x10000u   /* was a kmalloc() of its own pages, and is in quarantine */
 /* Somebody's, so that __free_pages() must not touch it. */
-#define DK_PAGE_OWNED (DK_PAGE_LARGE | DK_PAGE_SLAB | DK_PAGE_VMALLOC | DK_PAGE_CMA | DK_PAGE_SHOWN)
+#define DK_PAGE_OWNED \
+    (DK_PAGE_LARGE | DK_PAGE_SLAB | DK_PAGE_VMALLOC | DK_PAGE_CMA | DK_PAGE_SHOWN | DK_PAGE_HELD)
 
 /*
  * Pages in threads' lists, and the first page of a contiguous area's run, change without pages_lock: flags,
@@ -296,6 +298,7 @@ struct dk_memory {
     unsigned line;
     u64 seed;
     unsigned slab_debug;
+    size_t quarantine; /* bytes that it may have */
     phys_addr_t last;
     const struct dk_hooks *hooks;
     void *machine;
@@ -410,19 +413,27 @@ static inline void dk_memory_taken(const struct dk_memory *memory, phys_addr_t p
         memory->hooks->memory_taken(memory->hooks->data, phys, size);
 }
 
-/* What dk_memory_freed() does where there is somebody to tell. */
-void dk_memory_tell_freed(const struct dk_memory *memory, phys_addr_t phys, u64 size, const char *call);
+/* What is known of a free. */
+struct dk_freed {
+    const char *call;
+    u32 stack; /* of the call, as dk_hooks.memory_freed numbers it; 0: not known */
+    bool used; /* a device still has the memory mapped */
+};
+
+/* What dk_memory_freed() does where there is somebody to tell. @freed, if not NULL, is filled in. */
+void dk_memory_tell_freed(const struct dk_memory *memory, phys_addr_t phys, u64 size, const char *call,
+                          struct dk_freed *freed);
 
 /*
  * Tells who wants to know that [phys, phys + size) is about to be freed by @call. No lock is held. A macro:
  * an inline function would be a frame of the report's stack that is not known as the library's.
  */
-#define dk_memory_freed(memory_, phys, size, call)         \
-    do {                                                   \
-        const struct dk_memory *told_ = (memory_);         \
-                                                           \
-        if (told_->hooks && told_->hooks->memory_freed)    \
-            dk_memory_tell_freed(told_, phys, size, call); \
+#define dk_memory_freed(memory_, phys, size, call, freed)         \
+    do {                                                          \
+        const struct dk_memory *told_ = (memory_);                \
+                                                                  \
+        if (told_->hooks && told_->hooks->memory_freed)           \
+            dk_memory_tell_freed(told_, phys, size, call, freed); \
     } while (0)
 
 #endif

@@ -17,6 +17,9 @@ static const char *first_other(const char *start, size_t count, unsigned char va
 {
     size_t i;
 
+    /* All alike, as nearly always: the C library is quicker to say so. */
+    if (count && (unsigned char)*start == value && !memcmp(start, start + 1, count - 1))
+        return NULL;
     for (i = 0; i < count; i++) {
         if ((unsigned char)start[i] != value)
             return start + i;
@@ -36,19 +39,23 @@ void dk_slab_paint(struct dk_slab *slab)
         if (slab->damaged)
             memset(object + cache->size, DK_RED_ZONE, zone);
         if (cache->poison)
-            dk_object_poison_free(cache, object);
+            dk_poison_free(object, cache->size);
     }
 }
 
-static void note(struct dk_slab_damage *damage, const struct kmem_cache *cache, const char *object,
-                 const char *at, bool red_zone)
+void dk_slab_note(struct dk_slab_damage *damage, const struct kmem_cache *cache, const char *object,
+                  const char *at, bool red_zone)
 {
+    if (damage->memory)
+        return;
     damage->memory = cache->state->memory;
     snprintf(damage->cache, sizeof(damage->cache), "%s", cache->name);
     damage->size = cache->size;
     damage->object = object;
     damage->at = at;
     damage->red_zone = red_zone;
+    damage->freed_by = NULL;
+    damage->freed_stack = 0;
 }
 
 /* Looks at red zone @index: 0 is before the first object, and each other one behind the object before it. */
@@ -66,8 +73,7 @@ static void check_zone(struct dk_slab *slab, size_t index, const char *object, s
     if (!at)
         return;
     slab->damaged[index / 64] |= 1ull << (index % 64);
-    if (!damage->memory)
-        note(damage, cache, object, at, true);
+    dk_slab_note(damage, cache, object, at, true);
 }
 
 void dk_slab_check_zones(struct dk_slab *slab, size_t index, struct dk_slab_damage *damage)
@@ -80,23 +86,25 @@ void dk_slab_check_zones(struct dk_slab *slab, size_t index, struct dk_slab_dama
     check_zone(slab, index, object, damage);
 }
 
-void dk_object_check_poison(const struct kmem_cache *cache, const char *object, struct dk_slab_damage *damage)
+const char *dk_poison_find(const char *start, size_t size)
 {
-    const char *last = object + cache->size - 1, *at;
+    const char *at = first_other(start, size - 1, DK_POISON_FREE);
 
-    if (!cache->poison || damage->memory)
-        return;
-    at = first_other(object, cache->size - 1, DK_POISON_FREE);
-    if (!at)
-        at = first_other(last, 1, DK_POISON_FREE_LAST);
-    if (at)
-        note(damage, cache, object, at, false);
+    return at ? at : first_other(start + size - 1, 1, DK_POISON_FREE_LAST);
 }
 
-void dk_object_poison_free(const struct kmem_cache *cache, char *object)
+void dk_poison_free(char *start, size_t size)
 {
-    memset(object, DK_POISON_FREE, cache->size - 1);
-    object[cache->size - 1] = (char)DK_POISON_FREE_LAST;
+    memset(start, DK_POISON_FREE, size - 1);
+    start[size - 1] = (char)DK_POISON_FREE_LAST;
+}
+
+void dk_object_check_poison(const struct kmem_cache *cache, const char *object, struct dk_slab_damage *damage)
+{
+    const char *at = cache->poison && !damage->memory ? dk_poison_find(object, cache->size) : NULL;
+
+    if (at)
+        dk_slab_note(damage, cache, object, at, false);
 }
 
 void dk_object_poison_fresh(const struct kmem_cache *cache, char *object)
@@ -116,6 +124,13 @@ void dk_slab_report(const struct dk_slab_damage *damage, const char *call)
         finding.class_name = "slab-use-after-free";
         snprintf(what, sizeof(what), "byte %td of an object of %s was written after the object was freed",
                  offset, damage->cache);
+        if (damage->freed_by) {
+            snprintf(what, sizeof(what),
+                     "byte %td of %zu of an object of %s was written after this free of it, as %s() found",
+                     offset, damage->size, damage->cache, call);
+            finding.call = damage->freed_by;
+            finding.stack = damage->freed_stack;
+        }
     } else {
         finding.class_name = "slab-overrun";
         if (offset < 0)

@@ -2,7 +2,7 @@
 /*
  * Objects and slabs: taking, giving, and growing a cache.
  */
-#include "mm/slab.h"
+#include "mm/slab-quarantine.h"
 
 #include "base/alloc.h"
 #include "base/context.h"
@@ -22,9 +22,14 @@ static size_t align_up(size_t value, size_t align)
 
 /* ---- Objects of one slab ---- */
 
+/* Whether it has a user. */
 static bool is_busy(const struct dk_slab *slab, size_t index)
 {
-    return slab->busy[index / 64] >> (index % 64) & 1;
+    u64 busy = slab->busy[index / 64];
+
+    if (slab->held)
+        busy &= ~slab->held[index / 64];
+    return busy >> (index % 64) & 1;
 }
 
 /* The lowest free object, or with a @choice another. The slab has one. */
@@ -109,7 +114,9 @@ static struct dk_slab *slab_create(struct kmem_cache *cache, gfp_t gfp, unsigned
 {
     size_t objects = ((PAGE_SIZE << order) - cache->lead) / cache->stride, i;
     size_t busy_words = (objects + 63) / 64, zone_words = cache->lead ? objects / 64 + 1 : 0;
-    struct dk_slab *slab = dk_allocate(1, sizeof(*slab) + (busy_words + zone_words) * sizeof(u64));
+    size_t held_words = cache->quarantines ? busy_words : 0;
+    struct dk_slab *slab =
+        dk_allocate(1, sizeof(*slab) + (busy_words + zone_words + held_words) * sizeof(u64));
 
     if (!slab)
         return NULL;
@@ -118,6 +125,8 @@ static struct dk_slab *slab_create(struct kmem_cache *cache, gfp_t gfp, unsigned
     slab->objects = objects;
     if (zone_words)
         slab->damaged = slab->busy + busy_words;
+    if (held_words)
+        slab->held = slab->busy + busy_words + zone_words;
     if (!(cache->source.take ? take_sourced(cache, slab, gfp) : take_pages(cache, slab, gfp))) {
         dk_release(slab);
         return NULL;
@@ -189,6 +198,13 @@ static void destroy_all(struct dk_memory *memory, const struct dk_page_source *s
 
     list_for_each_entry_safe (slab, following, doomed, link)
         slab_destroy(memory, source, slab);
+}
+
+void dk_slabs_give_back(struct dk_memory *memory, struct list_head *doomed)
+{
+    static const struct dk_page_source none;
+
+    destroy_all(memory, &none, doomed);
 }
 
 /* Moves the empty slabs beyond @keep to @doomed, unknown from now on. Under the lock. */
@@ -286,6 +302,27 @@ static void hand_out(struct kmem_cache *cache, char *object, const char *call)
         dk_object_poison_fresh(cache, object);
 }
 
+/* A slab with a free object, in the partial list. False: there is no memory. Under the lock, which it drops
+ * meanwhile. */
+static bool find_or_grow(struct kmem_cache *cache, gfp_t gfp, const char *call)
+{
+    if (find_partial(cache))
+        return true;
+    /* Its own freed objects come before memory that somebody has to give up first. */
+    if (cache->held) {
+        gfp_t easy = gfp & ~(__GFP_DIRECT_RECLAIM | __GFP_NOFAIL | __GFP_MEMALLOC | __GFP_HIGH);
+
+        if (grow_unlocked(cache, easy | __GFP_NOWARN))
+            return true;
+        pthread_mutex_unlock(&cache->state->lock);
+        dk_quarantine_end_cache(cache, call);
+        pthread_mutex_lock(&cache->state->lock);
+        if (find_partial(cache))
+            return true;
+    }
+    return grow_unlocked(cache, gfp);
+}
+
 size_t dk_cache_take(struct kmem_cache *cache, gfp_t gfp, void **objects, size_t count, const char *call)
 {
     struct dk_slab_state *state = cache->state;
@@ -294,7 +331,7 @@ size_t dk_cache_take(struct kmem_cache *cache, gfp_t gfp, void **objects, size_t
     if (dk_memory_forked(state->memory))
         return 0;
     pthread_mutex_lock(&state->lock);
-    while (taken < count && (find_partial(cache) || grow_unlocked(cache, gfp)))
+    while (taken < count && find_or_grow(cache, gfp, call))
         objects[taken++] = take_from(cache, list_first_entry(&cache->partial, struct dk_slab, link));
     pthread_mutex_unlock(&state->lock);
     for (i = 0; i < taken; i++)
@@ -360,22 +397,18 @@ static const char *refusal(const struct dk_slab *slab, size_t index, const struc
     return NULL;
 }
 
-/* Marks object @index free. Slabs to give back go to @doomed. Under the lock. */
-static void give(struct dk_slab *slab, size_t index, struct list_head *doomed, struct dk_slab_damage *damage)
+void dk_slab_free(struct dk_slab *slab, size_t index, struct list_head *doomed, struct dk_slab_damage *damage)
 {
     struct kmem_cache *cache = slab->cache;
 
-    if (slab->damaged)
-        dk_slab_check_zones(slab, index, damage);
     if (cache->poison)
-        dk_object_poison_free(cache, slab->start + index * cache->stride);
+        dk_poison_free(slab->start + index * cache->stride, cache->size);
     if (slab->used == slab->objects) {
         list_del(&slab->link);
         list_add(&slab->link, &cache->partial);
     }
     slab->busy[index / 64] &= ~(1ull << (index % 64));
     slab->used--;
-    cache->objects--;
     if (!slab->used) {
         list_del(&slab->link);
         list_add(&slab->link, &cache->empty);
@@ -386,6 +419,21 @@ static void give(struct dk_slab *slab, size_t index, struct list_head *doomed, s
         doom(cache, cache->source.take ? EMPTY_KEPT : 0, doomed, damage);
 }
 
+/* Frees object @index, at once or after a while. Slabs to give back go to @doomed. Under the lock. */
+static void give(struct dk_slab *slab, size_t index, const struct dk_freed *freed, struct list_head *doomed,
+                 struct dk_slab_damage *damage)
+{
+    struct dk_freed as = *freed;
+
+    if (slab->damaged)
+        dk_slab_check_zones(slab, index, damage);
+    /* A report is to show its bytes. */
+    as.used |= damage->memory != NULL;
+    slab->cache->objects--;
+    if (!slab->held || !dk_quarantine_hold(slab, index, &as))
+        dk_slab_free(slab, index, doomed, damage);
+}
+
 static bool is_told(const struct dk_memory *memory)
 {
     return memory->hooks && memory->hooks->memory_freed;
@@ -394,11 +442,13 @@ static bool is_told(const struct dk_memory *memory)
 bool dk_object_give(const void *object, const struct kmem_cache *cache, const char *call)
 {
     struct place place = find_place(object, cache);
+    struct dk_freed freed = { .call = call };
     struct dk_slab_damage damage;
     const char *wrong, *class_name = NULL;
     struct dk_page_source source;
     struct list_head doomed;
     struct dk_slab *slab;
+    bool held = false;
     size_t index;
 
     if (!place.state)
@@ -415,11 +465,14 @@ bool dk_object_give(const void *object, const struct kmem_cache *cache, const ch
     wrong = refusal(slab, index, cache, &class_name);
     if (!wrong && slab->page && is_told(place.state->memory)) {
         phys_addr_t phys = page_to_phys(slab->page) + (u64)((const char *)object - slab->memory);
-        size_t size = slab->cache->size;
+        size_t size = slab->cache->size, marked = slab->cache->marks_freed ? slab->cache->stride : 0;
+        bool quarantines = slab->held;
 
         /* The caller has the object still, unless it is freed twice at the same time. */
         pthread_mutex_unlock(&place.state->lock);
-        dk_memory_freed(place.state->memory, phys, size, call);
+        dk_memory_freed(place.state->memory, phys, size, call, quarantines ? &freed : NULL);
+        if (marked && !freed.used)
+            dk_quarantine_prepare(place.state->memory, phys, marked);
         pthread_mutex_lock(&place.state->lock);
         slab = slab_of(&place, object);
         if (slab)
@@ -433,13 +486,16 @@ bool dk_object_give(const void *object, const struct kmem_cache *cache, const ch
         /* The cache may be destroyed as soon as its last object is free. */
         if (!slab->page)
             source = slab->cache->source;
-        give(slab, index, &doomed, &damage);
+        held = slab->held;
+        give(slab, index, &freed, &doomed, &damage);
     }
     pthread_mutex_unlock(&place.state->lock);
     if (!list_empty(&doomed))
         destroy_all(place.state->memory, &source, &doomed);
     if (damage.memory)
         dk_slab_report(&damage, call);
+    if (held)
+        dk_quarantine_trim(place.state, call);
     if (wrong)
         dk_slab_refuse(place.state->memory, class_name, call, object, wrong);
     return true;
@@ -533,6 +589,7 @@ bool dk_cache_init(struct kmem_cache *cache, struct dk_slab_state *state, const 
     cache->constructor = shape->constructor;
     if (shape->source)
         cache->source = *shape->source;
+    dk_quarantine_init_cache(cache);
     cache->least = get_order(cache->lead + cache->stride);
     cache->order = cache->least;
     while (cache->order < LARGEST_ORDER &&
@@ -550,6 +607,7 @@ void dk_cache_shrink(struct kmem_cache *cache, const char *call)
     struct dk_slab_damage damage;
     struct list_head doomed;
 
+    dk_quarantine_end_cache(cache, call);
     damage.memory = NULL;
     INIT_LIST_HEAD(&doomed);
     pthread_mutex_lock(&cache->state->lock);
@@ -595,6 +653,11 @@ struct dk_slab_state *dk_slab_start(struct dk_memory *memory)
     state->memory = memory;
     pthread_mutex_init(&state->lock, NULL);
     INIT_LIST_HEAD(&state->caches);
+    if (dk_quarantine_start(state, memory->quarantine)) {
+        pthread_mutex_destroy(&state->lock);
+        dk_release(state);
+        return NULL;
+    }
     for (i = 0; i < DK_KMALLOC_CLASSES; i++) {
         struct dk_cache_shape shape = {
             .name = "kmalloc",
@@ -645,6 +708,7 @@ void dk_slab_finish(struct dk_slab_state *state)
         dk_release(cache);
     }
     dk_address_index_finish(&state->sourced);
+    dk_quarantine_finish(state);
     pthread_mutex_destroy(&state->lock);
     dk_release(state);
 }

@@ -19,6 +19,8 @@
 #define DK_RED_ZONE 0xcc
 
 struct dk_slab_state;
+struct dk_quarantine;
+struct dk_slab_damage;
 
 struct kmem_cache {
     struct dk_slab_state *state;
@@ -30,6 +32,8 @@ struct kmem_cache {
     size_t lead;          /* bytes before a slab's first object: its red zone */
     bool private_objects; /* DK_SLAB_PRIVATE */
     bool poison;          /* free objects hold a pattern, which is checked */
+    bool quarantines;     /* freed objects go into quarantine (slab-quarantine.h) */
+    bool marks_freed;     /* and hold the pattern there */
     unsigned least;       /* the order that holds one object */
     unsigned order;       /* of its slabs, when memory allows */
     gfp_t zone;           /* added to each allocation's flags */
@@ -38,6 +42,7 @@ struct kmem_cache {
     struct list_head partial, full, empty; /* slabs; only a source's stay empty, and few of them */
     size_t empty_count;
     u64 objects; /* allocated now */
+    u64 held;    /* in quarantine */
 };
 
 struct dk_slab {
@@ -50,6 +55,7 @@ struct dk_slab {
     struct dk_address_entry *entries; /* one a page, for the index; NULL with @page */
     unsigned order;
     size_t objects, used;
+    u64 *held;    /* one bit an object: busy, but freed, and in quarantine; NULL: its cache has none */
     u64 *damaged; /* one bit a red zone, that before the first object first: reported; NULL: there are none */
     u64 busy[];   /* one bit an object */
 };
@@ -69,6 +75,7 @@ struct dk_slab_state {
     struct dk_address_index sourced;                  /* pages of slabs that came from a source */
     u64 allocations;                                  /* counts them, for the seed */
     struct kmem_cache kmalloc[2][DK_KMALLOC_CLASSES]; /* the second ones from ZONE_DMA */
+    struct dk_quarantine *quarantine;                 /* NULL: none */
 };
 
 /* A flag of the library's own caches: kfree() and its kin are not for their objects. */
@@ -111,6 +118,12 @@ struct kmem_cache *dk_object_cache(struct dk_memory *memory, const void *object,
 /* The bytes that the allocated object at @object may use; 0: there is none. Takes the lock. */
 size_t dk_object_size(const void *object);
 
+/* Marks the busy object @index of @slab free for good. Slabs to give back go to @doomed. Under the lock. */
+void dk_slab_free(struct dk_slab *slab, size_t index, struct list_head *doomed,
+                  struct dk_slab_damage *damage);
+/* Gives back the slabs in @doomed, of pages of the page allocator. With no lock held. */
+void dk_slabs_give_back(struct dk_memory *memory, struct list_head *doomed);
+
 /* Refuses @object for @call: a log line "@call: @object @wrong", and a finding of @class_name. With no lock
  * held. */
 void dk_slab_refuse(struct dk_memory *memory, const char *class_name, const char *call, const void *object,
@@ -126,6 +139,8 @@ struct dk_slab_damage {
     const char *object;       /* the object concerned: free, or next to the red zone */
     const char *at;           /* the first byte that is wrong */
     bool red_zone;            /* else poison */
+    const char *freed_by;     /* the call that freed the object, and its stack; NULL: not known */
+    u32 freed_stack;
 };
 
 /* Fills in the patterns of a new slab, whose objects are free. */
@@ -135,9 +150,14 @@ void dk_slab_check_zones(struct dk_slab *slab, size_t index, struct dk_slab_dama
 /* Looks at the poison of an object that nobody else sees. */
 void dk_object_check_poison(const struct kmem_cache *cache, const char *object,
                             struct dk_slab_damage *damage);
-/* Makes an object look free, or fresh. */
-void dk_object_poison_free(const struct kmem_cache *cache, char *object);
+/* The first byte of [start, start + size) that is not what dk_poison_free() put there; NULL: all are. */
+const char *dk_poison_find(const char *start, size_t size);
+void dk_poison_free(char *start, size_t size);
+/* Makes an object look fresh. */
 void dk_object_poison_fresh(const struct kmem_cache *cache, char *object);
+/* Notes that the byte at @at is wrong, of @object of @cache, if nothing is noted yet. */
+void dk_slab_note(struct dk_slab_damage *damage, const struct kmem_cache *cache, const char *object,
+                  const char *at, bool red_zone);
 /* Reports what was found by @call, if anything. With no lock held, since a report's sink is the caller's. */
 void dk_slab_report(const struct dk_slab_damage *damage, const char *call);
 

@@ -292,7 +292,7 @@ bool dk_vmalloc_unmap(const void *address, enum dk_area_kind kind)
         return true;
     }
     for (i = 0; kind == DK_AREA_VMALLOC && i < area->count; i += (size_t)1 << area->run_order) {
-        dk_memory_freed(memory, page_to_phys(area->pages[i]), PAGE_SIZE << area->run_order, "vfree");
+        dk_memory_freed(memory, page_to_phys(area->pages[i]), PAGE_SIZE << area->run_order, "vfree", NULL);
         free_run(memory, area, i);
     }
     dk_release(area);

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum option_type { OPTION_INTEGER, OPTION_FLAG, OPTION_TEXT, OPTION_LEVEL, OPTION_CHOICE };
+enum option_type { OPTION_INTEGER, OPTION_SIZE, OPTION_FLAG, OPTION_TEXT, OPTION_LEVEL, OPTION_CHOICE };
 
 struct option {
     const char *key;
@@ -20,6 +20,9 @@ struct option {
     const char *usual;                /* the value without the option */
     const char *help;
 };
+
+/* Of quarantine_size. */
+#define QUARANTINE_SIZE ((u64)1 << 20)
 
 #define FIELD(name) offsetof(struct dk_options, name)
 
@@ -50,6 +53,8 @@ static const struct option table[] = {
       "1: json and sarif have suppressed reports too, marked" },
     { "abort_on_error", OPTION_FLAG, FIELD(abort_on_error), 0, 0, NULL, "0",
       "1: end the process after the first report" },
+    { "quarantine_size", OPTION_SIZE, FIELD(quarantine_size), 0, 0, NULL, "1M",
+      "freed memory that is kept out of use to find what still uses it, in bytes, K, M or G; 0: none" },
     { "fail_nth", OPTION_INTEGER, FIELD(fail_nth), 0, 0, NULL, "0",
       "the n-th allocation of the process fails; 0: none" },
     { "log", OPTION_LEVEL, FIELD(log_level), 0, 3, NULL, "1",
@@ -76,6 +81,29 @@ static bool read_integer(const char *value, u64 *number)
     return !*end && !errno;
 }
 
+/* The same with K, M or G behind it. */
+static bool read_size(const char *value, u64 *size)
+{
+    static const char letters[] = "KMG";
+    char digits[32];
+    size_t length = strlen(value);
+    const char *letter = length ? strchr(letters, value[length - 1] & ~0x20) : NULL;
+    unsigned shift = 0;
+
+    if (length >= sizeof(digits))
+        return false;
+    if (letter && *letter) {
+        length--;
+        shift = 10 * (unsigned)(letter - letters + 1);
+    }
+    memcpy(digits, value, length);
+    digits[length] = '\0';
+    if (!read_integer(digits, size) || *size > ~0ull >> shift)
+        return false;
+    *size <<= shift;
+    return true;
+}
+
 static int set(struct dk_options *options, const struct option *option, const char *value)
 {
     char *field = (char *)options + option->field;
@@ -94,6 +122,8 @@ static int set(struct dk_options *options, const struct option *option, const ch
         return 0;
     case OPTION_INTEGER:
         return read_integer(value, (u64 *)(void *)field) ? 0 : -EINVAL;
+    case OPTION_SIZE:
+        return read_size(value, (u64 *)(void *)field) ? 0 : -EINVAL;
     case OPTION_LEVEL:
         if (!read_integer(value + negative, &number) || number > 3)
             return -EINVAL;
@@ -146,7 +176,7 @@ int dk_options_read(struct dk_options *options, const char *text)
     char *next, *pair;
     int error = 0;
 
-    *options = (struct dk_options){ .depth = -1, .log_level = -1 };
+    *options = (struct dk_options){ .depth = -1, .quarantine_size = QUARANTINE_SIZE, .log_level = -1 };
     if (!text)
         return 0;
     options->text = dk_copy_string(text);

@@ -19,8 +19,9 @@ struct dk_options {
     const char *suppressions; /* NULL: none */
     bool print_suppressed;
     bool abort_on_error;
-    u64 fail_nth;  /* 0: none; acted on by base/alloc.h, before any machine exists */
-    int log_level; /* -1: not given */
+    u64 quarantine_size; /* bytes; 0: there is no quarantine */
+    u64 fail_nth;        /* 0: none; acted on by base/alloc.h, before any machine exists */
+    int log_level;       /* -1: not given */
 };
 
 /*

@@ -169,9 +169,9 @@ static void hook_memory_taken(void *data, phys_addr_t phys, u64 size)
     dk_cache_renew(machine->cache, phys, size);
 }
 
-static void hook_memory_freed(void *data, phys_addr_t phys, u64 size, const char *call)
+static bool hook_memory_freed(void *data, phys_addr_t phys, u64 size, const char *call, u32 *stack)
 {
-    dk_check_freed(data, phys, size, call);
+    return dk_check_freed(data, phys, size, call, stack);
 }
 
 static u64 hook_master_access(void *data, const struct dk_master_move *move)
@@ -186,8 +186,11 @@ static __attribute__((noinline)) u64 look_at_access(struct dk_machine *machine,
 {
     u64 held;
 
-    if (!dk_check_access(move, &held) && !dk_pools_hold(machine, move->phys + held))
+    if (!dk_check_access(move, &held) && !dk_pools_hold(machine, move->phys + held)) {
+        if (move->from)
+            dk_memory_excuse(machine->memory, move->phys + held, move->length - held);
         dk_check_stray(move, held);
+    }
     return dk_handover_access(machine, move);
 }
 
@@ -287,9 +290,27 @@ static u64 reserve_of(const struct dk_memory_range *ranges, unsigned count)
     return pages / RESERVE_SHARE < RESERVE_MOST ? pages / RESERVE_SHARE : RESERVE_MOST;
 }
 
+/* Of memory, what is in quarantine is at most one part in so many. */
+#define QUARANTINE_SHARE 32u
+
+/* What of freed memory is kept out of use: as much as @options say, where the checker looks at memory. */
+static size_t quarantine_of(const struct dk_machine *machine, const struct dk_options *options)
+{
+    const struct dk_board *board = machine->board;
+    u64 most = 0;
+    unsigned i;
+
+    for (i = 0; machine->depth >= 2 && i < board->memory_count; i++)
+        most += board->memory[i].size / QUARANTINE_SHARE;
+    if (most > options->quarantine_size)
+        most = options->quarantine_size;
+    return most > SIZE_MAX / 2 ? SIZE_MAX / 2 : (size_t)most;
+}
+
 /* Zones are only cut where there is memory in them: a zone that starts above all RAM holds nothing, and costs
  * nothing. */
-static struct dk_memory *make_memory(struct dk_machine *machine, const struct start_arguments *arguments)
+static struct dk_memory *make_memory(struct dk_machine *machine, const struct start_arguments *arguments,
+                                     const struct dk_options *options)
 {
     const struct dk_board *board = machine->board;
     struct dk_memory_range *ranges = dk_allocate(board->memory_count, sizeof(*ranges));
@@ -311,6 +332,7 @@ static struct dk_memory *make_memory(struct dk_machine *machine, const struct st
         .highmem = arguments->highmem,
         .seed = machine->seed,
         .slab_debug = arguments->slab_debug,
+        .quarantine = quarantine_of(machine, options),
         .hooks = &machine->hooks,
         .machine = machine,
     });
@@ -425,10 +447,11 @@ static int bring_up(struct dk_machine *machine, const struct dk_options *options
     error = read_arguments(machine->arguments, &arguments);
     if (error)
         return error;
-    memory = make_memory(machine, &arguments);
+    memory = make_memory(machine, &arguments, options);
     if (IS_ERR(memory))
         return (int)PTR_ERR(memory);
     machine->memory = memory;
+    arguments.mapping.quarantine = machine->depth >= 2 && options->quarantine_size;
     /* Before anything is reserved: what leaves the page allocator is heard of. */
     error = machine->board->die_count ? add_dies(machine) : 0;
     if (!error)
@@ -559,6 +582,8 @@ unsigned long dk_machine_destroy(struct dk_machine *machine)
         return 0;
     /* Devices go first: what they leave is reported, and counts. */
     dk_device_remove(machine->root);
+    /* And what was stored after its free. */
+    dk_memory_end_quarantine(machine->memory, "dk_machine_destroy");
     count = dk_checker_count(machine->checker, NULL);
     finish(machine);
     return count;

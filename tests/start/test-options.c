@@ -31,7 +31,7 @@ static void keep(int level, const char *line, void *data)
 }
 
 /* What an option text leaves in the structure; a member not named keeps its default. */
-#define DEFAULTS .depth = -1, .log_level = -1
+#define DEFAULTS .depth = -1, .quarantine_size = 1 << 20, .log_level = -1
 
 static void good_options_are_read(void **state)
 {
@@ -47,11 +47,11 @@ static void good_options_are_read(void **state)
         { "seed=18446744073709551615", { DEFAULTS, .seed = ~0ull } },
         { "seed=0x10", { DEFAULTS, .seed = 16 } },
         { "seed=1:seed=2", { DEFAULTS, .seed = 2 } },
-        { "depth=-1", { .depth = -1, .log_level = -1 } },
-        { "depth=0", { .depth = 0, .log_level = -1 } },
-        { "depth=1", { .depth = 1, .log_level = -1 } },
-        { "depth=2", { .depth = 2, .log_level = -1 } },
-        { "depth=3", { .depth = 3, .log_level = -1 } },
+        { "depth=-1", { .depth = -1, .quarantine_size = 1 << 20, .log_level = -1 } },
+        { "depth=0", { .depth = 0, .quarantine_size = 1 << 20, .log_level = -1 } },
+        { "depth=1", { .depth = 1, .quarantine_size = 1 << 20, .log_level = -1 } },
+        { "depth=2", { .depth = 2, .quarantine_size = 1 << 20, .log_level = -1 } },
+        { "depth=3", { .depth = 3, .quarantine_size = 1 << 20, .log_level = -1 } },
         { "memory=1G@0x0,3G@0x40000000", { DEFAULTS, .memory = "1G@0x0,3G@0x40000000" } },
         { "memory=", { DEFAULTS, .memory = "" } },
         { "arguments=cma=64M highmem=16M", { DEFAULTS, .arguments = "cma=64M highmem=16M" } },
@@ -68,8 +68,13 @@ static void good_options_are_read(void **state)
         { "abort_on_error=1", { DEFAULTS, .abort_on_error = true } },
         { "abort_on_error=0", { DEFAULTS } },
         { "fail_nth=7", { DEFAULTS, .fail_nth = 7 } },
-        { "log=0", { .depth = -1, .log_level = 0 } },
-        { "log=3", { .depth = -1, .log_level = 3 } },
+        { "quarantine_size=0", { .depth = -1, .log_level = -1 } },
+        { "quarantine_size=1000", { .depth = -1, .quarantine_size = 1000, .log_level = -1 } },
+        { "quarantine_size=64k", { .depth = -1, .quarantine_size = 64 << 10, .log_level = -1 } },
+        { "quarantine_size=0x10M", { .depth = -1, .quarantine_size = 16 << 20, .log_level = -1 } },
+        { "quarantine_size=17179869183G", { .depth = -1, .quarantine_size = ~0ull << 30, .log_level = -1 } },
+        { "log=0", { .depth = -1, .quarantine_size = 1 << 20, .log_level = 0 } },
+        { "log=3", { .depth = -1, .quarantine_size = 1 << 20, .log_level = 3 } },
         { "seed=5:depth=1:memory=m:arguments=a b:report_format=json:report_path=p:abort_on_error=1:fail_nth=6:log=2",
           { .seed = 5,
             .depth = 1,
@@ -78,6 +83,7 @@ static void good_options_are_read(void **state)
             .report_format = DK_REPORT_JSON,
             .report_path = "p",
             .abort_on_error = true,
+            .quarantine_size = 1 << 20,
             .fail_nth = 6,
             .log_level = 2 } },
     };
@@ -108,6 +114,7 @@ static void good_options_are_read(void **state)
                             expected->report_path ? expected->report_path : "(none)");
         assert_int_equal(options.abort_on_error, expected->abort_on_error);
         assert_true(options.fail_nth == expected->fail_nth);
+        assert_true(options.quarantine_size == expected->quarantine_size);
         assert_int_equal(options.log_level, expected->log_level);
         dk_options_finish(&options);
         assert_null(options.text);
@@ -153,6 +160,14 @@ static void bad_options_are_refused_by_name(void **state)
         { "color=red", "color cannot be \"red\"" },
         { "color=", "color cannot be \"\"" },
         { "print_suppressed=2", "print_suppressed cannot be \"2\"" },
+        { "quarantine_size=", "quarantine_size cannot be \"\"" },
+        { "quarantine_size=M", "quarantine_size cannot be \"M\"" },
+        { "quarantine_size=1T", "quarantine_size cannot be \"1T\"" },
+        { "quarantine_size=1MB", "quarantine_size cannot be \"1MB\"" },
+        { "quarantine_size=-1", "quarantine_size cannot be \"-1\"" },
+        { "quarantine_size=17179869184G", "quarantine_size cannot be \"17179869184G\"" },
+        { "quarantine_size=0000000000000000000000000000001M",
+          "quarantine_size cannot be \"0000000000000000000000000000001M\"" },
         { "fail_nth=often", "fail_nth cannot be \"often\"" },
         { "seed=1:nothing=2:seed=x", "\"nothing\"" },
     };
@@ -176,7 +191,8 @@ static void help_lists_the_keys(void **state)
     static const char *const keys[] = { "seed",           "depth",         "memory",
                                         "arguments",      "report_format", "report_path",
                                         "color",          "suppressions",  "print_suppressed",
-                                        "abort_on_error", "fail_nth",      "log" };
+                                        "abort_on_error", "fail_nth",      "log",
+                                        "quarantine_size" };
     struct dk_options options;
     char text[4096] = { 0 };
     FILE *file = tmpfile();
