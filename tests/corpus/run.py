@@ -39,14 +39,12 @@ DEPTHS = (1, 2, 3)
 LATER = {
     'camera-mmap-cached': 'alias-different-attributes',
     'capture-engine-busy@3': 'where it was unmapped',
-    'dmaengine-no-barrier': 'instrumented, barriers',
     'fpga-maps-coherent': 'maps-coherent-memory',
     'fpga-mask-missing': 'mask-not-set',
     'gpu-mask-late': 'mask-set-too-late',
     'mmc-shared-line@3': 'the store itself, instrumented',
     'nvme-list-overrun@3': 'the store itself, instrumented',
     'net-descriptor-too-long@3': 'the store of the length',
-    'net-rx-no-barrier': 'instrumented, barriers',
     'scsi-frame-after-free': 'handover',
 }
 
