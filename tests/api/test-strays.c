@@ -369,6 +369,47 @@ static void an_overrun_off_the_window_is_one_too(void **state)
     class_mistakes(off, 1, &half, 1, "test-strays.c");
 }
 
+static void note_bytes(const struct dk_report *report, void *data)
+{
+    u64 *noted = data;
+
+    noted[0]++;
+    noted[1] = report->mapping.size;
+    noted[2] = report->bytes.offset;
+    noted[3] = report->bytes.length;
+}
+
+/* What it then ran over is mapped by accident: the driver gave the device the first one's address. */
+static void an_overrun_is_the_mappings_where_it_began(void **state)
+{
+    u64 noted[4] = { 0 };
+    struct scene scene = { 0 };
+    dma_addr_t first, second;
+
+    (void)state;
+    scene.machine = machine_with(boards[0].dts, boards[0].arguments, 0, 2);
+    scene.dev = dk_device_find(scene.machine, "nic");
+    scene.buffer = kmalloc(4096, GFP_KERNEL);
+    dk_check_set_sink(scene.machine, note_bytes, noted);
+    first = class_map(&scene, 256, DMA_BIDIRECTIONAL);
+    second = dma_map_single(scene.dev, scene.buffer + 256, 64, DMA_BIDIRECTIONAL);
+    assert_int_equal(dma_mapping_error(scene.dev, second), 0);
+    assert_int_equal(dk_master_write(scene.dev, first, bytes, 320), 0);
+    assert_int_equal(noted[0], 0);
+    assert_int_equal(dk_master_write(scene.dev, first, bytes, 384), 0);
+    assert_int_equal(noted[0], 1);
+    assert_int_equal(noted[1], 256);
+    assert_int_equal(noted[2], 256);
+    assert_int_equal(noted[3], 128);
+    assert_int_equal(dk_master_write(scene.dev, second, bytes, 128), 0);
+    assert_int_equal(noted[0], 2);
+    assert_int_equal(noted[1], 64);
+    assert_int_equal(noted[3], 64);
+    dma_unmap_single(scene.dev, first, 256, DMA_BIDIRECTIONAL);
+    dma_unmap_single(scene.dev, second, 64, DMA_BIDIRECTIONAL);
+    dk_machine_destroy(scene.machine);
+}
+
 /* A sign-extended address leads nowhere on a real bus; on this one the bus says so, and the report why. */
 static void a_sign_extended_address_is_told(void **state)
 {
@@ -462,6 +503,7 @@ int main(void)
         cmocka_unit_test(each_mistake_is_reported_where_it_stands),
         cmocka_unit_test(each_correct_twin_is_silent),
         cmocka_unit_test(an_overrun_off_the_window_is_one_too),
+        cmocka_unit_test(an_overrun_is_the_mappings_where_it_began),
         cmocka_unit_test(a_sign_extended_address_is_told),
         cmocka_unit_test(depth_one_does_not_look),
         cmocka_unit_test(memory_set_aside_needs_no_mapping),

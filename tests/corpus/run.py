@@ -44,7 +44,6 @@ LATER = {
     'gpu-mask-late': 'mask-set-too-late',
     'mmc-shared-line@3': 'the store itself, instrumented',
     'nvme-list-overrun@3': 'the store itself, instrumented',
-    'net-descriptor-too-long@3': 'the store of the length',
     'scsi-frame-after-free': 'handover',
 }
 
