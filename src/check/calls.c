@@ -131,7 +131,7 @@ void dk_check_mapped(struct device *dev, const char *call, struct dk_mapping *ma
     check_asleep(checker, dev, call, mapping, stack);
     if (checker->depth >= 2 && mapping->kind <= DK_MAPPING_SG)
         dk_check_maps_freed(checker, dev, call, mapping, stack);
-    if (mapping->kind <= DK_MAPPING_PAGE &&
+    if (mapping->kind <= DK_MAPPING_SG &&
         dk_coherents_may_hold(&checker->coherents, mapping->phys, mapping->size))
         dk_check_maps_coherent(dev, call, mapping);
     if (live >= DK_GROWTH_AT_ALL && !(live & (live - 1)))

@@ -164,6 +164,13 @@ static bool recall(struct dk_checker *checker, const struct device *dev, dma_add
     return record;
 }
 
+static bool is_whole_pages(const struct dk_mapping *mapping)
+{
+    u64 size = mapping->contiguous ? mapping->contiguous : mapping->size;
+
+    return !((mapping->phys | size) & (PAGE_SIZE - 1));
+}
+
 void dk_check_maps_coherent(struct device *dev, const char *call, const struct dk_mapping *asked)
 {
     struct dk_checker *checker = dk_checker_of(dev);
@@ -173,7 +180,7 @@ void dk_check_maps_coherent(struct device *dev, const char *call, const struct d
     u32 stack = 0;
 
     /* Who says that the caches are no concern may show another device what the first one has. */
-    if (asked->attrs & SKIP_CPU_SYNC)
+    if (asked->attrs & SKIP_CPU_SYNC || (asked->kind == DK_MAPPING_SG && is_whole_pages(asked)))
         return;
     dk_lock_take(&checker->coherents.lock);
     dk_intervals_touching(&checker->coherents.ranges, asked->phys, asked->phys, note_first, &coherent);

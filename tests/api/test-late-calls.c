@@ -196,6 +196,20 @@ static void pool_block_mapped_bad(struct scene *scene)
     dma_pool_destroy(pool);
 }
 
+/* No list of dma_get_sgtable()'s: its segments are whole pages. */
+static void coherent_list_bad(struct scene *scene)
+{
+    struct scatterlist sg;
+    dma_addr_t coherent;
+    char *cpu = dma_alloc_coherent(scene->dev, 2048, &coherent, GFP_KERNEL);
+
+    assert_non_null(cpu);
+    sg_init_one(&sg, cpu, 2048);
+    if (AT(scene, dma_map_sg(scene->dev, &sg, 1, DMA_TO_DEVICE)) == 1)
+        dma_unmap_sg(scene->dev, &sg, 1, DMA_TO_DEVICE);
+    dma_free_coherent(scene->dev, 2048, cpu, coherent);
+}
+
 /* What was coherent is ordinary memory again; and what is shown to another device by its pages. */
 static void coherent_good(struct scene *scene)
 {
@@ -215,12 +229,14 @@ static void coherent_good(struct scene *scene)
         dma_unmap_page(scene->dev, dma, 4096, DMA_BIDIRECTIONAL);
         __free_page(page);
     }
-    cpu = dma_alloc_coherent(scene->dev, 4096, &coherent, GFP_KERNEL);
-    assert_int_equal(dma_get_sgtable(scene->dev, &table, cpu, coherent, 4096), 0);
+    cpu = dma_alloc_coherent(scene->dev, 2048, &coherent, GFP_KERNEL);
+    assert_int_equal(dma_get_sgtable(scene->dev, &table, cpu, coherent, 2048), 0);
     if (!dma_map_sgtable(other, &table, DMA_TO_DEVICE, DMA_ATTR_SKIP_CPU_SYNC))
         dma_unmap_sgtable(other, &table, DMA_TO_DEVICE, DMA_ATTR_SKIP_CPU_SYNC);
+    if (!dma_map_sgtable(scene->dev, &table, DMA_TO_DEVICE, 0))
+        dma_unmap_sgtable(scene->dev, &table, DMA_TO_DEVICE, 0);
     sg_free_table(&table);
-    dma_free_coherent(scene->dev, 4096, cpu, coherent);
+    dma_free_coherent(scene->dev, 2048, cpu, coherent);
 }
 
 /* ---- A device that is gone ---- */
@@ -415,6 +431,7 @@ static const struct class_case cases[] = {
     { "sg-changed-while-mapped", changed_at_sync_bad, list_good, 0, 1 },
     { "maps-coherent-memory", coherent_mapped_bad, coherent_good, 0, 1 },
     { "maps-coherent-memory", pool_block_mapped_bad, coherent_good, 0, 1 },
+    { "maps-coherent-memory", coherent_list_bad, coherent_good, 0, 1 },
     { "free-after-remove", freed_after_remove_bad, freed_before_remove_good, 0, 1 },
     { "free-after-remove", synced_after_remove_bad, freed_before_remove_good, 0, 1 },
     { "mask-set-too-late", late_segment_size_bad, limits_good, 0, 1 },

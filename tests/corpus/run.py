@@ -39,7 +39,6 @@ DEPTHS = (1, 2, 3)
 LATER = {
     'camera-mmap-cached': 'alias-different-attributes',
     'capture-engine-busy@3': 'where it was unmapped',
-    'fpga-maps-coherent': 'maps-coherent-memory',
     'fpga-mask-missing': 'mask-not-set',
     'gpu-mask-late': 'mask-set-too-late',
     'mmc-shared-line@3': 'the store itself, instrumented',
