@@ -221,6 +221,8 @@ void dk_check_limit_set(struct device *dev, const char *call, enum dk_limit limi
 /* @call could not map [phys, phys + size), which is beyond 32 bits for @dev's bus: reports mask-not-set where
  * the driver never set one. */
 void dk_check_mask_needed(struct device *dev, const char *call, phys_addr_t phys, u64 size);
+/* The same of @call, which allocates: none of the machine's memory is where @dev reaches with its mask. */
+void dk_check_mask_needed_to_allocate(struct device *dev, const char *call, u64 size);
 /* @call is for @size bytes where @most is dma_max_mapping_size(): reports exceeds-max-mapping. */
 void dk_check_exceeds(struct device *dev, const char *call, u64 size, u64 most);
 /* @call undoes or syncs something for @dev, which was removed: reports free-after-remove. */

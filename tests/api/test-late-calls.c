@@ -276,6 +276,30 @@ static void no_mask_list_bad(struct scene *scene)
     assert_int_equal(AT(scene, dma_map_sg(scene->dev, &sg, 1, DMA_TO_DEVICE)), 0);
 }
 
+static void no_mask_coherent_bad(struct scene *scene)
+{
+    dma_addr_t dma;
+
+    assert_null(AT(scene, dma_alloc_coherent(scene->dev, 4096, &dma, GFP_KERNEL)));
+}
+
+static void no_mask_pages_bad(struct scene *scene)
+{
+    dma_addr_t dma;
+
+    assert_null(AT(scene, dma_alloc_pages(scene->dev, 4096, &dma, DMA_TO_DEVICE, GFP_KERNEL)));
+}
+
+/* Who says that the device has 32 bits, or that the allocation may fail, knows it. */
+static void no_memory_good(struct scene *scene)
+{
+    dma_addr_t dma;
+
+    assert_null(dma_alloc_coherent(scene->dev, 4096, &dma, GFP_KERNEL | __GFP_NOWARN));
+    assert_int_equal(dma_set_mask_and_coherent(scene->dev, DMA_BIT_MASK(32)), 0);
+    assert_null(dma_alloc_coherent(scene->dev, 4096, &dma, GFP_KERNEL));
+}
+
 static void mask_good(struct scene *scene)
 {
     dma_addr_t dma;
@@ -444,6 +468,8 @@ static const struct class_case cases[] = {
 static const struct class_case above_cases[] = {
     { "mask-not-set", no_mask_bad, mask_good, HIGH, 1 },
     { "mask-not-set", no_mask_list_bad, honest_mask_good, HIGH, 1 },
+    { "mask-not-set", no_mask_coherent_bad, no_memory_good, HIGH, 1 },
+    { "mask-not-set", no_mask_pages_bad, no_memory_good, HIGH, 1 },
     { "mask-set-too-late", late_mask_bad, mask_good, HIGH, 1 },
     { "mask-set-too-late", late_coherent_mask_bad, mask_good, HIGH, 1 },
 };
@@ -462,6 +488,26 @@ static void each_correct_twin_is_silent(void **state)
     (void)state;
     class_twins(cases, COUNT(cases), boards, COUNT(boards));
     class_twins(above_cases, COUNT(above_cases), above, COUNT(above));
+}
+
+/* Memory below 32 bits that ran out is no matter of the mask. */
+static void memory_that_ran_out_is_not_the_masks(void **state)
+{
+    struct class_seen seen = { 0 };
+    struct scene scene = { 0 };
+    dma_addr_t dma;
+    unsigned count = 0;
+
+    (void)state;
+    scene.machine = machine_with(HIGH_BOARD, NULL, 0, 1);
+    scene.dev = dk_device_find(scene.machine, "nic");
+    dk_check_set_sink(scene.machine, class_note, &seen);
+    while (dma_alloc_coherent(scene.dev, 0x400000, &dma, GFP_KERNEL))
+        count++;
+    assert_true(count > 4);
+    assert_int_equal(seen.reports, 0);
+    dk_check_set_sink(scene.machine, ignore_report, NULL);
+    dk_machine_destroy(scene.machine);
 }
 
 /* ---- Mappings without end ---- */
@@ -534,6 +580,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_mistake_is_reported_where_it_stands),
         cmocka_unit_test(each_correct_twin_is_silent),
+        cmocka_unit_test(memory_that_ran_out_is_not_the_masks),
         cmocka_unit_test(mappings_without_end_are_named_when_they_fill_the_pool),
         cmocka_unit_test(a_ring_that_fills_the_pool_is_no_leak),
     };

@@ -4,8 +4,8 @@
 
 Usage: run.py [--instrumented BUGS MENDED] [--table FILE] [--only NAME]... BUGS MENDED SOURCES BOARDS
 
-BUGS and MENDED are the two programs, SOURCES the folder of the drivers, BOARDS a folder of boards. The head of each
-source says what is expected of it:
+BUGS and MENDED are the two programs, SOURCES the folder of the drivers and of a board for them, BOARDS a folder of more
+boards. The head of each source says what is expected of it:
 
   bug-class: A | B, C    a report of class A or B, and one of class C
   depth: N               the least depth at which it is found (1 calls, 2 handover, 3 instrumented loads and stores)
@@ -39,15 +39,13 @@ DEPTHS = (1, 2, 3)
 LATER = {
     'camera-mmap-cached': 'alias-different-attributes',
     'capture-engine-busy@3': 'where it was unmapped',
-    'fpga-mask-missing': 'mask-not-set',
-    'gpu-mask-late': 'mask-set-too-late',
     'mmc-shared-line@3': 'the store itself, instrumented',
     'nvme-list-overrun@3': 'the store itself, instrumented',
     'scsi-frame-after-free': 'handover',
 }
 
 TIMEOUT = 240
-FEW_BOARDS = ('hostile', 'coherent-pc', 'raspberry-pi-4')
+FEW_BOARDS = ('hostile', 'coherent-pc', 'raspberry-pi-4', 'high-memory')
 HEAD = re.compile(r'^ \* (bug-class|depth|boards|earlier|reference): *(.*)$', re.MULTILINE)
 
 
@@ -158,7 +156,8 @@ def board_name(path):
 def plan(arguments, drivers):
     """All runs."""
     everything = os.environ.get('DMAKIT_CORPUS_ALL') == '1'
-    own = sorted(glob.glob(os.path.join(arguments.boards, '*.dts')))
+    own = sorted(path for folder in (arguments.boards, arguments.sources)
+                 for path in glob.glob(os.path.join(folder, '*.dts')))
     if os.environ.get('DMAKIT_TEST_FAST') == '1' and not everything:
         own = [board for board in own if board_name(board) in FEW_BOARDS]
     real = sorted(glob.glob(os.path.join(os.environ.get('DMAKIT_TEST_BOARDS') or '/nonexistent', '*.dtb')))
