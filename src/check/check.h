@@ -243,6 +243,13 @@ void dk_check_growth(struct device *dev, const char *call, u64 least);
 void dk_check_shown(struct device *dev, const char *call, const void *cpu, dma_addr_t dma,
                     unsigned long attrs);
 
+/*
+ * @call has shown [phys, phys + size) to a program through the cache: reports that some of it is coherent
+ * memory of a device that does not snoop, which the kernel uses uncached (alias-different-attributes). May
+ * search all mappings.
+ */
+void dk_check_shown_cached(struct dk_machine *machine, const char *call, phys_addr_t phys, u64 size);
+
 /* ---- Pools: src/pool finds what is wrong, and has it reported ---- */
 
 /* The present stack, for a later report's @stack. 0: out of memory, or no checker. */

@@ -7,7 +7,7 @@
 
 #include <sys/mman.h>
 
-enum { PLAIN = 1, HIGH = 2, BOUNCES = 4, TRANSLATED = 8, SEGMENTS = 16 };
+enum { PLAIN = 1, HIGH = 2, BOUNCES = 4, TRANSLATED = 8, SEGMENTS = 16, UNCACHED = 32 };
 
 /* RAM above 4 GiB alone, but for little: what a mask of 32 bits does not reach. */
 #define ABOVE_BOARD                                                                                                            \
@@ -19,12 +19,12 @@ enum { PLAIN = 1, HIGH = 2, BOUNCES = 4, TRANSLATED = 8, SEGMENTS = 16 };
 
 static const struct class_board boards[] = {
     { COHERENT_BOARD, NULL, PLAIN | SEGMENTS },
-    { NONCOHERENT_BOARD, NULL, PLAIN | SEGMENTS },
+    { NONCOHERENT_BOARD, NULL, PLAIN | SEGMENTS | UNCACHED },
     { COHERENT_BOARD, "swiotlb=force", BOUNCES | SEGMENTS },
-    { NONCOHERENT_BOARD, "swiotlb=force", BOUNCES | SEGMENTS },
+    { NONCOHERENT_BOARD, "swiotlb=force", BOUNCES | SEGMENTS | UNCACHED },
     { OFFSET_BOARD, NULL, PLAIN | SEGMENTS },
     { BEHIND_IOMMU_BOARD("dma-coherent;"), NULL, TRANSLATED },
-    { BEHIND_IOMMU_BOARD("dma-noncoherent;"), "iommu.strict=0", TRANSLATED },
+    { BEHIND_IOMMU_BOARD("dma-noncoherent;"), "iommu.strict=0", TRANSLATED | UNCACHED },
 };
 
 static const struct class_board above[] = {
@@ -445,6 +445,63 @@ static void attributes_good(struct scene *scene)
     dma_free_wc(scene->dev, 4096, cpu, dma);
 }
 
+/* The page frame of byte @offset of the device's memory. */
+static unsigned long frame_at(struct scene *scene, void *cpu, dma_addr_t dma, size_t size, size_t offset)
+{
+    struct sg_table table;
+    struct scatterlist *sg;
+    unsigned long frame = 0;
+    unsigned i;
+
+    assert_int_equal(dma_get_sgtable(scene->dev, &table, cpu, dma, size), 0);
+    for_each_sgtable_sg (&table, sg, i) {
+        if (offset < sg->length && !frame)
+            frame = page_to_pfn(sg_page(sg)) + (offset >> PAGE_SHIFT);
+        offset -= sg->length;
+    }
+    sg_free_table(&table);
+    assert_true(frame);
+    return frame;
+}
+
+static void shown_cached_bad(struct scene *scene)
+{
+    struct vm_area_struct vma = page_of_addresses();
+    dma_addr_t dma;
+    void *cpu = dma_alloc_coherent(scene->dev, 12288, &dma, GFP_KERNEL);
+    unsigned long frame;
+
+    assert_non_null(cpu);
+    frame = frame_at(scene, cpu, dma, 12288, 8192);
+    assert_int_equal(AT(scene, remap_pfn_range(&vma, vma.vm_start, frame, 4096, vma.vm_page_prot)), 0);
+    munmap((void *)(uintptr_t)vma.vm_start, 4096);
+    dma_free_coherent(scene->dev, 12288, cpu, dma);
+}
+
+/* Uncached; cached, where the device snoops; and ordinary memory that had been coherent. */
+static void shown_good(struct scene *scene)
+{
+    struct vm_area_struct vma = page_of_addresses();
+    unsigned long frame;
+    struct page *page;
+    dma_addr_t dma;
+    void *cpu = dma_alloc_coherent(scene->dev, 4096, &dma, GFP_KERNEL);
+
+    assert_non_null(cpu);
+    frame = frame_at(scene, cpu, dma, 4096, 0);
+    assert_int_equal(remap_pfn_range(&vma, vma.vm_start, frame, 4096, pgprot_dmacoherent(vma.vm_page_prot)),
+                     0);
+    assert_int_equal(remap_pfn_range(&vma, vma.vm_start, frame, 4096, pgprot_noncached(vma.vm_page_prot)), 0);
+    if (scene->dev->dma_coherent)
+        assert_int_equal(remap_pfn_range(&vma, vma.vm_start, frame, 4096, vma.vm_page_prot), 0);
+    assert_int_equal(dma_mmap_coherent(scene->dev, &vma, cpu, dma, 4096), 0);
+    dma_free_coherent(scene->dev, 4096, cpu, dma);
+    page = alloc_page(GFP_KERNEL);
+    assert_int_equal(remap_pfn_range(&vma, vma.vm_start, page_to_pfn(page), 4096, vma.vm_page_prot), 0);
+    __free_page(page);
+    munmap((void *)(uintptr_t)vma.vm_start, 4096);
+}
+
 static const struct class_case cases[] = {
     { "error-checked-too-late", asked_after_sync_bad, asked_good, 0, 1 },
     { "error-checked-too-late", asked_after_access_bad, asked_good, 0, 2 },
@@ -463,6 +520,7 @@ static const struct class_case cases[] = {
     { "exceeds-max-mapping", too_long_bad, long_good, BOUNCES, 1 },
     { "alias-different-attributes", freed_otherwise_bad, attributes_good, 0, 1 },
     { "alias-different-attributes", shown_otherwise_bad, attributes_good, 0, 1 },
+    { "alias-different-attributes", shown_cached_bad, shown_good, UNCACHED, 1 },
 };
 
 static const struct class_case above_cases[] = {

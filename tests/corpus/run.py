@@ -37,7 +37,6 @@ DEPTHS = (1, 2, 3)
 # What is not found yet, and by what it will be; "@3": at that depth alone. Whoever stands here is not asserted, so take out
 # what is found: the end of the output says which, and with DMAKIT_CORPUS_ALL=1 it is a failure.
 LATER = {
-    'camera-mmap-cached': 'alias-different-attributes',
     'capture-engine-busy@3': 'where it was unmapped',
     'mmc-shared-line@3': 'the store itself, instrumented',
     'nvme-list-overrun@3': 'the store itself, instrumented',
