@@ -108,7 +108,9 @@ static struct dk_pool_record *take(struct dk_pool_state *state, u32 stack, struc
     return record;
 }
 
-static void check_body(struct dk_pool_state *state, const char *call, const struct dk_pool_record *before)
+/* @then: what @call does with the block. */
+static void check_body(struct dk_pool_state *state, const char *call, const char *then,
+                       const struct dk_pool_record *before)
 {
     const struct dk_mapping mapping = dk_pool_record_mapping(before);
     char *cpu = dk_pool_record_cpu(before);
@@ -130,9 +132,8 @@ static void check_body(struct dk_pool_state *state, const char *call, const stru
         return;
     snprintf(
         bug.what, sizeof(bug.what),
-        "byte %zu of a block of pool %.64s, at %p, was written while the block was free, as %s() sees that "
-        "hands it out again",
-        first, state->name, (void *)cpu, call);
+        "byte %zu of a block of pool %.64s, at %p, was written while the block was free, as %s() sees that %s",
+        first, state->name, (void *)cpu, call, then);
     dk_check_pool(state->dev, &bug);
 }
 
@@ -150,7 +151,7 @@ void *dk_pool_check_alloc(struct dk_pool_state *state, const char *call, gfp_t g
         if (!dk_pool_grow(state, call, gfp))
             return NULL;
     }
-    check_body(state, call, &before);
+    check_body(state, call, "hands it out again", &before);
     mapping = dk_pool_record_mapping(record);
     dk_check_mapped(state->dev, call, &mapping);
     *dma = mapping.dma;
@@ -229,6 +230,14 @@ void dk_pool_check_free(struct dk_pool_state *state, void *cpu, dma_addr_t dma)
 }
 
 /* ---- Ending ---- */
+
+void dk_pool_check_unused(struct dk_pool_state *state)
+{
+    const struct dk_pool_record *record;
+
+    for (record = state->first; record; record = record->next)
+        check_body(state, "dma_pool_destroy", "ends the pool", record);
+}
 
 void dk_pool_check_busy(struct dk_pool_state *state)
 {

@@ -40,7 +40,7 @@ LATER = {
     'capture-engine-busy@3': 'where it was unmapped',
     'mmc-shared-line@3': 'the store itself, instrumented',
     'nvme-list-overrun@3': 'the store itself, instrumented',
-    'scsi-frame-after-free': 'handover',
+    'scsi-frame-after-free@3': 'the store itself, instrumented',
 }
 
 TIMEOUT = 240
