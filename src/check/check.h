@@ -257,6 +257,12 @@ u32 dk_check_stack(struct device *dev);
 /* Takes the record of exactly @mapping out, if there still is one. */
 void dk_check_forget(struct device *dev, const struct dk_mapping *mapping);
 
+/*
+ * Depth 3: [phys, phys + size), of a pool, is in no block in use from here on, or (not @vacant) no longer so.
+ * Who stores there is told by the hook vacant_stored.
+ */
+void dk_check_vacant(struct device *dev, phys_addr_t phys, u64 size, bool vacant);
+
 /* What is wrong with a pool or a block. */
 struct dk_pool_bug {
     const char *class_name;

@@ -45,6 +45,21 @@ static size_t last_other(const char *bytes, size_t size, unsigned char byte)
 
 /* ---- Chunks ---- */
 
+/* [cpu, cpu + size) of a chunk is in no block in use from here on, or no longer so. */
+static void set_vacant(const struct dk_pool_state *state, const char *cpu, size_t size, bool vacant)
+{
+    size_t run;
+
+    if (dk_device_machine(state->dev)->depth < 3)
+        return;
+    for (; size; cpu += run, size -= run) {
+        run = PAGE_SIZE - ((uintptr_t)cpu & (PAGE_SIZE - 1));
+        if (run > size)
+            run = size;
+        dk_check_vacant(state->dev, dk_pool_phys(cpu), run, vacant);
+    }
+}
+
 bool dk_pool_check_enter(struct dk_pool_state *state, struct dk_pool_chunk *chunk)
 {
     if (!state->checked)
@@ -58,6 +73,7 @@ bool dk_pool_check_enter(struct dk_pool_state *state, struct dk_pool_chunk *chun
         chunk->records[i].index = (u32)i;
         memset(dk_pool_record_cpu(&chunk->records[i]), FREE_BYTE, state->layout.size);
     }
+    set_vacant(state, chunk->start, chunk->pages << PAGE_SHIFT, true);
     /* Last: from here on bus masters find them. */
     return dk_pool_places_enter(state, chunk);
 }
@@ -65,6 +81,8 @@ bool dk_pool_check_enter(struct dk_pool_state *state, struct dk_pool_chunk *chun
 void dk_pool_check_leave(struct dk_pool_state *state, struct dk_pool_chunk *chunk)
 {
     dk_pool_places_leave(state, chunk);
+    if (chunk->records)
+        set_vacant(state, chunk->start, chunk->pages << PAGE_SHIFT, false);
     dk_release(chunk->records);
     chunk->records = NULL;
 }
@@ -153,6 +171,7 @@ void *dk_pool_check_alloc(struct dk_pool_state *state, const char *call, gfp_t g
     }
     check_body(state, call, "hands it out again", &before);
     mapping = dk_pool_record_mapping(record);
+    set_vacant(state, mapping.cpu, state->layout.size, false);
     dk_check_mapped(state->dev, call, &mapping);
     *dma = mapping.dma;
     return (void *)(uintptr_t)mapping.cpu;
@@ -223,6 +242,7 @@ void dk_pool_check_free(struct dk_pool_state *state, void *cpu, dma_addr_t dma)
     check_zone(state, &found.block, false);
     check_zone(state, &found.block, true);
     memset(cpu, FREE_BYTE, state->layout.size);
+    set_vacant(state, cpu, state->layout.size, true);
     pthread_mutex_lock(&state->lock);
     record->told &= DK_POOL_TOLD_BODY;
     add_free(state, record);

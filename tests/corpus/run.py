@@ -38,9 +38,6 @@ DEPTHS = (1, 2, 3)
 # what is found: the end of the output says which, and with DMAKIT_CORPUS_ALL=1 it is a failure.
 LATER = {
     'capture-engine-busy@3': 'where it was unmapped',
-    'mmc-shared-line@3': 'the store itself, instrumented',
-    'nvme-list-overrun@3': 'the store itself, instrumented',
-    'scsi-frame-after-free@3': 'the store itself, instrumented',
 }
 
 TIMEOUT = 240
