@@ -87,6 +87,7 @@ struct dk_past_mapping *dk_mappings_leave(struct dk_mappings *mappings, struct d
     dk_intervals_remove(&mappings->live, &record->by_dma);
     past->mapping = record->mapping;
     past->stack = record->stack;
+    past->undone = 0;
     past->left = false;
     return past;
 }

@@ -28,7 +28,8 @@ struct dk_record {
 struct dk_past_mapping {
     struct dk_mapping mapping;
     u32 stack;
-    bool left; /* by a driver that was unbound, or a device that was removed */
+    u32 undone; /* of the call that unmapped or freed it; 0: not known */
+    bool left;  /* by a driver that was unbound, or a device that was removed */
 };
 
 /* How many of them are remembered: enough for the texts of reports, and for the device's own accesses to be

@@ -47,6 +47,7 @@ void dk_check_pool(struct device *dev, const struct dk_pool_bug *bug)
         draft.advice = bug->advice;
     if (bug->memory)
         dk_draft_mapping(&draft, bug->memory, bug->stack, bug->offset, bug->length);
+    draft.undone_stack = bug->freed;
     draft.cpu = (uintptr_t)bug->cpu;
     draft.dma = bug->dma;
     draft.length = bug->length;
