@@ -18,7 +18,7 @@ static volatile unsigned sink;
 
 static struct {
     char class_name[64];
-    char kind[16];
+    char kind[16], caller[32];
     u64 offset, length, size;
     unsigned long count;
     int line; /* of the access */
@@ -29,6 +29,10 @@ static void take(const struct dk_report *report, void *data)
     (void)data;
     snprintf(last.class_name, sizeof(last.class_name), "%s", report->class_name);
     snprintf(last.kind, sizeof(last.kind), "%s", report->access.kind);
+    snprintf(last.caller, sizeof(last.caller), "%s",
+             report->access.stack.count > 1 && report->access.stack.frames[1].function
+                 ? report->access.stack.frames[1].function
+                 : "");
     last.line = report->access.stack.count ? report->access.stack.frames[0].line : 0;
     last.offset = report->bytes.offset;
     last.length = report->bytes.length;
@@ -108,6 +112,33 @@ static void test_directions(void)
     EXPECT(NULL, sink = READ_ONCE(coherent->dma_coherent));
     dma_unmap_single(noncoherent, dma, SIZE, DMA_FROM_DEVICE);
     EXPECT(NULL, sink = (unsigned char)p[7]);
+    kfree(p);
+}
+
+static __attribute__((noinline)) int store_one(char *p)
+{
+    *p = 1;
+    return 0;
+}
+
+static __attribute__((noinline)) int calls_at_its_end(char *p)
+{
+    return store_one(p + 5);
+}
+
+/* A fence is no warning, and a call at a function's end no jump. */
+static void test_flags(void)
+{
+    char *p = kzalloc(SIZE, GFP_KERNEL);
+    dma_addr_t dma = map(noncoherent, p, SIZE, DMA_TO_DEVICE);
+
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    EXPECT(writing, calls_at_its_end(p));
+    if (strcmp(last.caller, "calls_at_its_end")) {
+        fprintf(stderr, "called from %s\n", last.caller);
+        failures++;
+    }
+    dma_unmap_single(noncoherent, dma, SIZE, DMA_TO_DEVICE);
     kfree(p);
 }
 
@@ -484,6 +515,7 @@ int main(void)
     if (dma_set_mask(coherent, DMA_BIT_MASK(64)))
         return 2;
     test_directions();
+    test_flags();
     test_edges();
     test_parts();
     test_behind_its_back();
