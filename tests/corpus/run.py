@@ -13,8 +13,9 @@ boards. The head of each source says what is expected of it:
   earlier: N X           on board X it is found at depth N already
   reference: ...         where it really happened
 
-A report counts when it names a line of the source that is marked BUG, or SEEN: another place that the mistake touches.
-In instrumented programs at least one has to name a BUG line.
+A report counts when it names a line of the source that is marked BUG, or SEEN: another place that the mistake touches;
+by its access, by the call that made the mapping, or by the one that ended it. In instrumented programs at least one has
+to name a BUG line.
 
 DMAKIT_CORPUS_ALL=1 runs the mended twins on all boards, those of DMAKIT_TEST_BOARDS too, with 20 seeds; else there are
 few. DMAKIT_TEST_FAST=1 leaves it at three boards. DMAKIT_JOBS is how many run at once.
@@ -36,8 +37,7 @@ DEPTHS = (1, 2, 3)
 
 # What is not found yet, and by what it will be; "@3": at that depth alone. Whoever stands here is not asserted, so take out
 # what is found: the end of the output says which, and with DMAKIT_CORPUS_ALL=1 it is a failure.
-LATER = {
-}
+LATER = {}
 
 TIMEOUT = 240
 FEW_BOARDS = ('hostile', 'coherent-pc', 'raspberry-pi-4', 'high-memory')
