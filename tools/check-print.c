@@ -333,6 +333,7 @@ static void print_parts(struct json_object *report, FILE *out)
     struct json_object *bytes = dk_check_member(report, "bytes", json_type_object);
     struct json_object *mapping = dk_check_member(report, "mapping", json_type_object);
     struct json_object *access = dk_check_member(report, "access", json_type_object);
+    struct json_object *undone = dk_check_member(report, "undone", json_type_object);
 
     print_field(out, "device:", dk_check_text(report, "device"));
     if (bytes && strcmp(number_text(bytes, "length"), "0") != 0)
@@ -353,6 +354,12 @@ static void print_parts(struct json_object *report, FILE *out)
         print_plain(out, dk_check_text(mapping, "direction"), SIZE_MAX);
         fputs(", made at\n", out);
         print_stack(mapping, out);
+    }
+    if (undone) {
+        fputs("  ", out);
+        print_plain(out, dk_check_text(undone, "kind"), SIZE_MAX);
+        fputs(" at\n", out);
+        print_stack(undone, out);
     }
 }
 

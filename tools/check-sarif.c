@@ -59,6 +59,7 @@ static void read_report(struct json_object *object, struct dk_report *report)
     struct json_object *bytes = dk_check_member(object, "bytes", json_type_object);
     struct json_object *mapping = dk_check_member(object, "mapping", json_type_object);
     struct json_object *access = dk_check_member(object, "access", json_type_object);
+    struct json_object *undone = dk_check_member(object, "undone", json_type_object);
 
     *report = (struct dk_report){
         .class_name = dk_check_text(object, "class"),
@@ -88,6 +89,10 @@ static void read_report(struct json_object *object, struct dk_report *report)
         report->access.kind = dk_check_text(access, "kind");
         report->access.name = dk_check_text(access, "name");
         read_stack(access, &report->access.stack);
+    }
+    if (undone) {
+        report->undone.kind = dk_check_text(undone, "kind");
+        read_stack(undone, &report->undone.stack);
     }
 }
 

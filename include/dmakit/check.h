@@ -76,6 +76,12 @@ struct dk_report {
     /* The line of the suppressions file that hides this report; NULL: none, as for all that a sink is handed.
      */
     const char *suppressed;
+
+    /* The call that unmapped or freed the mapping before; kind NULL: none did, or it is not known. */
+    struct {
+        const char *kind; /* "unmapped", "freed" */
+        struct dk_frames stack;
+    } undone;
 };
 
 typedef void dk_report_sink(const struct dk_report *report, void *data);

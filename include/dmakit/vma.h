@@ -65,9 +65,8 @@ static inline unsigned long vma_pages(const struct vm_area_struct *vma)
 
 /*
  * Shows the @size bytes of memory from page frame @pfn of the current machine at @address inside @vma, cached
- * or not as
- * @protection says. 0; -EINVAL unaligned or outside @vma, or no RAM there; -ENODEV no current machine;
- * -ENOMEM. May sleep.
+ * or not as @protection says. Cached coherent memory of a device that does not snoop is reported. 0; -EINVAL
+ * unaligned or outside @vma, or no RAM there; -ENODEV no current machine; -ENOMEM. May sleep.
  */
 DK_PUBLIC int remap_pfn_range(struct vm_area_struct *vma, unsigned long address, unsigned long pfn,
                               unsigned long size, pgprot_t protection);

@@ -60,6 +60,10 @@ struct dk_hooks {
      */
     void (*register_write)(void *data, bool before);
 
+    /* The program stores @length bytes at @phys, within a page, that a pool has in no block in
+     * use. @call: the C library's function that does, or NULL. May be NULL. */
+    void (*vacant_stored)(void *data, phys_addr_t phys, u64 length, const char *call);
+
     /*
      * [phys, phys + size) of memory, allocated, is about to be freed by the program's @call: for good, not a
      * reference less. Called with no lock of src/mm held, in any context. Returns whether a device still has

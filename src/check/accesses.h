@@ -11,6 +11,7 @@
 struct dk_lead {
     struct dk_mapping mapping;
     u32 stack;
+    u32 undone;        /* of the call that unmapped or freed it; 0: none, or not known */
     const char *owner; /* the path of the device that it was mapped for; NULL: the one that accesses */
     bool found;
 };

@@ -140,7 +140,7 @@ void dk_check_mapped(struct device *dev, const char *call, struct dk_mapping *ma
         check_asleep(checker, dev, call, mapping, stack);
     if (checker->depth >= 2 && mapping->kind <= DK_MAPPING_SG)
         dk_check_maps_freed(checker, dev, call, mapping, stack);
-    if (mapping->kind <= DK_MAPPING_PAGE &&
+    if (mapping->kind <= DK_MAPPING_SG &&
         dk_coherents_may_hold(&checker->coherents, mapping->phys, mapping->size))
         dk_check_maps_coherent(dev, call, mapping);
     if (live >= DK_GROWTH_AT_ALL && !(live & (live - 1)))
@@ -364,7 +364,7 @@ static bool take_one(struct dk_checker *checker, struct dk_mappings *mappings, s
         dk_handover_drop(checker, found->handover);
         if (checker->owner)
             dk_owner_gone(checker, &found->mapping);
-        dk_mappings_leave(mappings, found, true);
+        dk_mappings_leave(mappings, found, 0, true);
         *record = *found;
     }
     dk_lock_give(&mappings->lock);

@@ -247,6 +247,8 @@ void dk_check_limit_set(struct device *dev, const char *call, enum dk_limit limi
 /* @call could not map [phys, phys + size), which is beyond 32 bits for @dev's bus: reports mask-not-set where
  * the driver never set one. */
 void dk_check_mask_needed(struct device *dev, const char *call, phys_addr_t phys, u64 size);
+/* The same of @call, which allocates: none of the machine's memory is where @dev reaches with its mask. */
+void dk_check_mask_needed_to_allocate(struct device *dev, const char *call, u64 size);
 /* @call is for @size bytes where @most is dma_max_mapping_size(): reports exceeds-max-mapping. */
 void dk_check_exceeds(struct device *dev, const char *call, u64 size, u64 most);
 /* @call undoes or syncs something for @dev, which was removed: reports free-after-remove. */
@@ -267,12 +269,25 @@ void dk_check_growth(struct device *dev, const char *call, u64 least);
 void dk_check_shown(struct device *dev, const char *call, const void *cpu, dma_addr_t dma,
                     unsigned long attrs);
 
+/*
+ * @call has shown [phys, phys + size) to a program through the cache: reports that some of it is coherent
+ * memory of a device that does not snoop, which the kernel uses uncached (alias-different-attributes). May
+ * search all mappings.
+ */
+void dk_check_shown_cached(struct dk_machine *machine, const char *call, phys_addr_t phys, u64 size);
+
 /* ---- Pools: src/pool finds what is wrong, and has it reported ---- */
 
 /* The present stack, for a later report's @stack. 0: out of memory, or no checker. */
 u32 dk_check_stack(struct device *dev);
 /* Takes the record of exactly @mapping out, if there still is one. */
 void dk_check_forget(struct device *dev, const struct dk_mapping *mapping);
+
+/*
+ * Depth 3: [phys, phys + size), of a pool, is in no block in use from here on, or (not @vacant) no longer so.
+ * Who stores there is told by the hook vacant_stored.
+ */
+void dk_check_vacant(struct device *dev, phys_addr_t phys, u64 size, bool vacant);
 
 /* What is wrong with a pool or a block. */
 struct dk_pool_bug {

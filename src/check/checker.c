@@ -140,6 +140,7 @@ void dk_draft_begin(struct dk_report_draft *draft, struct dk_checker *checker, e
     draft->call = call;
     draft->access_stack = dk_stacks_capture(&checker->stacks);
     draft->mapping_stack = 0;
+    draft->undone_stack = 0;
     draft->mapping = NULL;
     draft->cpu = 0;
     draft->dma = (dma_addr_t)-1;

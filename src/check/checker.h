@@ -63,9 +63,9 @@ bool dk_checker_quiet(struct dk_checker *checker, struct dk_mappings *mappings);
 u32 dk_checker_recall(struct dk_checker *checker, struct device *dev, struct dk_mapping *mapping);
 
 /*
- * @asked, a buffer or page, was mapped by @call, and may be coherent memory: if it is, reports
- * maps-coherent-memory. Not so lists, by which coherent memory is handed on (dma_get_sgtable()), to a device
- * that may be the same.
+ * @asked, a buffer, a page or a list's segment, was mapped by @call, and may be coherent memory: if it is,
+ * reports maps-coherent-memory. Not so segments of whole pages, as dma_get_sgtable() makes them: by those
+ * coherent memory is handed on, to a device that may be the same.
  */
 void dk_check_maps_coherent(struct device *dev, const char *call, const struct dk_mapping *asked);
 

@@ -411,7 +411,7 @@ static const struct dk_class_facts facts[DK_CLASS_COUNT] = {
         "error",
     },
     [DK_CLASS_MASK_NOT_SET] = {
-        "a mapping failed since the driver never set a mask, and the memory is above 32 bits",
+        "a mapping or allocation failed since the driver had set no mask, and the memory is above 32 bits",
         "call dma_set_mask_and_coherent() when the device is probed, with as many bits as it has",
         "warning",
     },

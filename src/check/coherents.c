@@ -3,11 +3,11 @@
 
 #include "base/alloc.h"
 #include "check/checker.h"
+#include <dmakit/dma-mapping.h>
 #include <errno.h>
 
 #define SLAB_RANGES 32
 #define FULL 0xff
-#define SKIP_CPU_SYNC (1ul << 5)
 
 struct dk_coherent {
     struct dk_interval by_phys; /* linked through its next while free */
@@ -164,6 +164,13 @@ static bool recall(struct dk_checker *checker, const struct device *dev, dma_add
     return record;
 }
 
+static bool is_whole_pages(const struct dk_mapping *mapping)
+{
+    u64 size = mapping->contiguous ? mapping->contiguous : mapping->size;
+
+    return !((mapping->phys | size) & (PAGE_SIZE - 1));
+}
+
 void dk_check_maps_coherent(struct device *dev, const char *call, const struct dk_mapping *asked)
 {
     struct dk_checker *checker = dk_checker_of(dev);
@@ -173,7 +180,7 @@ void dk_check_maps_coherent(struct device *dev, const char *call, const struct d
     u32 stack = 0;
 
     /* Who says that the caches are no concern may show another device what the first one has. */
-    if (asked->attrs & SKIP_CPU_SYNC)
+    if (asked->attrs & DMA_ATTR_SKIP_CPU_SYNC || (asked->kind == DK_MAPPING_SG && is_whole_pages(asked)))
         return;
     dk_lock_take(&checker->coherents.lock);
     dk_intervals_touching(&checker->coherents.ranges, asked->phys, asked->phys, note_first, &coherent);
@@ -226,4 +233,76 @@ u32 dk_coherent_at(struct dk_checker *checker, const void *cpu, struct dk_mappin
         dk_lock_give(&mappings->lock);
     }
     return search.stack;
+}
+
+/* ---- Shown to a program ---- */
+
+/* Which live allocation has one of the pages [@first, @last]. */
+struct page_search {
+    phys_addr_t first, last;
+    struct dk_mapping mapping;
+    u32 stack; /* 0: none has */
+};
+
+/* Whether a page behind the kernel's address of @mapping, which is made of any pages, is one of them. */
+static bool has_page(const struct dk_mapping *mapping, const struct page_search *search)
+{
+    u64 at;
+
+    for (at = 0; at < mapping->size; at += PAGE_SIZE) {
+        struct dk_memory *memory;
+        phys_addr_t phys;
+
+        if (dk_address_find((const char *)mapping->cpu + at, &memory, &phys) != DK_ADDRESS_VMALLOC)
+            return false;
+        if (phys + (PAGE_SIZE - 1) >= search->first && phys <= search->last)
+            return true;
+    }
+    return false;
+}
+
+/* Goes on until it is found. */
+static bool compare_pages(struct dk_interval *interval, void *data)
+{
+    const struct dk_record *record = dk_record_of(interval);
+    const struct dk_mapping *mapping = &record->mapping;
+    struct page_search *search = data;
+
+    if (mapping->kind != DK_MAPPING_COHERENT || mapping->attrs & DMA_ATTR_NON_CONSISTENT)
+        return true;
+    if (mapping->contiguous
+            ? !has_page(mapping, search)
+            : mapping->phys > search->last || mapping->phys + (mapping->size - 1) < search->first)
+        return true;
+    search->mapping = *mapping;
+    search->stack = record->stack;
+    return false;
+}
+
+void dk_check_shown_cached(struct dk_machine *machine, const char *call, phys_addr_t phys, u64 size)
+{
+    struct page_search search = { .first = phys, .last = phys + (size - 1) };
+    struct dk_checker *checker = machine->checker;
+    struct dk_mappings *mappings = checker ? __atomic_load_n(&checker->devices, __ATOMIC_ACQUIRE) : NULL;
+    struct dk_report_draft draft;
+    const char *device = NULL;
+
+    for (; mappings && !search.stack; mappings = mappings->next) {
+        dk_lock_take(&mappings->lock);
+        if (!mappings->removed && !mappings->dev->dma_coherent)
+            dk_intervals_each(&mappings->live, compare_pages, &search);
+        dk_lock_give(&mappings->lock);
+        device = mappings->path;
+    }
+    if (!search.stack)
+        return;
+    dk_draft_begin(&draft, checker, DK_CLASS_ALIAS_DIFFERENT_ATTRIBUTES, NULL, call);
+    draft.device = device;
+    draft.advice = "show coherent memory with dma_mmap_coherent(), which knows how the kernel uses it";
+    dk_draft_mapping(&draft, &search.mapping, search.stack, 0, search.mapping.size);
+    dk_draft_what(&draft,
+                  "%s() shows %llu bytes at physical address 0x%llx through the cache; they are of coherent "
+                  "memory at 0x%llx, which the kernel and the device use uncached",
+                  call, size, phys, search.mapping.dma);
+    dk_report_make(checker, &draft);
 }

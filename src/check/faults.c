@@ -100,6 +100,7 @@ bool dk_lead_past(struct dk_mappings *mappings, dma_addr_t dma, struct dk_lead *
     if (past) {
         lead->mapping = past->mapping;
         lead->stack = past->stack;
+        lead->undone = past->undone;
         lead->found = true;
     }
     dk_lock_give(&mappings->lock);
@@ -166,6 +167,8 @@ void dk_access_conclude(struct dk_report_draft *draft, struct dk_checker *checke
 {
     if (lead->found)
         dk_draft_mapping(draft, &lead->mapping, lead->stack, offset, length);
+    if (lead->found)
+        draft->undone_stack = lead->undone;
     draft->dma = dma;
     draft->length = length;
     dk_report_make(checker, draft);

@@ -54,7 +54,7 @@ static const char *handle_name(enum dk_mapping_kind kind)
  * afterwards. */
 struct whereabouts {
     struct dk_mapping mapping;
-    u32 stack;
+    u32 stack, undone;
     enum { NOWHERE, PAST, LEFT, INSIDE, ELSEWHERE } place;
     const char *device; /* ELSEWHERE: whose it is */
 };
@@ -101,6 +101,7 @@ static void look_around(struct dk_checker *checker, struct dk_mappings *mappings
             where->place = past->left ? LEFT : PAST;
             where->mapping = past->mapping;
             where->stack = past->stack;
+            where->undone = past->undone;
         }
         dk_lock_give(&mappings->lock);
     }
@@ -126,6 +127,7 @@ static void report_not_allocated(struct dk_checker *checker, struct dk_mappings 
     switch (where.place) {
     case PAST:
         dk_draft_mapping(&draft, &where.mapping, where.stack, 0, where.mapping.size);
+        draft.undone_stack = where.undone;
         dk_draft_what(&draft, "%s() %sat 0x%llx, which were %s before already", call, bytes, asked->dma,
                       undone(where.mapping.kind));
         break;
@@ -333,6 +335,7 @@ bool dk_check_unmap(struct device *dev, const char *call, const struct dk_mappin
     struct comparison comparison = { checker, dev, call, asked, &copy };
     struct dk_handover_findings findings;
     bool shared = false, right = false;
+    u32 undone;
 
     if (!checker) {
         *found = *asked;
@@ -344,6 +347,8 @@ bool dk_check_unmap(struct device *dev, const char *call, const struct dk_mappin
         return false;
     }
     findings.count = 0;
+    /* For what comes after: at depth 1 nobody sees what devices do. */
+    undone = checker->depth >= 2 ? dk_stacks_capture(&checker->stacks) : 0;
     mappings = dk_checker_mappings(checker, dev, false);
     if (mappings) {
         dk_lock_take(&mappings->lock);
@@ -356,7 +361,7 @@ bool dk_check_unmap(struct device *dev, const char *call, const struct dk_mappin
             dk_record_leave_lines(checker, mappings, record);
             if (checker->owner)
                 dk_owner_gone(checker, &record->mapping);
-            dk_mappings_leave(mappings, record, false);
+            dk_mappings_leave(mappings, record, undone, false);
             right = is_right(record, asked);
             *found = record->mapping;
             copy.stack = record->stack;

@@ -77,6 +77,20 @@ static void say_what(struct sentence *sentence, const struct dk_handover_finding
     }
 }
 
+/* At depth 3 it is known who stored next to the mapping; what @draft says otherwise is where it was seen. */
+static void name_store(struct dk_report_draft *draft, struct dk_checker *checker,
+                       const struct dk_handover_finding *finding)
+{
+    u32 stack = dk_owner_stored_beside(checker, finding->mapping.phys + finding->offset - finding->in_front,
+                                       finding->length);
+
+    if (!stack)
+        return;
+    draft->access_stack = stack;
+    draft->access_kind = "store";
+    draft->call = "";
+}
+
 void dk_handover_report(struct dk_checker *checker, const char *call, const char *access,
                         const struct dk_handover_findings *findings)
 {
@@ -93,6 +107,8 @@ void dk_handover_report(struct dk_checker *checker, const char *call, const char
         dk_draft_mapping(&draft, &finding->mapping, finding->stack, finding->offset, finding->length);
         draft.dma -= finding->in_front;
         draft.cpu = finding->cpu;
+        if (finding->class_index == DK_CLASS_SHARED_CACHE_LINE)
+            name_store(&draft, checker, finding);
         say_what(&sentence, finding);
         say(&sentence, "; seen at %s()", call);
         dk_report_make(checker, &draft);

@@ -110,6 +110,11 @@ void dk_report_print_json(const struct dk_report *report, FILE *out)
     print_member(", ", "name", report->access.name, out);
     fputs(", \"stack\": ", out);
     print_stack(&report->access.stack, out);
+    if (report->undone.kind) {
+        print_member("}, \"undone\": {", "kind", report->undone.kind, out);
+        fputs(", \"stack\": ", out);
+        print_stack(&report->undone.stack, out);
+    }
     fprintf(out, "}, \"count\": %lu", report->count);
     print_member(", ", "picture", report->picture && *report->picture ? report->picture : NULL, out);
     if (report->suppressed)

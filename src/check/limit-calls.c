@@ -12,14 +12,19 @@
 
 /* ---- Masks ---- */
 
+/* Older drivers write the masks themselves. */
+static bool has_default_masks(const struct device *dev)
+{
+    return !dev->dk->mask_set && dev->dma_mask && *dev->dma_mask == DMA_BIT_MASK(32) &&
+           dev->coherent_dma_mask == DMA_BIT_MASK(32);
+}
+
 void dk_check_mask_needed(struct device *dev, const char *call, phys_addr_t phys, u64 size)
 {
     struct dk_checker *checker = dk_checker_of(dev);
     struct dk_report_draft draft;
 
-    /* Older drivers write the masks themselves. */
-    if (!checker || dev->dk->mask_set || !dev->dma_mask || *dev->dma_mask != DMA_BIT_MASK(32) ||
-        dev->coherent_dma_mask != DMA_BIT_MASK(32))
+    if (!checker || !has_default_masks(dev))
         return;
     dk_draft_begin(&draft, checker, DK_CLASS_MASK_NOT_SET, dev, call);
     draft.length = size;
@@ -28,6 +33,23 @@ void dk_check_mask_needed(struct device *dev, const char *call, phys_addr_t phys
         "%s() of %llu bytes at physical address 0x%llx failed: the driver never set a mask, and has "
         "the default one of 32 bits",
         call, size, phys);
+    dk_report_make(checker, &draft);
+}
+
+void dk_check_mask_needed_to_allocate(struct device *dev, const char *call, u64 size)
+{
+    struct dk_checker *checker = dk_checker_of(dev);
+    struct dk_report_draft draft;
+
+    if (!checker || !has_default_masks(dev))
+        return;
+    dk_draft_begin(&draft, checker, DK_CLASS_MASK_NOT_SET, dev, call);
+    draft.length = size;
+    dk_draft_what(
+        &draft,
+        "%s() of %llu bytes failed: the driver has set no mask, and none of this machine's memory lies "
+        "where a device reaches with the default one of 32 bits",
+        call, size);
     dk_report_make(checker, &draft);
 }
 

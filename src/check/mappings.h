@@ -13,8 +13,9 @@
  * never was. */
 struct dk_past_mapping {
     struct dk_mapping mapping;
-    u32 stack; /* of the call that made it */
-    bool left; /* by a driver that was unbound, or a device that was removed */
+    u32 stack;  /* of the call that made it */
+    u32 undone; /* of the call that unmapped or freed it; 0: not known */
+    bool left;  /* by a driver that was unbound, or a device that was removed */
 };
 
 /* One mapping, and what the checker knows of it. Fixed from its entry on, but for @checked and @used. */
@@ -27,7 +28,7 @@ struct dk_record {
         struct dk_past_mapping past;
         struct {
             struct dk_mapping mapping;
-            u32 stack;
+            u32 stack, undone;
             bool left;
         };
     };
@@ -112,8 +113,9 @@ static inline void dk_mappings_enter(struct dk_mappings *mappings, struct dk_rec
 }
 
 /* Takes @record out of the live ones and remembers it among the past ones, for as many as there is room for.
- */
-static inline void dk_mappings_leave(struct dk_mappings *mappings, struct dk_record *record, bool left)
+ * @undone: the stack of the call that did it; 0: not known. */
+static inline void dk_mappings_leave(struct dk_mappings *mappings, struct dk_record *record, u32 undone,
+                                     bool left)
 {
     const unsigned count = mappings->past_count++;
     struct dk_record **past = &mappings->past[count % DK_PAST_MAPPINGS];
@@ -123,6 +125,7 @@ static inline void dk_mappings_leave(struct dk_mappings *mappings, struct dk_rec
         mappings->latest = NULL;
     if (mappings->held_last == record)
         mappings->held_last = NULL;
+    record->undone = undone;
     record->left = left;
     if (mappings->older_room && *past)
         mappings->older[(count - DK_PAST_MAPPINGS) & (mappings->older_room - 1)] = (*past)->past;

@@ -150,7 +150,8 @@ bool dk_check_mapped_single(struct device *dev, const void *cpu, phys_addr_t phy
 }
 
 /* Out of its lines, and what stands in for them. Under the lock of @record's table. */
-static inline void leave(struct dk_checker *checker, struct dk_mappings *mappings, struct dk_record *record)
+static inline void leave(struct dk_checker *checker, struct dk_mappings *mappings, struct dk_record *record,
+                         u32 undone)
 {
     bool left = false;
 
@@ -161,7 +162,7 @@ static inline void leave(struct dk_checker *checker, struct dk_mappings *mapping
     }
     if (!left)
         dk_record_leave_lines(checker, mappings, record);
-    dk_mappings_leave(mappings, record, false);
+    dk_mappings_leave(mappings, record, undone, false);
 }
 
 /* Depths 2 and 3. Returns whether others have mapped its memory too. Under the lock of @record's table. */
@@ -184,10 +185,12 @@ bool dk_check_unmap_right(struct device *dev, dma_addr_t dma, u64 size, enum dma
     struct dk_record *record;
     phys_addr_t phys = 0;
     bool shared = false;
+    u32 undone;
 
     if (!mappings)
         return false;
     findings.count = 0;
+    undone = checker->depth > 1 ? dk_stacks_recall(&checker->stacks) : 0;
     dk_lock_take(&mappings->lock);
     record = dk_mappings_only(mappings, dma, size);
     if (record && (!record->checked || record->mapping.kind != DK_MAPPING_SINGLE ||
@@ -198,7 +201,7 @@ bool dk_check_unmap_right(struct device *dev, dma_addr_t dma, u64 size, enum dma
         phys = record->mapping.phys;
         if (checker->depth > 1)
             shared = unwatch(checker, record, attrs, &findings);
-        leave(checker, mappings, record);
+        leave(checker, mappings, record, undone);
     }
     dk_lock_give(&mappings->lock);
     if (__builtin_expect(findings.count, 0))

@@ -95,10 +95,13 @@ u64 dk_owner_report(struct dk_checker *checker, phys_addr_t phys, uintptr_t cpu,
     const bool store = access & DK_ACCESS_STORE;
     const struct dk_mapping *mapping;
     struct dk_report_draft draft;
+    const u8 *shadow = dk_owner_shadow(checker->machine, phys);
     struct finding finding;
     bool wrong;
     u64 offset;
 
+    if (shadow && dk_owner_is_watched(dk_owner_get(shadow)))
+        return dk_owner_watched(checker, phys, length, call);
     dk_lock_take(&checker->owner->lock);
     wrong = convict(checker, phys, length, access, &finding);
     dk_lock_give(&checker->owner->lock);

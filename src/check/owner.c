@@ -198,6 +198,13 @@ static bool change_range(struct dk_checker *checker, phys_addr_t phys, u64 size,
     return true;
 }
 
+void dk_owner_mark(struct dk_checker *checker, phys_addr_t phys, u64 size, u8 clear, u8 set)
+{
+    struct change change = { 0 };
+
+    change_range(checker, phys, size, clear, set, &change);
+}
+
 /* ---- Runs of mappings ---- */
 
 static void give_run(struct dk_owner *owner, struct dk_owned *run)
@@ -437,7 +444,8 @@ void dk_owner_mapped(struct dk_checker *checker, const struct device *dev, const
         .stack = stack,
         .coherent = dev->dma_coherent,
     };
-    bool followed;
+    struct dk_owned *run = NULL;
+    bool followed = false;
 
     if (!checker->owner || (!dk_owner_is_streaming(mapping->kind) && !is_coherent(mapping->kind)))
         return;
@@ -448,10 +456,11 @@ void dk_owner_mapped(struct dk_checker *checker, const struct device *dev, const
     else if (mapping->contiguous && mapping->kind != DK_MAPPING_SG)
         followed = add_pages(checker, &like);
     else
-        followed = add_run(checker, NULL, &like, 0, mapping->phys,
-                           mapping->contiguous ? mapping->contiguous : mapping->size);
+        run = add_run(checker, NULL, &like, 0, mapping->phys,
+                      mapping->contiguous ? mapping->contiguous : mapping->size);
+    dk_owner_watch_edges(checker, run, true);
     dk_lock_give(&checker->owner->lock);
-    if (!followed && mapping->size <= RUN_LIMIT)
+    if (!followed && !run && mapping->size <= RUN_LIMIT)
         dk_checker_exhausted(checker, "accesses to a mapping are not checked");
 }
 
@@ -519,7 +528,9 @@ void dk_owner_gone(struct dk_checker *checker, const struct dk_mapping *mapping)
         return;
     dk_order_barrier(true, true);
     dk_lock_take(&checker->owner->lock);
-    for (run = first_run(checker->owner, mapping); run; run = next) {
+    run = first_run(checker->owner, mapping);
+    dk_owner_watch_edges(checker, run, false);
+    for (; run; run = next) {
         next = run->next_run;
         dk_intervals_remove(&checker->owner->runs, &run->by_phys);
         hand_over(checker, run, 0, run->by_phys.size, clear, 0, &to_cpu);

@@ -31,9 +31,10 @@ static inline u8 dk_owner_forbids(unsigned access)
 }
 
 /* Bits of a shadow byte that no access asks for, besides those of dmakit/instrument.h. */
-#define DK_OWNER_WROTE 0x08u  /* the device has written it since it last changed hands */
-#define DK_OWNER_SHARED 0x20u /* more than one live mapping has it */
-#define DK_OWNER_MAPPED 0x40u /* in a live streaming mapping, whoever owns it */
+#define DK_OWNER_WROTE 0x08u   /* the device has written it since it last changed hands */
+#define DK_OWNER_SHARED 0x20u  /* more than one live mapping has it */
+#define DK_OWNER_MAPPED 0x40u  /* in a live streaming mapping, whoever owns it */
+#define DK_OWNER_WATCHED 0x80u /* with NO_STORE and not mapped: owner-watch.c looks at stores */
 
 /* One run of memory of a live mapping. */
 struct dk_owned {
@@ -52,14 +53,25 @@ struct dk_owned {
     bool both;          /* coherent memory that is mapped besides: it belongs to both */
 };
 
+/* A store into what shares a cache line with a mapping. */
+struct dk_owner_beside {
+    phys_addr_t phys;
+    u64 size; /* 0: none */
+    u32 stack;
+};
+
+#define DK_OWNER_BESIDE 64u
+
 struct dk_owner {
     struct dk_lock
         lock; /* guards all that follows, and changes of shadow bytes; taken inside a table's lock */
     struct dk_intervals runs; /* by physical address */
     struct dk_owned *free;    /* linked through next_run */
     struct dk_owned_slab *slabs;
-    struct dk_owner_section *sections; /* that have a shadow */
-    struct dk_order_link *links;       /* what devices saw of threads' stores */
+    struct dk_owner_section *sections;              /* that have a shadow */
+    struct dk_order_link *links;                    /* what devices saw of threads' stores */
+    struct dk_owner_beside beside[DK_OWNER_BESIDE]; /* the last ones */
+    unsigned next_beside;
 };
 
 static inline struct dk_owned *dk_owned_of(struct dk_interval *by_phys)
@@ -98,6 +110,30 @@ void dk_owner_order_master(struct dk_checker *checker, const struct device *dev,
                            bool write);
 /* This thread is about to write a register, or did. */
 void dk_owner_register_write(struct dk_machine *machine, bool before);
+
+/*
+ * Stores that no mapping forbids, and that are looked at all the same (owner-watch.c): into memory of pools
+ * that is in no block in use (dk_check_vacant()), and next to what a device that does not snoop may write, in
+ * its cache lines.
+ */
+
+/* Begins (@on) or ends to watch what lies in the first and last cache line of @run beside it. Under the lock.
+ */
+void dk_owner_watch_edges(struct dk_checker *checker, const struct dk_owned *run, bool on);
+/* The program stores @length bytes at @phys, in one section, whose first byte is watched.
+ * Returns how many bytes that settles: at least 1. */
+u64 dk_owner_watched(struct dk_checker *checker, phys_addr_t phys, u64 length, const char *call);
+/* The stack of the last store into [phys, phys + size) next to a mapping; 0: none is known. */
+u32 dk_owner_stored_beside(struct dk_checker *checker, phys_addr_t phys, u64 size);
+
+static inline bool dk_owner_is_watched(u8 shadow)
+{
+    return (shadow & (DK_OWNER_WATCHED | DK_OWNER_NO_STORE | DK_OWNER_MAPPED)) ==
+           (DK_OWNER_WATCHED | DK_OWNER_NO_STORE);
+}
+
+/* Takes @clear away from the shadow of @size bytes at @phys and puts @set there. Under the lock. */
+void dk_owner_mark(struct dk_checker *checker, phys_addr_t phys, u64 size, u8 clear, u8 set);
 
 static inline u8 dk_owner_get(const u8 *at)
 {

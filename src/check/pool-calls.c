@@ -27,7 +27,7 @@ void dk_check_forget(struct device *dev, const struct dk_mapping *mapping)
         record->mapping.size == mapping->size) {
         if (checker->owner)
             dk_owner_gone(checker, &record->mapping);
-        dk_mappings_leave(mappings, record, false);
+        dk_mappings_leave(mappings, record, 0, false);
     }
     dk_lock_give(&mappings->lock);
 }
@@ -46,6 +46,7 @@ void dk_check_pool(struct device *dev, const struct dk_pool_bug *bug)
         draft.advice = bug->advice;
     if (bug->memory)
         dk_draft_mapping(&draft, bug->memory, bug->stack, bug->offset, bug->length);
+    draft.undone_stack = bug->freed;
     draft.cpu = (uintptr_t)bug->cpu;
     draft.dma = bug->dma;
     draft.length = bug->length;

@@ -265,6 +265,11 @@ static void fill(struct dk_checker *checker, const struct dk_report_draft *draft
         dk_symbols_frames(&checker->symbols, dk_stacks_get(&checker->stacks, draft->mapping_stack),
                           &report->mapping.stack);
     }
+    if (draft->mapping && draft->undone_stack) {
+        report->undone.kind = dk_mapping_is_allocation(draft->mapping->kind) ? "freed" : "unmapped";
+        dk_symbols_frames(&checker->symbols, dk_stacks_get(&checker->stacks, draft->undone_stack),
+                          &report->undone.stack);
+    }
     report->access.kind = draft->access_kind;
     report->access.name = draft->call;
     dk_symbols_frames(&checker->symbols, dk_stacks_get(&checker->stacks, draft->access_stack),

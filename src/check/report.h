@@ -24,6 +24,7 @@ struct dk_report_draft {
     const char *call;
     u32 access_stack;
     u32 mapping_stack;
+    u32 undone_stack;                 /* of the call that unmapped or freed it; 0: none */
     const struct dk_mapping *mapping; /* NULL: none */
     uintptr_t cpu;
     dma_addr_t dma;

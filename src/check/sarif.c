@@ -120,8 +120,21 @@ static void describe_access(const struct dk_report *report, char *text, size_t s
         snprintf(text, size, "the %s is here", report->access.kind);
 }
 
-/* The result's own location, which is to be mended, then the other one as a related one, then the way from
- * the mapping to the access. */
+/* The end of the mapping, between two others of a list; nothing when it is not known. */
+static void print_undone(const struct dk_report *report, const char *before, const char *after, FILE *out)
+{
+    char text[64];
+
+    if (!report->undone.kind || !is_known(&report->undone.stack))
+        return;
+    snprintf(text, sizeof(text), "it is %s here", report->undone.kind);
+    fputs(before, out);
+    print_location(&report->undone.stack.frames[0], text, out);
+    fputs(after, out);
+}
+
+/* The result's own location, which is to be mended, then the other ones as related, then the way from the
+ * mapping to the access. */
 static void print_locations(const struct dk_report *report, FILE *out)
 {
     const struct dk_frames *mapping = report->mapping.kind ? &report->mapping.stack : NULL;
@@ -138,12 +151,16 @@ static void print_locations(const struct dk_report *report, FILE *out)
     if (by_mapping || has_access)
         print_location(&(by_mapping ? mapping : access)->frames[0], by_mapping ? mapped : accessed, out);
     fputs("]", out);
-    if (!has_mapping || !has_access)
+    if (!has_mapping || !has_access) {
+        print_undone(report, ", \"relatedLocations\": [", "]", out);
         return;
+    }
     fputs(", \"relatedLocations\": [", out);
     print_location(&(by_mapping ? access : mapping)->frames[0], by_mapping ? accessed : mapped, out);
+    print_undone(report, ", ", "", out);
     fputs("], \"codeFlows\": [{\"threadFlows\": [{\"locations\": [{\"location\": ", out);
     print_location(&mapping->frames[0], mapped, out);
+    print_undone(report, "}, {\"location\": ", "", out);
     fputs("}, {\"location\": ", out);
     print_location(&access->frames[0], accessed, out);
     fputs("}]}]}]", out);
@@ -190,6 +207,12 @@ static void print_stacks(const struct dk_report *report, FILE *out)
         describe_mapping(report, text, sizeof(text));
         fputs(comma, out);
         print_stack(&report->mapping.stack, text, out);
+        comma = ", ";
+    }
+    if (report->undone.kind && report->undone.stack.count) {
+        snprintf(text, sizeof(text), "it is %s here", report->undone.kind);
+        fputs(comma, out);
+        print_stack(&report->undone.stack, text, out);
     }
     fputc(']', out);
 }

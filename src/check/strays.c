@@ -226,29 +226,53 @@ static void report_direction(const struct stray *stray)
     dk_access_conclude(&draft, stray->checker, stray->at, length, lead, offset);
 }
 
-/* @lead ends, or begins, near the stray bytes. */
-static void report_out_of_range(const struct stray *stray, const struct dk_lead *lead)
+/*
+ * An access that is held at first goes astray from the mapping where it began: its address is what the driver
+ * gave the device. What lies behind that one may be another's by accident, and @lead then is of that.
+ */
+static void go_back_to_start(struct stray *stray, struct dk_lead *lead)
 {
-    const struct dk_mapping *mapping = &lead->mapping;
-    bool before = stray->at < mapping->dma;
-    u64 away = before ? mapping->dma - stray->at : stray->at - (mapping->dma + mapping->size);
-    struct dk_report_draft draft;
+    struct dk_lead start;
+    u64 end;
 
-    dk_access_begin(&draft, stray->checker, DK_CLASS_DEVICE_ACCESS_OUT_OF_RANGE, stray->dev, stray->write);
-    if (stray->at != stray->dma)
+    if (stray->at == stray->dma ||
+        !dk_lead_find(stray->checker, stray->dev, dk_lead_live, stray->dma, &start) ||
+        start.mapping.number == lead->mapping.number)
+        return;
+    end = start.mapping.dma + start.mapping.size;
+    if (end > stray->at)
+        return;
+    *lead = start;
+    stray->left += stray->at - end;
+    stray->at = end;
+}
+
+/* @nearest ends, or begins, near the stray bytes. */
+static void report_out_of_range(const struct stray *found, const struct dk_lead *nearest)
+{
+    struct stray stray = *found;
+    struct dk_lead lead = *nearest;
+    struct dk_report_draft draft;
+    bool before;
+    u64 away;
+
+    go_back_to_start(&stray, &lead);
+    before = stray.at < lead.mapping.dma;
+    away = before ? lead.mapping.dma - stray.at : stray.at - (lead.mapping.dma + lead.mapping.size);
+    dk_access_begin(&draft, stray.checker, DK_CLASS_DEVICE_ACCESS_OUT_OF_RANGE, stray.dev, stray.write);
+    if (stray.at != stray.dma)
         dk_draft_what(
             &draft,
             "the device %s %llu bytes at 0x%llx, the last %llu of them past the end of a mapping of "
             "%llu at 0x%llx%s%s",
-            dk_access_did(stray->write), stray->length, stray->dma, stray->left, mapping->size, mapping->dma,
-            dk_lead_owned(lead), dk_lead_owner(lead));
+            dk_access_did(stray.write), stray.length, stray.dma, stray.left, lead.mapping.size,
+            lead.mapping.dma, dk_lead_owned(&lead), dk_lead_owner(&lead));
     else
-        dk_draft_what(&draft,
-                      "the device %s %llu bytes at 0x%llx, %llu bytes %s a mapping of %llu at 0x%llx%s%s",
-                      dk_access_did(stray->write), stray->length, stray->dma, away,
-                      before ? "before" : "past the end of", mapping->size, mapping->dma, dk_lead_owned(lead),
-                      dk_lead_owner(lead));
-    conclude(&draft, stray, lead, before ? 0 : mapping->size + away);
+        dk_draft_what(
+            &draft, "the device %s %llu bytes at 0x%llx, %llu bytes %s a mapping of %llu at 0x%llx%s%s",
+            dk_access_did(stray.write), stray.length, stray.dma, away, before ? "before" : "past the end of",
+            lead.mapping.size, lead.mapping.dma, dk_lead_owned(&lead), dk_lead_owner(&lead));
+    conclude(&draft, &stray, &lead, before ? 0 : lead.mapping.size + away);
 }
 
 static void report_gone(const struct stray *stray, const struct dk_lead *lead)

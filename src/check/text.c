@@ -85,6 +85,10 @@ void dk_report_print_text(const struct dk_report *report, bool colour, FILE *out
                 report->mapping.kind, report->mapping.size, report->mapping.dma, report->mapping.direction);
         print_stack(&report->mapping.stack, out);
     }
+    if (report->undone.kind) {
+        fprintf(out, "  %s from:\n", report->undone.kind);
+        print_stack(&report->undone.stack, out);
+    }
     if (report->picture)
         print_picture(report->picture, colour, out);
     fprintf(out, "  advice: %s%s.%s\n", colour ? "\33[1m" : "", report->advice, colour ? "\33[0m" : "");

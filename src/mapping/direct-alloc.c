@@ -71,6 +71,27 @@ struct page *dk_direct_take(struct device *dev, size_t count, gfp_t gfp)
     return NULL;
 }
 
+bool dk_direct_reaches_memory(const struct device *dev, u64 mask)
+{
+    static const struct dk_window everything = { 0, 0, ~0ull };
+    const struct dk_window *windows = dev->dk->window_count ? dev->dk->windows : &everything;
+    unsigned i, count = dev->dk->window_count ? dev->dk->window_count : 1;
+    u64 limit = dk_dma_limit(dev, mask);
+
+    for (i = 0; i < count; i++) {
+        u64 length = windows[i].size - 1;
+
+        if (windows[i].dma > limit)
+            continue;
+        if (length > limit - windows[i].dma)
+            length = limit - windows[i].dma;
+        /* Less the last byte, which is no page by itself: so nothing wraps. */
+        if (length && dk_memory_has_ram(dk_device_machine(dev)->memory, windows[i].cpu, length))
+            return true;
+    }
+    return false;
+}
+
 #define NO_MEMORY (~(phys_addr_t)0)
 
 /* @count pages that @dev reaches, from the pool that it is confined to if there is one; NO_MEMORY: none. */

@@ -118,6 +118,17 @@ static bool in_one_piece(const void *cpu)
     return !is_vmalloc_addr(cpu) && phys_of(cpu);
 }
 
+/* @call found no memory for @dev, and is not to fail quietly: was there none to find? */
+static void check_mask(struct device *dev, const char *call, size_t size)
+{
+    /* What is set aside for the device, or led to by an IOMMU, does not lie where its mask says. */
+    if (!dk_checked(dev) || dev->dma_ops != &dk_direct_ops || dev->dk->bounce_always ||
+        dev->dk->coherent_pool)
+        return;
+    if (!dk_direct_reaches_memory(dev, dev->coherent_dma_mask) && dk_direct_reaches_memory(dev, ~0ull))
+        dk_check_mask_needed_to_allocate(dev, call, size);
+}
+
 void *dk_take_coherent(struct device *dev, const char *call, size_t size, dma_addr_t *dma, gfp_t gfp,
                        unsigned long attrs)
 {
@@ -137,9 +148,11 @@ void *dk_take_coherent(struct device *dev, const char *call, size_t size, dma_ad
         cpu = dk_coherent_pool_take(dev->dk->coherent_pool, dev, size, dma);
     else if (dev->dma_ops->alloc)
         cpu = dev->dma_ops->alloc(dev, size, dma, gfp, attrs);
-    if (!cpu && !(gfp & __GFP_NOWARN))
+    if (!cpu && !(gfp & __GFP_NOWARN)) {
         dk_device_log(dev, 1, "%s: no coherent memory for %zu bytes under mask 0x%llx", call, size,
                       dev->coherent_dma_mask);
+        check_mask(dev, call, size);
+    }
     if (cpu && dk_checked(dev) && in_one_piece(cpu))
         dk_check_coherent_taken(dev, phys_of(cpu), size, *dma);
     return cpu;
@@ -218,9 +231,11 @@ static struct page *alloc_pages_for(struct device *dev, const char *call, size_t
     if (!dev->dma_ops->alloc_pages_op)
         return NULL;
     page = dev->dma_ops->alloc_pages_op(dev, size, dma, direction, gfp);
-    if (!page && !(gfp & __GFP_NOWARN))
+    if (!page && !(gfp & __GFP_NOWARN)) {
         dk_device_log(dev, 1, "%s: no pages for %zu bytes under mask 0x%llx", call, size,
                       dev->coherent_dma_mask);
+        check_mask(dev, call, size);
+    }
     return page;
 }
 

@@ -97,6 +97,8 @@ int dk_sa1111_start(struct dk_machine *machine);
 void dk_sa1111_device_added(struct device *dev);
 /* @count pages that @dev reaches under its coherent mask, or NULL; for dk_give_pages(). */
 struct page *dk_direct_take(struct device *dev, size_t count, gfp_t gfp);
+/* Whether @dev would reach any memory at all with a coherent mask of @mask. */
+bool dk_direct_reaches_memory(const struct device *dev, u64 mask);
 
 /* ---- Memory in pieces ---- */
 

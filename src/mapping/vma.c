@@ -26,12 +26,16 @@ int remap_pfn_range(struct vm_area_struct *vma, unsigned long address, unsigned 
                     pgprot_t protection)
 {
     struct dk_memory *memory = dk_memory_current();
+    int error;
 
     if (!memory)
         return -ENODEV;
     if (!size || (address | size) & (PAGE_SIZE - 1) || address < vma->vm_start || address + size < address ||
         address + size > vma->vm_end)
         return -EINVAL;
-    return dk_memory_show(memory, (void *)(uintptr_t)address, PFN_PHYS(pfn), size,
-                          uncached_protection(protection));
+    error = dk_memory_show(memory, (void *)(uintptr_t)address, PFN_PHYS(pfn), size,
+                           uncached_protection(protection));
+    if (!error && !uncached_protection(protection))
+        dk_check_shown_cached(dk_memory_machine(memory), "remap_pfn_range", PFN_PHYS(pfn), size);
+    return error;
 }

@@ -162,6 +162,7 @@ static void destroy(struct dma_pool *pool)
     dk_might_sleep_for(state->dev, GFP_KERNEL, "dma_pool_destroy");
     /* From here on every call for it is refused. */
     __atomic_store_n(&state->destroyed, true, __ATOMIC_RELEASE);
+    dk_pool_check_unused(state);
     empty(state);
     if (!list_empty(&state->chunks)) {
         if (state->checked)

@@ -45,6 +45,21 @@ static size_t last_other(const char *bytes, size_t size, unsigned char byte)
 
 /* ---- Chunks ---- */
 
+/* [cpu, cpu + size) of a chunk is in no block in use from here on, or no longer so. */
+static void set_vacant(const struct dk_pool_state *state, const char *cpu, size_t size, bool vacant)
+{
+    size_t run;
+
+    if (dk_device_machine(state->dev)->depth < 3)
+        return;
+    for (; size; cpu += run, size -= run) {
+        run = PAGE_SIZE - ((uintptr_t)cpu & (PAGE_SIZE - 1));
+        if (run > size)
+            run = size;
+        dk_check_vacant(state->dev, dk_pool_phys(cpu), run, vacant);
+    }
+}
+
 bool dk_pool_check_enter(struct dk_pool_state *state, struct dk_pool_chunk *chunk)
 {
     if (!state->checked)
@@ -58,6 +73,7 @@ bool dk_pool_check_enter(struct dk_pool_state *state, struct dk_pool_chunk *chun
         chunk->records[i].index = (u32)i;
         memset(dk_pool_record_cpu(&chunk->records[i]), FREE_BYTE, state->layout.size);
     }
+    set_vacant(state, chunk->start, chunk->pages << PAGE_SHIFT, true);
     /* Last: from here on bus masters find them. */
     return dk_pool_places_enter(state, chunk);
 }
@@ -65,6 +81,8 @@ bool dk_pool_check_enter(struct dk_pool_state *state, struct dk_pool_chunk *chun
 void dk_pool_check_leave(struct dk_pool_state *state, struct dk_pool_chunk *chunk)
 {
     dk_pool_places_leave(state, chunk);
+    if (chunk->records)
+        set_vacant(state, chunk->start, chunk->pages << PAGE_SHIFT, false);
     dk_release(chunk->records);
     chunk->records = NULL;
 }
@@ -108,7 +126,9 @@ static struct dk_pool_record *take(struct dk_pool_state *state, u32 stack, struc
     return record;
 }
 
-static void check_body(struct dk_pool_state *state, const char *call, const struct dk_pool_record *before)
+/* @then: what @call does with the block. */
+static void check_body(struct dk_pool_state *state, const char *call, const char *then,
+                       const struct dk_pool_record *before)
 {
     const struct dk_mapping mapping = dk_pool_record_mapping(before);
     char *cpu = dk_pool_record_cpu(before);
@@ -130,9 +150,8 @@ static void check_body(struct dk_pool_state *state, const char *call, const stru
         return;
     snprintf(
         bug.what, sizeof(bug.what),
-        "byte %zu of a block of pool %.64s, at %p, was written while the block was free, as %s() sees that "
-        "hands it out again",
-        first, state->name, (void *)cpu, call);
+        "byte %zu of a block of pool %.64s, at %p, was written while the block was free, as %s() sees that %s",
+        first, state->name, (void *)cpu, call, then);
     dk_check_pool(state->dev, &bug);
 }
 
@@ -150,8 +169,9 @@ void *dk_pool_check_alloc(struct dk_pool_state *state, const char *call, gfp_t g
         if (!dk_pool_grow(state, call, gfp))
             return NULL;
     }
-    check_body(state, call, &before);
+    check_body(state, call, "hands it out again", &before);
     mapping = dk_pool_record_mapping(record);
+    set_vacant(state, mapping.cpu, state->layout.size, false);
     dk_check_mapped(state->dev, call, &mapping);
     *dma = mapping.dma;
     return (void *)(uintptr_t)mapping.cpu;
@@ -222,6 +242,7 @@ void dk_pool_check_free(struct dk_pool_state *state, void *cpu, dma_addr_t dma)
     check_zone(state, &found.block, false);
     check_zone(state, &found.block, true);
     memset(cpu, FREE_BYTE, state->layout.size);
+    set_vacant(state, cpu, state->layout.size, true);
     pthread_mutex_lock(&state->lock);
     record->told &= DK_POOL_TOLD_BODY;
     add_free(state, record);
@@ -229,6 +250,14 @@ void dk_pool_check_free(struct dk_pool_state *state, void *cpu, dma_addr_t dma)
 }
 
 /* ---- Ending ---- */
+
+void dk_pool_check_unused(struct dk_pool_state *state)
+{
+    const struct dk_pool_record *record;
+
+    for (record = state->first; record; record = record->next)
+        check_body(state, "dma_pool_destroy", "ends the pool", record);
+}
 
 void dk_pool_check_busy(struct dk_pool_state *state)
 {

@@ -24,6 +24,8 @@ void *dk_pool_check_alloc(struct dk_pool_state *state, const char *call, gfp_t g
 /* Any addresses: reports what is wrong with them. */
 void dk_pool_check_free(struct dk_pool_state *state, void *cpu, dma_addr_t dma);
 
+/* Reports what was written into free blocks of a pool that is about to be destroyed. */
+void dk_pool_check_unused(struct dk_pool_state *state);
 /* Reports each block in use of a pool that is destroyed, and forgets it. */
 void dk_pool_check_busy(struct dk_pool_state *state);
 /* @state is not destroyed, but its device, or its driver, goes: reported, once. */

@@ -93,7 +93,7 @@ void dk_pool_places_leave(struct dk_pool_state *state, struct dk_pool_chunk *chu
     chunk->places = NULL;
 }
 
-/* ---- What they write ---- */
+/* ---- What they write, and what the CPU stores ---- */
 
 /* What a write struck that it should not have. Copies: the pool may be destroyed while the report is made. */
 struct strike {
@@ -134,15 +134,17 @@ static bool find_strike(struct dk_pool_chunk *chunk, size_t offset, size_t end, 
     return false;
 }
 
-static void report_strike(struct device *dev, const struct strike *strike)
+/* @call stored, or NULL: the device @dev wrote. */
+static void report_strike(struct device *dev, const struct strike *strike, const char *call)
 {
+    const char *did = call ? "the CPU stored" : "the device wrote";
     const struct dk_mapping *block = &strike->block;
     ssize_t size = (ssize_t)block->size, within = strike->within;
     bool body = within >= 0 && within < size;
     struct dk_pool_bug bug = {
         .class_name = body ? "pool-use-after-free" : "pool-overrun",
-        .call = "dk_master_write",
-        .access_kind = "device-write",
+        .call = call ? call : "dk_master_write",
+        .access_kind = call ? "store" : "device-write",
         .memory = block,
         .stack = strike->allocated,
         .freed = body ? strike->freed : 0,
@@ -154,11 +156,11 @@ static void report_strike(struct device *dev, const struct strike *strike)
 
     if (body)
         snprintf(bug.what, sizeof(bug.what),
-                 "the device wrote %zu bytes at 0x%llx, byte %zd of a block of pool %s that is free",
-                 strike->length, bug.dma, within, strike->pool);
+                 "%s %zu bytes at 0x%llx, byte %zd of a block of pool %s that is free", did, strike->length,
+                 bug.dma, within, strike->pool);
     else
         snprintf(bug.what, sizeof(bug.what),
-                 "the device wrote %zu bytes at 0x%llx, %zd bytes %s a block of %zd bytes of pool %.64s",
+                 "%s %zu bytes at 0x%llx, %zd bytes %s a block of %zd bytes of pool %.64s", did,
                  strike->length, bug.dma, within < 0 ? -within : within - size,
                  within < 0 ? "in front of" : "behind", size, strike->pool);
     dk_check_pool(dev, &bug);
@@ -187,8 +189,9 @@ bool dk_pools_hold(const struct dk_machine *machine, phys_addr_t phys)
     return held;
 }
 
-/* Under the lock of @pools. */
-static bool strikes(const struct dk_pools *pools, phys_addr_t phys, size_t length, struct strike *strike)
+/* Under the lock of @pools. *dev is the pool's device then. */
+static bool strikes(const struct dk_pools *pools, phys_addr_t phys, size_t length, struct strike *strike,
+                    struct device **dev)
 {
     const struct dk_pool_place *place = find_place(pools, phys >> PAGE_SHIFT);
     struct dk_pool_state *state;
@@ -201,6 +204,7 @@ static bool strikes(const struct dk_pools *pools, phys_addr_t phys, size_t lengt
     offset = place->offset + (phys & (PAGE_SIZE - 1));
     pthread_mutex_lock(&state->lock);
     struck = find_strike(place->chunk, offset, offset + length, strike);
+    *dev = state->dev;
     pthread_mutex_unlock(&state->lock);
     return struck;
 }
@@ -212,15 +216,16 @@ static __attribute__((noinline)) void written(struct dk_pools *pools, struct dev
     while (length) {
         u64 run = PAGE_SIZE - (phys & (PAGE_SIZE - 1));
         struct strike strike;
+        struct device *owner;
         bool struck;
 
         if (run > length)
             run = length;
         pthread_mutex_lock(&pools->lock);
-        struck = strikes(pools, phys, (size_t)run, &strike);
+        struck = strikes(pools, phys, (size_t)run, &strike, &owner);
         pthread_mutex_unlock(&pools->lock);
         if (struck) {
-            report_strike(dev, &strike);
+            report_strike(dev, &strike, NULL);
             return;
         }
         phys += run;
@@ -232,4 +237,20 @@ void dk_pools_master_access(struct dk_machine *machine, const struct dk_master_m
 {
     if (move->from && dk_pools_watch(machine))
         written(machine->pools, move->dev, move->phys, move->length);
+}
+
+void dk_pools_stored(struct dk_machine *machine, phys_addr_t phys, u64 length, const char *call)
+{
+    struct dk_pools *pools = machine->pools;
+    struct strike strike;
+    struct device *dev;
+    bool struck;
+
+    if (!pools || !__atomic_load_n(&pools->places, __ATOMIC_ACQUIRE))
+        return;
+    pthread_mutex_lock(&pools->lock);
+    struck = strikes(pools, phys, (size_t)length, &strike, &dev);
+    pthread_mutex_unlock(&pools->lock);
+    if (struck)
+        report_strike(dev, &strike, call ? call : "");
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Checked pools and bus masters: by the physical pages of their chunks a write is found that strikes what is
- * not in a block in use.
+ * Checked pools and who writes into them: by the physical pages of their chunks a bus master's write, or an
+ * instrumented program's store, is found that strikes what is not in a block in use.
  */
 #ifndef DK_POOL_POOL_MASTERS_H
 #define DK_POOL_POOL_MASTERS_H
@@ -18,6 +18,9 @@ void dk_pool_places_free(struct dk_pools *pools);
 
 /* Hook of a machine: a bus master of @dev moves @length bytes at @phys, known to it as @dma. */
 void dk_pools_master_access(struct dk_machine *machine, const struct dk_master_move *move);
+/* Hook of a machine, depth 3: the program's @call (NULL: a plain store) writes @length bytes at @phys, within
+ * a page. */
+void dk_pools_stored(struct dk_machine *machine, phys_addr_t phys, u64 length, const char *call);
 /* Whether @phys is in a chunk of a checked pool. Any context. */
 bool dk_pools_hold(const struct dk_machine *machine, phys_addr_t phys);
 

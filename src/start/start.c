@@ -218,6 +218,11 @@ static void hook_register_write(void *data, bool before)
     dk_owner_register_write(data, before);
 }
 
+static void hook_vacant_stored(void *data, phys_addr_t phys, u64 length, const char *call)
+{
+    dk_pools_stored(data, phys, length, call);
+}
+
 static void hook_master_fault(void *data, struct device *dev, const struct dk_master_fault *fault)
 {
     (void)data;
@@ -532,6 +537,7 @@ static struct dk_machine *compose(const struct dk_board *board, const struct dk_
         .master_access_idle = machine->depth == 1,
         .bytes_moved = machine->depth > 1 ? hook_bytes_moved : NULL,
         .register_write = machine->depth >= 3 ? hook_register_write : NULL,
+        .vacant_stored = machine->depth >= 3 ? hook_vacant_stored : NULL,
         .master_fault = hook_master_fault,
         .master_stale = hook_master_stale,
         .master_asleep = hook_master_asleep,

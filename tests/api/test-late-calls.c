@@ -7,7 +7,7 @@
 
 #include <sys/mman.h>
 
-enum { PLAIN = 1, HIGH = 2, BOUNCES = 4, TRANSLATED = 8, SEGMENTS = 16 };
+enum { PLAIN = 1, HIGH = 2, BOUNCES = 4, TRANSLATED = 8, SEGMENTS = 16, UNCACHED = 32 };
 
 /* RAM above 4 GiB alone, but for little: what a mask of 32 bits does not reach. */
 #define ABOVE_BOARD                                                                                                            \
@@ -19,12 +19,12 @@ enum { PLAIN = 1, HIGH = 2, BOUNCES = 4, TRANSLATED = 8, SEGMENTS = 16 };
 
 static const struct class_board boards[] = {
     { COHERENT_BOARD, NULL, PLAIN | SEGMENTS },
-    { NONCOHERENT_BOARD, NULL, PLAIN | SEGMENTS },
+    { NONCOHERENT_BOARD, NULL, PLAIN | SEGMENTS | UNCACHED },
     { COHERENT_BOARD, "swiotlb=force", BOUNCES | SEGMENTS },
-    { NONCOHERENT_BOARD, "swiotlb=force", BOUNCES | SEGMENTS },
+    { NONCOHERENT_BOARD, "swiotlb=force", BOUNCES | SEGMENTS | UNCACHED },
     { OFFSET_BOARD, NULL, PLAIN | SEGMENTS },
     { BEHIND_IOMMU_BOARD("dma-coherent;"), NULL, TRANSLATED },
-    { BEHIND_IOMMU_BOARD("dma-noncoherent;"), "iommu.strict=0", TRANSLATED },
+    { BEHIND_IOMMU_BOARD("dma-noncoherent;"), "iommu.strict=0", TRANSLATED | UNCACHED },
 };
 
 static const struct class_board above[] = {
@@ -196,6 +196,20 @@ static void pool_block_mapped_bad(struct scene *scene)
     dma_pool_destroy(pool);
 }
 
+/* No list of dma_get_sgtable()'s: its segments are whole pages. */
+static void coherent_list_bad(struct scene *scene)
+{
+    struct scatterlist sg;
+    dma_addr_t coherent;
+    char *cpu = dma_alloc_coherent(scene->dev, 2048, &coherent, GFP_KERNEL);
+
+    assert_non_null(cpu);
+    sg_init_one(&sg, cpu, 2048);
+    if (AT(scene, dma_map_sg(scene->dev, &sg, 1, DMA_TO_DEVICE)) == 1)
+        dma_unmap_sg(scene->dev, &sg, 1, DMA_TO_DEVICE);
+    dma_free_coherent(scene->dev, 2048, cpu, coherent);
+}
+
 /* What was coherent is ordinary memory again; and what is shown to another device by its pages. */
 static void coherent_good(struct scene *scene)
 {
@@ -215,12 +229,14 @@ static void coherent_good(struct scene *scene)
         dma_unmap_page(scene->dev, dma, 4096, DMA_BIDIRECTIONAL);
         __free_page(page);
     }
-    cpu = dma_alloc_coherent(scene->dev, 4096, &coherent, GFP_KERNEL);
-    assert_int_equal(dma_get_sgtable(scene->dev, &table, cpu, coherent, 4096), 0);
+    cpu = dma_alloc_coherent(scene->dev, 2048, &coherent, GFP_KERNEL);
+    assert_int_equal(dma_get_sgtable(scene->dev, &table, cpu, coherent, 2048), 0);
     if (!dma_map_sgtable(other, &table, DMA_TO_DEVICE, DMA_ATTR_SKIP_CPU_SYNC))
         dma_unmap_sgtable(other, &table, DMA_TO_DEVICE, DMA_ATTR_SKIP_CPU_SYNC);
+    if (!dma_map_sgtable(scene->dev, &table, DMA_TO_DEVICE, 0))
+        dma_unmap_sgtable(scene->dev, &table, DMA_TO_DEVICE, 0);
     sg_free_table(&table);
-    dma_free_coherent(scene->dev, 4096, cpu, coherent);
+    dma_free_coherent(scene->dev, 2048, cpu, coherent);
 }
 
 /* ---- A device that is gone ---- */
@@ -258,6 +274,30 @@ static void no_mask_list_bad(struct scene *scene)
 
     sg_init_one(&sg, scene->buffer, 64);
     assert_int_equal(AT(scene, dma_map_sg(scene->dev, &sg, 1, DMA_TO_DEVICE)), 0);
+}
+
+static void no_mask_coherent_bad(struct scene *scene)
+{
+    dma_addr_t dma;
+
+    assert_null(AT(scene, dma_alloc_coherent(scene->dev, 4096, &dma, GFP_KERNEL)));
+}
+
+static void no_mask_pages_bad(struct scene *scene)
+{
+    dma_addr_t dma;
+
+    assert_null(AT(scene, dma_alloc_pages(scene->dev, 4096, &dma, DMA_TO_DEVICE, GFP_KERNEL)));
+}
+
+/* Who says that the device has 32 bits, or that the allocation may fail, knows it. */
+static void no_memory_good(struct scene *scene)
+{
+    dma_addr_t dma;
+
+    assert_null(dma_alloc_coherent(scene->dev, 4096, &dma, GFP_KERNEL | __GFP_NOWARN));
+    assert_int_equal(dma_set_mask_and_coherent(scene->dev, DMA_BIT_MASK(32)), 0);
+    assert_null(dma_alloc_coherent(scene->dev, 4096, &dma, GFP_KERNEL));
 }
 
 static void mask_good(struct scene *scene)
@@ -405,6 +445,63 @@ static void attributes_good(struct scene *scene)
     dma_free_wc(scene->dev, 4096, cpu, dma);
 }
 
+/* The page frame of byte @offset of the device's memory. */
+static unsigned long frame_at(struct scene *scene, void *cpu, dma_addr_t dma, size_t size, size_t offset)
+{
+    struct sg_table table;
+    struct scatterlist *sg;
+    unsigned long frame = 0;
+    unsigned i;
+
+    assert_int_equal(dma_get_sgtable(scene->dev, &table, cpu, dma, size), 0);
+    for_each_sgtable_sg (&table, sg, i) {
+        if (offset < sg->length && !frame)
+            frame = page_to_pfn(sg_page(sg)) + (offset >> PAGE_SHIFT);
+        offset -= sg->length;
+    }
+    sg_free_table(&table);
+    assert_true(frame);
+    return frame;
+}
+
+static void shown_cached_bad(struct scene *scene)
+{
+    struct vm_area_struct vma = page_of_addresses();
+    dma_addr_t dma;
+    void *cpu = dma_alloc_coherent(scene->dev, 12288, &dma, GFP_KERNEL);
+    unsigned long frame;
+
+    assert_non_null(cpu);
+    frame = frame_at(scene, cpu, dma, 12288, 8192);
+    assert_int_equal(AT(scene, remap_pfn_range(&vma, vma.vm_start, frame, 4096, vma.vm_page_prot)), 0);
+    munmap((void *)(uintptr_t)vma.vm_start, 4096);
+    dma_free_coherent(scene->dev, 12288, cpu, dma);
+}
+
+/* Uncached; cached, where the device snoops; and ordinary memory that had been coherent. */
+static void shown_good(struct scene *scene)
+{
+    struct vm_area_struct vma = page_of_addresses();
+    unsigned long frame;
+    struct page *page;
+    dma_addr_t dma;
+    void *cpu = dma_alloc_coherent(scene->dev, 4096, &dma, GFP_KERNEL);
+
+    assert_non_null(cpu);
+    frame = frame_at(scene, cpu, dma, 4096, 0);
+    assert_int_equal(remap_pfn_range(&vma, vma.vm_start, frame, 4096, pgprot_dmacoherent(vma.vm_page_prot)),
+                     0);
+    assert_int_equal(remap_pfn_range(&vma, vma.vm_start, frame, 4096, pgprot_noncached(vma.vm_page_prot)), 0);
+    if (scene->dev->dma_coherent)
+        assert_int_equal(remap_pfn_range(&vma, vma.vm_start, frame, 4096, vma.vm_page_prot), 0);
+    assert_int_equal(dma_mmap_coherent(scene->dev, &vma, cpu, dma, 4096), 0);
+    dma_free_coherent(scene->dev, 4096, cpu, dma);
+    page = alloc_page(GFP_KERNEL);
+    assert_int_equal(remap_pfn_range(&vma, vma.vm_start, page_to_pfn(page), 4096, vma.vm_page_prot), 0);
+    __free_page(page);
+    munmap((void *)(uintptr_t)vma.vm_start, 4096);
+}
+
 static const struct class_case cases[] = {
     { "error-checked-too-late", asked_after_sync_bad, asked_good, 0, 1 },
     { "error-checked-too-late", asked_after_access_bad, asked_good, 0, 2 },
@@ -415,6 +512,7 @@ static const struct class_case cases[] = {
     { "sg-changed-while-mapped", changed_at_sync_bad, list_good, 0, 1 },
     { "maps-coherent-memory", coherent_mapped_bad, coherent_good, 0, 1 },
     { "maps-coherent-memory", pool_block_mapped_bad, coherent_good, 0, 1 },
+    { "maps-coherent-memory", coherent_list_bad, coherent_good, 0, 1 },
     { "free-after-remove", freed_after_remove_bad, freed_before_remove_good, 0, 1 },
     { "free-after-remove", synced_after_remove_bad, freed_before_remove_good, 0, 1 },
     { "mask-set-too-late", late_segment_size_bad, limits_good, 0, 1 },
@@ -422,11 +520,14 @@ static const struct class_case cases[] = {
     { "exceeds-max-mapping", too_long_bad, long_good, BOUNCES, 1 },
     { "alias-different-attributes", freed_otherwise_bad, attributes_good, 0, 1 },
     { "alias-different-attributes", shown_otherwise_bad, attributes_good, 0, 1 },
+    { "alias-different-attributes", shown_cached_bad, shown_good, UNCACHED, 1 },
 };
 
 static const struct class_case above_cases[] = {
     { "mask-not-set", no_mask_bad, mask_good, HIGH, 1 },
     { "mask-not-set", no_mask_list_bad, honest_mask_good, HIGH, 1 },
+    { "mask-not-set", no_mask_coherent_bad, no_memory_good, HIGH, 1 },
+    { "mask-not-set", no_mask_pages_bad, no_memory_good, HIGH, 1 },
     { "mask-set-too-late", late_mask_bad, mask_good, HIGH, 1 },
     { "mask-set-too-late", late_coherent_mask_bad, mask_good, HIGH, 1 },
 };
@@ -445,6 +546,26 @@ static void each_correct_twin_is_silent(void **state)
     (void)state;
     class_twins(cases, COUNT(cases), boards, COUNT(boards));
     class_twins(above_cases, COUNT(above_cases), above, COUNT(above));
+}
+
+/* Memory below 32 bits that ran out is no matter of the mask. */
+static void memory_that_ran_out_is_not_the_masks(void **state)
+{
+    struct class_seen seen = { 0 };
+    struct scene scene = { 0 };
+    dma_addr_t dma;
+    unsigned count = 0;
+
+    (void)state;
+    scene.machine = machine_with(HIGH_BOARD, NULL, 0, 1);
+    scene.dev = dk_device_find(scene.machine, "nic");
+    dk_check_set_sink(scene.machine, class_note, &seen);
+    while (dma_alloc_coherent(scene.dev, 0x400000, &dma, GFP_KERNEL))
+        count++;
+    assert_true(count > 4);
+    assert_int_equal(seen.reports, 0);
+    dk_check_set_sink(scene.machine, ignore_report, NULL);
+    dk_machine_destroy(scene.machine);
 }
 
 /* ---- Mappings without end ---- */
@@ -517,6 +638,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_mistake_is_reported_where_it_stands),
         cmocka_unit_test(each_correct_twin_is_silent),
+        cmocka_unit_test(memory_that_ran_out_is_not_the_masks),
         cmocka_unit_test(mappings_without_end_are_named_when_they_fill_the_pool),
         cmocka_unit_test(a_ring_that_fills_the_pool_is_no_leak),
     };

@@ -385,6 +385,106 @@ static void an_overrun_off_the_window_is_one_too(void **state)
     class_mistakes(off, 2, &half, 1, "test-strays.c");
 }
 
+static void note_bytes(const struct dk_report *report, void *data)
+{
+    u64 *noted = data;
+
+    noted[0]++;
+    noted[1] = report->mapping.size;
+    noted[2] = report->bytes.offset;
+    noted[3] = report->bytes.length;
+}
+
+/* What it then ran over is mapped by accident: the driver gave the device the first one's address. */
+static void an_overrun_is_the_mappings_where_it_began(void **state)
+{
+    u64 noted[4] = { 0 };
+    struct scene scene = { 0 };
+    dma_addr_t first, second;
+
+    (void)state;
+    scene.machine = machine_with(boards[0].dts, boards[0].arguments, 0, 2);
+    scene.dev = dk_device_find(scene.machine, "nic");
+    scene.buffer = kmalloc(4096, GFP_KERNEL);
+    dk_check_set_sink(scene.machine, note_bytes, noted);
+    first = class_map(&scene, 256, DMA_BIDIRECTIONAL);
+    second = dma_map_single(scene.dev, scene.buffer + 256, 64, DMA_BIDIRECTIONAL);
+    assert_int_equal(dma_mapping_error(scene.dev, second), 0);
+    assert_int_equal(dk_master_write(scene.dev, first, bytes, 320), 0);
+    assert_int_equal(noted[0], 0);
+    assert_int_equal(dk_master_write(scene.dev, first, bytes, 384), 0);
+    assert_int_equal(noted[0], 1);
+    assert_int_equal(noted[1], 256);
+    assert_int_equal(noted[2], 256);
+    assert_int_equal(noted[3], 128);
+    assert_int_equal(dk_master_write(scene.dev, second, bytes, 128), 0);
+    assert_int_equal(noted[0], 2);
+    assert_int_equal(noted[1], 64);
+    assert_int_equal(noted[3], 64);
+    dma_unmap_single(scene.dev, first, 256, DMA_BIDIRECTIONAL);
+    dma_unmap_single(scene.dev, second, 64, DMA_BIDIRECTIONAL);
+    dk_machine_destroy(scene.machine);
+}
+
+struct ended {
+    unsigned count;
+    char class_name[64], kind[16];
+    int line;
+};
+
+static void note_end(const struct dk_report *report, void *data)
+{
+    struct ended *ended = data;
+    const struct dk_frames *stack = &report->undone.stack;
+
+    ended->count++;
+    snprintf(ended->class_name, sizeof(ended->class_name), "%s", report->class_name);
+    snprintf(ended->kind, sizeof(ended->kind), "%s", report->undone.kind ? report->undone.kind : "");
+    ended->line = stack->count ? stack->frames[0].line : 0;
+}
+
+/* Who unmapped or freed what the device accesses, or the driver unmaps again; nobody did that to what is
+ * mapped. */
+static void the_end_of_a_mapping_is_told(void **state)
+{
+    struct ended ended = { 0 };
+    struct scene scene = { 0 };
+    dma_addr_t dma;
+    void *cpu;
+    int line;
+
+    (void)state;
+    scene.machine = machine_with(boards[0].dts, boards[0].arguments, 0, 2);
+    scene.dev = dk_device_find(scene.machine, "nic");
+    scene.buffer = kmalloc(4096, GFP_KERNEL);
+    dk_check_set_sink(scene.machine, note_end, &ended);
+    dma = class_map(&scene, 256, DMA_FROM_DEVICE);
+    line = __LINE__ + 1;
+    dma_unmap_single(scene.dev, dma, 256, DMA_FROM_DEVICE);
+    assert_int_equal(dk_master_write(scene.dev, dma, bytes, 4), 0);
+    assert_string_equal(ended.class_name, "device-access-after-unmap");
+    assert_string_equal(ended.kind, "unmapped");
+    assert_int_equal(ended.line, line);
+    dma_unmap_single(scene.dev, dma, 256, DMA_FROM_DEVICE);
+    assert_string_equal(ended.class_name, "free-not-allocated");
+    assert_string_equal(ended.kind, "unmapped");
+    assert_int_equal(ended.line, line);
+    cpu = dma_alloc_coherent(scene.dev, 8192, &dma, GFP_KERNEL);
+    assert_non_null(cpu);
+    line = __LINE__ + 1;
+    dma_free_coherent(scene.dev, 8192, cpu, dma);
+    assert_int_equal(dk_master_write(scene.dev, dma + 4096, bytes, 4), 0);
+    assert_string_equal(ended.kind, "freed");
+    assert_int_equal(ended.line, line);
+    dma = class_map(&scene, 200, DMA_BIDIRECTIONAL);
+    assert_int_equal(dk_master_write(scene.dev, dma + 100, bytes, 104), 0);
+    assert_string_equal(ended.class_name, "device-access-out-of-range");
+    assert_string_equal(ended.kind, "");
+    assert_int_equal(ended.count, 4);
+    dma_unmap_single(scene.dev, dma, 200, DMA_BIDIRECTIONAL);
+    dk_machine_destroy(scene.machine);
+}
+
 /* A sign-extended address leads nowhere on a real bus; on this one the bus says so, and the report why. */
 static void a_sign_extended_address_is_told(void **state)
 {
@@ -478,6 +578,8 @@ int main(void)
         cmocka_unit_test(each_mistake_is_reported_where_it_stands),
         cmocka_unit_test(each_correct_twin_is_silent),
         cmocka_unit_test(an_overrun_off_the_window_is_one_too),
+        cmocka_unit_test(an_overrun_is_the_mappings_where_it_began),
+        cmocka_unit_test(the_end_of_a_mapping_is_told),
         cmocka_unit_test(a_sign_extended_address_is_told),
         cmocka_unit_test(depth_one_does_not_look),
         cmocka_unit_test(memory_set_aside_needs_no_mapping),

@@ -46,6 +46,24 @@ static void print_made(dk_report_sink *sink, void *data)
     fake_finish(&fake);
 }
 
+/* One whose mapping is gone. */
+static void print_undone(dk_report_sink *sink, void *data)
+{
+    const struct dk_report report = {
+        .class_name = "device-access-after-unmap",
+        .severity = "error",
+        .device = "/x",
+        .what = "w",
+        .advice = "a",
+        .mapping = { "single", 0x10, 8, "from-device", { 1, { { "make", "x.c", 1, "m", 1 } } } },
+        .access = { "device-write", "dk_master_write", { 1, { { "use", "x.c", 3, "m", 3 } } } },
+        .undone = { "unmapped", { 1, { { "end", "x.c", 2, "m", 2 } } } },
+        .count = 1,
+    };
+
+    sink(&report, data);
+}
+
 int main(int argc, char **argv)
 {
     static const char *const hard[] = {
@@ -88,5 +106,6 @@ int main(int argc, char **argv)
         report.suppressed = NULL;
         sink(&report, data);
     }
+    print_undone(sink, data);
     return 0;
 }

@@ -37,10 +37,14 @@ def main():
     output = subprocess.run([sys.argv[1]], check=True, stdout=subprocess.PIPE, timeout=60).stdout
     lines = output.decode('utf-8').splitlines()
     reports = [json.loads(line) for line in lines]
-    assert len(reports) == 2 + len(HARD), lines
+    assert len(reports) == 3 + len(HARD), lines
     check_made(reports[0], 'free-wrong-direction')
     check_made(reports[1], 'error-unchecked')
     assert reports[0]['severity'] == 'error' and reports[1]['severity'] == 'warning'
+    undone = reports.pop()
+    assert list(undone)[7:10] == ['access', 'undone', 'count'], undone
+    assert undone['undone'] == {'kind': 'unmapped', 'stack': [
+        {'function': 'end', 'file': 'x.c', 'line': 2, 'module': 'm', 'address': '0x2'}]}, undone
     for report, text in zip(reports[2:], HARD):
         assert report['what'] == text and report['device'] == text, (report['what'], text)
         assert report['picture'] == (text or None), report['picture']

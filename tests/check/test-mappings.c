@@ -61,7 +61,7 @@ static struct dk_record *enter(u64 number, dma_addr_t dma, u64 size, enum dk_map
 
 static void leave(struct dk_record *record)
 {
-    dk_mappings_leave(mappings, record, false);
+    dk_mappings_leave(mappings, record, 0, false);
 }
 
 /* ---- Against the model ---- */

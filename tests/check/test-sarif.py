@@ -52,8 +52,9 @@ class Sarif(unittest.TestCase):
             self.assertTrue(rule["help"]["text"] and rule["shortDescription"]["text"])
         results = run["results"]
         self.assertEqual([result["ruleId"] for result in results],
-                         ["free-wrong-direction", "error-unchecked", *["maps-stack"] * 6, "not-in-the-table"])
+                         ["free-wrong-direction", "error-unchecked", *["maps-stack"] * 6, "not-in-the-table", "device-access-after-unmap"])
         self.check_made(*results[:2])
+        self.check_undone(results[9])
         self.check_hard(results)
 
     def check_made(self, wrong, unchecked):
@@ -79,6 +80,18 @@ class Sarif(unittest.TestCase):
                           for stack in wrong["stacks"]], [["print_made", "main"]] * 2)
         self.assertNotEqual(wrong["partialFingerprints"], unchecked["partialFingerprints"])
 
+    def check_undone(self, result):
+        def names(locations):
+            return [location["logicalLocations"][0]["name"] for location in locations]
+
+        self.assertEqual(names(result["locations"]), ["use"])
+        self.assertEqual(names(result["relatedLocations"]), ["make", "end"])
+        self.assertEqual(result["relatedLocations"][1]["message"]["text"], "it is unmapped here")
+        flow = result["codeFlows"][0]["threadFlows"][0]["locations"]
+        self.assertEqual(names(step["location"] for step in flow), ["make", "end", "use"])
+        self.assertEqual([names(frame["location"] for frame in stack["frames"]) for stack in result["stacks"]],
+                         [["use"], ["make"], ["end"]])
+
     def check_hard(self, results):
         self.assertEqual(results[2]["message"]["text"], 'quote " backslash \\ slash /. Advice: x.')
         self.assertEqual(results[5]["message"]["text"].count("\ufffd"), 17)
@@ -95,9 +108,9 @@ class Sarif(unittest.TestCase):
         for _ in range(2):
             subprocess.run([PROGRAM, self.path], check=True, timeout=60)
         results = self.read()["runs"][0]["results"]
-        self.assertEqual(len(results), 18)
-        self.assertEqual([result["partialFingerprints"] for result in results[:9]],
-                         [result["partialFingerprints"] for result in results[9:]])
+        self.assertEqual(len(results), 20)
+        self.assertEqual([result["partialFingerprints"] for result in results[:10]],
+                         [result["partialFingerprints"] for result in results[10:]])
 
     def test_processes_at_once(self):
         started = [subprocess.Popen([PROGRAM, self.path]) for _ in range(8)]
@@ -109,7 +122,7 @@ class Sarif(unittest.TestCase):
                     whole = file.read()
                 self.assertTrue(whole.endswith("\n}\n"))
         self.assertEqual([process.returncode for process in started], [0] * 8)
-        self.assertEqual(len(self.read()["runs"][0]["results"]), 8 * 9)
+        self.assertEqual(len(self.read()["runs"][0]["results"]), 8 * 10)
 
     def test_another_file_is_left_alone(self):
         for content in ("text\n", "{}", "x" * 1000):

@@ -5,7 +5,7 @@
  *
  * bug-class: alias-different-attributes
  * depth: 1
- * boards: not coherent-pc
+ * boards: not coherent-pc high-memory
  * reference: https://github.com/raspberrypi/linux/issues/4680 ("remap_pfn_range ... with wrong tlb cache
  * settings"; dma_mmap_coherent() works)
  */

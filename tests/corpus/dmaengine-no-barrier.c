@@ -102,22 +102,31 @@ module_platform_driver(dmaengine_no_barrier_driver);
 
 #include <endian.h>
 
-static uint32_t read_tick(struct corpus_device *device, unsigned reg)
+/* Takes the next descriptor if it is ready. */
+static bool take_descriptor(struct corpus_device *device)
 {
     unsigned long next = device->accesses; /* descriptors taken so far */
     uint64_t at = corpus_address(device, ENG_RING) + next % ENG_DESCRIPTORS * 16, source;
     uint32_t length, phase;
     uint8_t bytes[256];
 
-    if (reg != ENG_TICK || dk_master_read(device->dev, at + 12, &phase, sizeof(phase)) ||
+    if (dk_master_read(device->dev, at + 12, &phase, sizeof(phase)) ||
         le32toh(phase) != next / ENG_DESCRIPTORS + 1)
-        return device->registers[ENG_TICK / 4];
+        return false;
     if (!dk_master_read(device->dev, at, &source, sizeof(source)) &&
         !dk_master_read(device->dev, at + 8, &length, sizeof(length)) && le32toh(length) <= sizeof(bytes) &&
         !dk_master_read(device->dev, le64toh(source), bytes, le32toh(length)))
         device->registers[ENG_TICK / 4] += le32toh(length);
     device->accesses++;
-    return device->registers[ENG_TICK / 4];
+    return true;
+}
+
+/* It works until it comes to a descriptor that is not ready, and looks at that one again later. */
+static uint32_t read_tick(struct corpus_device *device, unsigned reg)
+{
+    while (reg == ENG_TICK && take_descriptor(device))
+        continue;
+    return device->registers[reg / 4];
 }
 
 const struct corpus_model dmaengine_no_barrier_model = { .read = read_tick };

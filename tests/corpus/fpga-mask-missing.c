@@ -5,6 +5,7 @@
  *
  * bug-class: mask-not-set
  * depth: 1
+ * boards: high-memory
  * reference: https://github.com/bperez77/xilinx_axidma/issues/58 ("Missing dma_set_coherent_mask()")
  */
 #define AXI_SOURCE 0x00 /* 64 bits */

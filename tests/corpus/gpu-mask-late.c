@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A graphics processor reaches 40 bits, its page tables 32. The masks are set after the first memory was
- * taken, which came under the mask that the device had before.
+ * taken, which came under the mask that the device had before. Where no memory is below that one, there is
+ * none to take, and the driver does not get as far as to its masks.
  *
- * bug-class: mask-set-too-late
+ * bug-class: mask-not-set | mask-set-too-late
  * depth: 1
+ * boards: high-memory
  * reference: https://github.com/revyos/th1520-linux-kernel/pull/32 ("drm/etnaviv: set the 32-bit coherent DMA
  * mask later": the order of setting masks and using them; the mended twin sets them first)
  */
@@ -37,7 +39,7 @@ static int gpu_init_masks(struct gpu *gpu)
 
 static int gpu_init_tables(struct gpu *gpu)
 {
-    gpu->table = dmam_alloc_coherent(gpu->dev, PAGE_SIZE, &gpu->table_dma, GFP_KERNEL); /* SEEN */
+    gpu->table = dmam_alloc_coherent(gpu->dev, PAGE_SIZE, &gpu->table_dma, GFP_KERNEL); /* BUG */
     return gpu->table ? 0 : -ENOMEM;
 }
 

@@ -5,7 +5,7 @@
  *
  * bug-class: shared-cache-line
  * depth: 2
- * boards: not coherent-pc raspberry-pi-4
+ * boards: not coherent-pc high-memory raspberry-pi-4
  * reference: https://github.com/msm8916-mainline/lk2nd/pull/748 ("ext2: allocate cache-line aligned memory
  * for group descriptor buffer")
  */

@@ -4,7 +4,7 @@
  * back to its pool; then the interrupt of the same command comes, whose handler marks the frame as done.
  *
  * bug-class: pool-use-after-free
- * depth: 2
+ * depth: 1
  * reference: commit 90dc9d98f01b "megaraid_sas : MFI MPT linked list corruption fix" (the mend frees from one
  *            context only;
  * https://gerrit-public.fairphone.software/plugins/gitiles/kernel/msm-4.9/+/90dc9d98f01b)

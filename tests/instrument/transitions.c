@@ -18,14 +18,22 @@ static volatile unsigned sink;
 
 static struct {
     char class_name[64];
+    char kind[16], caller[32];
     u64 offset, length, size;
     unsigned long count;
+    int line; /* of the access */
 } last;
 
 static void take(const struct dk_report *report, void *data)
 {
     (void)data;
     snprintf(last.class_name, sizeof(last.class_name), "%s", report->class_name);
+    snprintf(last.kind, sizeof(last.kind), "%s", report->access.kind);
+    snprintf(last.caller, sizeof(last.caller), "%s",
+             report->access.stack.count > 1 && report->access.stack.frames[1].function
+                 ? report->access.stack.frames[1].function
+                 : "");
+    last.line = report->access.stack.count ? report->access.stack.frames[0].line : 0;
     last.offset = report->bytes.offset;
     last.length = report->bytes.length;
     last.size = report->mapping.size;
@@ -57,6 +65,15 @@ static unsigned long counted(void)
             fprintf(stderr, "line %d: %llu bytes at %llu\n", __LINE__, last.length, last.offset); \
             failures++;                                                                           \
         }                                                                                         \
+    } while (0)
+
+/* The last report is of a store in line @at. */
+#define EXPECT_STORE(at)                                                                                 \
+    do {                                                                                                 \
+        if (strcmp(last.kind, "store") || last.line != (at)) {                                           \
+            fprintf(stderr, "line %d: a %s in line %d, not %d\n", __LINE__, last.kind, last.line, (at)); \
+            failures++;                                                                                  \
+        }                                                                                                \
     } while (0)
 
 static const char reading[] = "cpu-read-while-device-owns";
@@ -95,6 +112,33 @@ static void test_directions(void)
     EXPECT(NULL, sink = READ_ONCE(coherent->dma_coherent));
     dma_unmap_single(noncoherent, dma, SIZE, DMA_FROM_DEVICE);
     EXPECT(NULL, sink = (unsigned char)p[7]);
+    kfree(p);
+}
+
+static __attribute__((noinline)) int store_one(char *p)
+{
+    *p = 1;
+    return 0;
+}
+
+static __attribute__((noinline)) int calls_at_its_end(char *p)
+{
+    return store_one(p + 5);
+}
+
+/* A fence is no warning, and a call at a function's end no jump. */
+static void test_flags(void)
+{
+    char *p = kzalloc(SIZE, GFP_KERNEL);
+    dma_addr_t dma = map(noncoherent, p, SIZE, DMA_TO_DEVICE);
+
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    EXPECT(writing, calls_at_its_end(p));
+    if (strcmp(last.caller, "calls_at_its_end")) {
+        fprintf(stderr, "called from %s\n", last.caller);
+        failures++;
+    }
+    dma_unmap_single(noncoherent, dma, SIZE, DMA_TO_DEVICE);
     kfree(p);
 }
 
@@ -375,6 +419,86 @@ static void test_threads(void)
     dk_machine_enter(machine);
 }
 
+/* ---- Beside mappings, and in pools ---- */
+
+/* A store into the rest of a mapping's line is a mistake when the device writes to that line; then it is
+ * named, wherever it was seen. */
+static void test_beside(void)
+{
+    char *p = kzalloc(SIZE, GFP_KERNEL), bytes[100];
+    dma_addr_t dma;
+    int line;
+
+    /* What is bounced shares no lines. */
+    if (dma_set_mask(noncoherent, DMA_BIT_MASK(64)))
+        exit(2);
+    dma = map(noncoherent, p + 32, 100, DMA_FROM_DEVICE);
+    memset(bytes, 7, sizeof(bytes));
+    EXPECT(NULL, p[8] = 1);
+    EXPECT(NULL, p[140] = 1);
+    EXPECT(NULL, dma_unmap_single(noncoherent, dma, 100, DMA_FROM_DEVICE));
+    dma = map(noncoherent, p + 32, 100, DMA_FROM_DEVICE);
+    line = __LINE__ + 1;
+    EXPECT(NULL, p[8] = 2);
+    EXPECT(NULL, sink = (unsigned char)p[8]);
+    dk_master_write(noncoherent, dma, bytes, 100);
+    EXPECT("shared-cache-line", dma_unmap_single(noncoherent, dma, 100, DMA_FROM_DEVICE));
+    EXPECT_STORE(line);
+    EXPECT(NULL, memset(p, 0, SIZE));
+
+    /* The rest of the last line is another mapping's for a while. */
+    dma = map(noncoherent, p, 100, DMA_FROM_DEVICE);
+    dma_unmap_single(noncoherent, map(noncoherent, p + 112, 8, DMA_TO_DEVICE), 8, DMA_TO_DEVICE);
+    line = __LINE__ + 1;
+    EXPECT(NULL, p[104] = 3);
+    dk_master_write(noncoherent, dma, bytes, 100);
+    EXPECT("shared-cache-line", dma_unmap_single(noncoherent, dma, 100, DMA_FROM_DEVICE));
+    EXPECT_STORE(line);
+
+    /* Lines of its own; and a device that snoops. */
+    dma = map(noncoherent, p, 128, DMA_FROM_DEVICE);
+    EXPECT(NULL, p[128] = 1);
+    dk_master_write(noncoherent, dma, bytes, 100);
+    EXPECT(NULL, dma_unmap_single(noncoherent, dma, 128, DMA_FROM_DEVICE));
+    dma = map(coherent, p + 32, 100, DMA_FROM_DEVICE);
+    EXPECT(NULL, p[8] = 4);
+    dk_master_write(coherent, dma, bytes, 100);
+    EXPECT(NULL, dma_unmap_single(coherent, dma, 100, DMA_FROM_DEVICE));
+    kfree(p);
+}
+
+static void test_pool(struct device *dev)
+{
+    struct dma_pool *pool = dma_pool_create("pool", dev, 48, 16, 0);
+    dma_addr_t dma, second_dma;
+    char *block = dma_pool_alloc(pool, GFP_KERNEL, &dma);
+    char *second = dma_pool_alloc(pool, GFP_KERNEL, &second_dma);
+    unsigned i;
+
+    EXPECT(NULL, memset(block, 1, 48));
+    EXPECT(NULL, memset(second, 1, 48));
+    EXPECT("pool-overrun", block[48] = 1);
+    EXPECT_STORE(__LINE__ - 1);
+    EXPECT_AT(48, 1);
+    EXPECT("pool-overrun", memset(second - 4, 0, 52));
+    EXPECT_STORE(__LINE__ - 1);
+    EXPECT_AT(0, 4);
+    EXPECT(NULL, sink = (unsigned char)block[48]);
+    /* What was told is not told again. */
+    EXPECT(NULL, dma_pool_free(pool, block, dma));
+    EXPECT("pool-use-after-free", WRITE_ONCE(block[5], 2));
+    EXPECT_STORE(__LINE__ - 1);
+    EXPECT_AT(5, 1);
+    EXPECT(NULL, sink = (unsigned char)block[5]);
+    for (i = 0; i < 300; i++) {
+        EXPECT(NULL, block = dma_pool_alloc(pool, GFP_KERNEL, &dma));
+        EXPECT(NULL, memset(block, 0, 48));
+        EXPECT(NULL, dma_pool_free(pool, block, dma));
+    }
+    EXPECT(NULL, dma_pool_free(pool, second, second_dma));
+    EXPECT(NULL, dma_pool_destroy(pool));
+}
+
 int main(void)
 {
     const struct dk_machine_options options = { .size = sizeof(options), .depth = 3 };
@@ -391,6 +515,7 @@ int main(void)
     if (dma_set_mask(coherent, DMA_BIT_MASK(64)))
         return 2;
     test_directions();
+    test_flags();
     test_edges();
     test_parts();
     test_behind_its_back();
@@ -400,7 +525,10 @@ int main(void)
     test_aliases();
     test_allocations();
     test_shared_coherent();
+    test_pool(coherent);
+    test_pool(noncoherent);
     test_threads();
+    test_beside();
     printf("%u failures\n", failures);
     dk_machine_destroy(machine);
     return failures != 0;
