@@ -321,6 +321,7 @@ struct dk_handover *dk_handover_mapped(struct dk_checker *checker, struct device
     struct dk_memory *memory = checker->machine->memory;
     bool two_views = checker->machine->cache;
     u64 size = mapping->contiguous ? mapping->contiguous : mapping->size, run, before, after, extent;
+    const enum dk_byte_owner owner = first_owner(mapping);
     struct dk_handover *handover;
     phys_addr_t reached;
     bool bounced, entered;
@@ -331,9 +332,9 @@ struct dk_handover *dk_handover_mapped(struct dk_checker *checker, struct device
         (dk_pasr_any_asleep(memory) && (dk_pasr_run(memory, mapping->phys, &run) || run < size)))
         return NULL;
     bounced = find_slots(dev, mapping, &reached, &run);
-    find_edges(dev, mapping, checker->line, &before, &after);
-    if (bounced || !two_views)
-        before = after = 0;
+    before = after = 0;
+    if (!bounced && two_views)
+        find_edges(dev, mapping, checker->line, &before, &after);
     extent = before + mapping->size + after;
     dk_lock_take(&handovers->lock);
     handover = take(handovers, sizeof(*handover) + extent * (two_views ? 2 : 1));
@@ -347,11 +348,12 @@ struct dk_handover *dk_handover_mapped(struct dk_checker *checker, struct device
     handover->held = (char *)(handover + 1);
     handover->written = two_views ? handover->held + extent : NULL;
     handover->since = ++handovers->ticket;
-    dk_owned_init(&handover->owners, mapping->size, first_owner(mapping));
-    handover->got_end = first_owner(mapping) == DK_OWNER_CPU ? mapping->size : 0;
+    dk_owned_init(&handover->owners, mapping->size, owner);
+    handover->got_end = owner == DK_OWNER_CPU ? mapping->size : 0;
     /* A buffer lies in one section, and its address is the CPU's, if there is one view. */
-    entered = mapping->kind == DK_MAPPING_SINGLE && !two_views;
-    if (entered)
+    handover->whole = mapping->kind == DK_MAPPING_SINGLE && !two_views && !bounced;
+    entered = true;
+    if (mapping->kind == DK_MAPPING_SINGLE && !two_views)
         enter(handovers, handover, &handover->first, 0, mapping->phys, size, mapping->cpu, findings);
     else
         entered = enter_all(handovers, handover, 0, mapping->phys - before, before + size + after, findings);
@@ -360,7 +362,7 @@ struct dk_handover *dk_handover_mapped(struct dk_checker *checker, struct device
     if (!entered) {
         forget(handovers, handover);
         handover = NULL;
-    } else if (first_owner(mapping) == DK_OWNER_UNSYNCED && was_left(handovers, handover)) {
+    } else if (owner == DK_OWNER_UNSYNCED && was_left(handovers, handover)) {
         dk_handover_own(handover, 0, mapping->size, DK_OWNER_DEVICE);
     }
 give_lock:
@@ -376,6 +378,7 @@ void dk_handover_piece(struct dk_checker *checker, struct dk_handover *handover,
     if (!handover)
         return;
     dk_lock_take(&handovers->lock);
+    handover->whole = false;
     if (!enter_all(handovers, handover, handover->before + offset, phys, size, findings))
         handover->blind = true;
     dk_lock_give(&handovers->lock);

@@ -37,6 +37,7 @@ struct dk_handover {
     bool bounced;                   /* it has a place of slots, the first of @places */
     bool shared;                    /* other mappings have, or had, bytes of it */
     bool blind;                     /* out of memory: nothing is said of it */
+    bool whole;                     /* @first alone holds all of it, and there is one view */
     bool front_struck, back_struck; /* the device wrote to the first or last line since it got it */
     bool front_others, back_others; /* another mapping that may be written has bytes in the rest of it */
     /* What follows is not cleared when the memory is used again. */
@@ -59,10 +60,8 @@ struct dk_handover {
  */
 static inline bool dk_handover_is_simple(const struct dk_handover *handover)
 {
-    return !handover->written && !handover->shared && !handover->blind && !handover->bounced &&
-           !handover->writing && handover->owners.count == 1 &&
-           handover->owners.runs == handover->owners.own && handover->places == &handover->first &&
-           !handover->first.next;
+    return handover->whole && !handover->shared && !handover->blind && !handover->writing &&
+           handover->owners.count == 1 && handover->owners.runs == handover->owners.own;
 }
 
 /* What is about to happen to the bytes that are looked at. */
