@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Prints the first C block of a page: sample.py PAGE."""
+"""Prints the first C block of a page: sample.py [--mended] PAGE; mended: with its first diff."""
 
-import re
 import sys
 
-text = open(sys.argv[1], encoding='utf-8').read()
-blocks = re.findall(r'^```(\w*)\n(.*?)^```$', text, flags=re.S | re.M)
-sys.stdout.write(next(block for language, block in blocks if language == 'c'))
+import page
+
+mend = sys.argv[1] == '--mended'
+text = open(sys.argv[-1], encoding='utf-8').read()
+source = page.fenced(text, 'c')[0]
+sys.stdout.write(page.mended(source, page.fenced(text, 'diff')[0]) if mend else source)

@@ -10,26 +10,7 @@ import re
 import subprocess
 import sys
 
-
-def fenced(text, language):
-    """The fenced blocks of @text in @language."""
-    blocks = re.findall(r'^```(\w*)\n(.*?)^```$', text, flags=re.S | re.M)
-    return [block for of, block in blocks if of == language]
-
-
-def plain(output):
-    """@output without what differs from run to run: addresses, folders, and the frames below main()."""
-    lines = []
-    for line in output.splitlines():
-        frame = re.match(r'    #(\d+) (\S+) (\S+/)?(\S+:\d+)', line)
-        if line.startswith('    #') and not frame:
-            continue
-        if frame:
-            if frame.group(1) != '0':
-                continue
-            line = '    #0 %s %s' % (frame.group(2), frame.group(4))
-        lines.append(re.sub(r'0x[0-9a-f]+', '0x…', line).rstrip())
-    return [line for line in lines if line]
+from page import fenced, plain
 
 
 def main():
