@@ -27,7 +27,7 @@ void dk_bounce_usage(const struct dk_bounce_pool *pool, u64 *slots, u64 *used, u
     u64 taken, kept;
 
     dk_bounce_slots_usage(pool->slots, &taken, most);
-    kept = kept_slots(pool) + dk_bounce_quarantine_held(pool->quarantine);
+    kept = kept_slots(pool) + dk_delay_queue_held(pool->quarantine);
     *slots = pool->size / DK_BOUNCE_SLOT;
     /* They change meanwhile. */
     *used = kept < taken ? taken - kept : 0;

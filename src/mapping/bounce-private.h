@@ -5,8 +5,8 @@
 #ifndef DK_MAPPING_BOUNCE_PRIVATE_H
 #define DK_MAPPING_BOUNCE_PRIVATE_H
 
-#include "mapping/bounce-quarantine.h"
 #include "mapping/bounce.h"
+#include "mapping/delay-queue.h"
 
 #define NOWHERE (~(phys_addr_t)0)
 #define NOINLINE __attribute__((noinline))

@@ -23,8 +23,10 @@
 #define MAGAZINE_ITEMS 32
 /* Of all threads, ended ones too, at most this part. */
 #define KEPT_PART 4
-/* In quarantine is at most this part. */
+/* In quarantine is at most this part, and so many runs: those whose buffers were unmapped last, so that a
+ * device that still uses one does not meet the next buffer. Who finds no slots ends it. */
 #define QUARANTINE_PART 8
+#define QUARANTINE_RUNS 64u
 /* The order of a run that is no block: it goes back to the slots. */
 #define NO_ORDER 0xffffu
 
@@ -165,9 +167,9 @@ static inline void give_run(struct dk_bounce_pool *pool, u64 first, unsigned slo
 }
 
 /* The same as what the quarantine calls. */
-static void give_at_last(void *owner, u64 first, unsigned slots, unsigned order)
+static void give_at_last(void *owner, u64 first, u64 slots, unsigned order)
 {
-    give_run(owner, first, slots, order);
+    give_run(owner, first, (unsigned)slots, order);
 }
 
 /*
@@ -188,7 +190,7 @@ static NOINLINE struct run take_slowly(struct dk_bounce_pool *pool, const struct
     }
     run = take_from_slots(pool, dev, limit, slots, align);
     if (!run.slots && pool->quarantine)
-        dk_bounce_quarantine_end(pool->quarantine);
+        dk_delay_queue_flush(pool->quarantine);
     if (!run.slots && pool->magazines)
         dk_magazines_drain(pool->magazines);
     if (!run.slots && (pool->quarantine || pool->magazines))
@@ -342,7 +344,7 @@ static void release(struct dk_bounce_pool *pool, struct dk_bounce_record *record
 
     STORE(record->shape, 0);
     if (pool->quarantine)
-        dk_bounce_quarantine_add(pool->quarantine, (u64)(record - pool->records), slots, order);
+        dk_delay_queue_add(pool->quarantine, (u64)(record - pool->records), slots, order);
     else
         give_run(pool, (u64)(record - pool->records), slots, order);
 }
@@ -602,14 +604,14 @@ static bool make_quarantine(struct dk_bounce_pool *pool, const struct dk_machine
 {
     if (!machine->mapping || !machine->mapping->config.quarantine)
         return true;
-    pool->quarantine =
-        dk_bounce_quarantine_create(pool->size / DK_BOUNCE_SLOT / QUARANTINE_PART, give_at_last, pool);
+    pool->quarantine = dk_delay_queue_create(QUARANTINE_RUNS, pool->size / DK_BOUNCE_SLOT / QUARANTINE_PART,
+                                             give_at_last, pool);
     return pool->quarantine;
 }
 
 static void free_pool(struct dk_bounce_pool *pool)
 {
-    dk_bounce_quarantine_destroy(pool->quarantine);
+    dk_delay_queue_destroy(pool->quarantine);
     dk_magazines_destroy(pool->magazines);
     dk_release(pool->threads_memory);
     dk_release(pool->soiled);

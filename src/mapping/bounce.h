@@ -21,7 +21,7 @@
 /* The most bytes that one buffer and what its alignment costs take. */
 #define DK_BOUNCE_BYTES ((size_t)DK_BOUNCE_SLOT * DK_BOUNCE_SEGMENT)
 
-struct dk_bounce_quarantine;
+struct dk_delay_queue;
 struct dk_bounce_record;
 struct dk_bounce_thread;
 struct dk_magazines;
@@ -41,10 +41,10 @@ struct dk_bounce_pool {
     struct dk_bounce_record *records; /* by slot: of a buffer, at its run's first */
     struct dk_bounce_thread *threads; /* by thread number, and what stands for none */
     void *records_memory, *threads_memory;
-    unsigned char *soiled;                   /* by slot, while it is in no run: bounce-former.c */
-    u64 quiet_until;                         /* ms; relaxed atomic: no line about failures before that */
-    u64 left_out;                            /* lines; relaxed atomic */
-    struct dk_bounce_quarantine *quarantine; /* NULL: there is none */
+    unsigned char *soiled;             /* by slot, while it is in no run: bounce-former.c */
+    u64 quiet_until;                   /* ms; relaxed atomic: no line about failures before that */
+    u64 left_out;                      /* lines; relaxed atomic */
+    struct dk_delay_queue *quarantine; /* NULL: there is none */
 };
 
 /*

@@ -10,12 +10,38 @@
 
 static void free_space(struct dk_iommu_space *space)
 {
-    dk_lazy_queue_destroy(space->lazy);
-    dk_iova_quarantine_destroy(space->quarantine);
+    dk_delay_queue_destroy(space->lazy);
+    dk_delay_queue_destroy(space->quarantine);
     dk_iova_ranges_finish(&space->ranges);
     dk_iova_destroy(space->iova);
     dk_iommu_domain_destroy(space->domain);
     dk_release(space);
+}
+
+static void give_addresses(void *iova, u64 start, u64 pages, unsigned tag)
+{
+    (void)tag;
+    dk_iova_give(iova, start, pages);
+}
+
+/* Unmaps what has been given back by its driver, now. */
+static void unmap(void *owner, u64 start, u64 pages, unsigned tag)
+{
+    struct dk_iommu_space *space = owner;
+
+    dk_iommu_unmap(space->domain, start, pages << PAGE_SHIFT);
+    if (space->quarantine)
+        dk_delay_queue_add(space->quarantine, start, pages, tag);
+    else
+        dk_iova_give(space->iova, start, pages);
+}
+
+/* What a lazy queue holds is nobody's any more, nor what is in quarantine. False: there was nothing. */
+static bool flush(struct dk_iommu_space *space)
+{
+    bool any = space->lazy && dk_delay_queue_flush(space->lazy);
+
+    return (space->quarantine && dk_delay_queue_flush(space->quarantine)) || any;
 }
 
 struct dk_iommu_space *dk_iommu_space_create(struct dk_machine *machine, dma_addr_t base, dma_addr_t last)
@@ -48,12 +74,13 @@ struct dk_iommu_space *dk_iommu_space_create(struct dk_machine *machine, dma_add
         goto free;
     }
     if (state->config.quarantine) {
-        space->quarantine = dk_iova_quarantine_create(space->iova);
+        space->quarantine = dk_delay_queue_create(DK_IOVA_QUARANTINE_RANGES, DK_IOVA_QUARANTINE_PAGES,
+                                                  give_addresses, space->iova);
         if (!space->quarantine)
             goto free;
     }
     if (state->config.iommu_lazy) {
-        space->lazy = dk_lazy_queue_create(space->domain, space->iova, space->quarantine);
+        space->lazy = dk_delay_queue_create(DK_LAZY_UNMAPS, ~0ull, unmap, space);
         if (!space->lazy)
             goto free;
     }
@@ -171,8 +198,7 @@ static int reserve_gaps(struct dk_iommu_space *space, const struct device *dev)
 
     if (!dev->dk->window_count)
         return 0;
-    if (space->quarantine)
-        dk_iova_quarantine_end(space->quarantine);
+    flush(space);
     while ((window = window_from(dev, next)) && !error) {
         if (window->dma > from)
             error = dk_iova_reserve(space->iova, from, window->dma - 1);
@@ -237,10 +263,7 @@ dma_addr_t dk_iommu_space_take(struct dk_iommu_space *space, u64 pages, dma_addr
 {
     dma_addr_t iova = dk_iova_take(space->iova, pages, limit);
 
-    /* What a lazy queue holds is nobody's any more, nor what is in quarantine. */
-    if (iova == DMA_MAPPING_ERROR && space->lazy && dk_lazy_queue_flush(space->lazy))
-        iova = dk_iova_take(space->iova, pages, limit);
-    if (iova == DMA_MAPPING_ERROR && space->quarantine && dk_iova_quarantine_end(space->quarantine))
+    if (iova == DMA_MAPPING_ERROR && flush(space))
         iova = dk_iova_take(space->iova, pages, limit);
     return iova;
 }
@@ -248,12 +271,9 @@ dma_addr_t dk_iommu_space_take(struct dk_iommu_space *space, u64 pages, dma_addr
 void dk_iommu_space_release(struct dk_iommu_space *space, dma_addr_t start, u64 pages)
 {
     if (space->lazy) {
-        dk_lazy_queue_add(space->lazy, start, pages);
-        return;
+        dk_iommu_mark_stale(space->domain, start, pages << PAGE_SHIFT);
+        dk_delay_queue_add(space->lazy, start, pages, 0);
+    } else {
+        unmap(space, start, pages, 0);
     }
-    dk_iommu_unmap(space->domain, start, pages << PAGE_SHIFT);
-    if (space->quarantine)
-        dk_iova_quarantine_add(space->quarantine, start, pages);
-    else
-        dk_iova_give(space->iova, start, pages);
 }

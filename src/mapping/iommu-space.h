@@ -9,10 +9,20 @@
 #define DK_MAPPING_IOMMU_SPACE_H
 
 #include "machine/iommu.h"
-#include "mapping/iova-quarantine.h"
+#include "mapping/delay-queue.h"
 #include "mapping/iova-ranges.h"
 #include "mapping/iova.h"
-#include "mapping/lazy-queue.h"
+
+/*
+ * What a lazy IOMMU (iommu.strict=0) has been told to unmap and not done yet is the window in which a device
+ * still reaches memory that its driver has back. The window of an unmap ends with the DK_LAZY_UNMAPS-th one
+ * after it, when addresses run out, or when the space goes.
+ */
+#define DK_LAZY_UNMAPS 256u
+/* Addresses in quarantine were unmapped of late and are not given out again for a while: a device that still
+ * uses one meets a fault, and not the next mapping. Who finds no addresses ends it. */
+#define DK_IOVA_QUARANTINE_RANGES 256u
+#define DK_IOVA_QUARANTINE_PAGES 65536u
 
 struct dk_iommu_space {
     struct list_head link; /* in dk_mapping_state.spaces, guarded by its spaces_lock as all that follows */
@@ -26,8 +36,8 @@ struct dk_iommu_space {
     struct dk_iommu_domain *domain;
     struct dk_iova *iova;
     struct dk_iova_ranges ranges;
-    struct dk_iova_quarantine *quarantine; /* NULL: there is none */
-    struct dk_lazy_queue *lazy;            /* NULL: strict */
+    struct dk_delay_queue *quarantine; /* of pages whose addresses go back to @iova; NULL: there is none */
+    struct dk_delay_queue *lazy;       /* of pages that are yet to be unmapped; NULL: strict */
 };
 
 /* A space of its own over [base, last], held once. Error pointers: -EINVAL an empty range, -ENOMEM. */
