@@ -698,6 +698,50 @@ static void windows_bound_the_addresses(void **state)
     }
 }
 
+/* Addresses that a device's windows leave out bar it from a space as long as a mapping has them, and not
+ * while they only wait for their unmap or in quarantine. */
+static void a_narrower_device_joins_a_space(void **state)
+{
+    static const char *const arguments[] = { NULL, "iommu.strict=0" };
+    char dts[4096];
+    int round;
+
+    (void)state;
+    snprintf(dts, sizeof(dts), BOARD("dma-coherent;", "%s"), "dma-ranges = <0x10000000 0x40000000 0x10000>;");
+    for (round = 0; round < 4; round++) {
+        struct dk_machine *machine = machine_with(dts, arguments[round % 2], 0, 1 + round / 2);
+        struct device *wide = dk_device_find(machine, "/pcie@20000000/f@1,0");
+        struct device *narrow = dk_device_find(machine, "c");
+        struct dma_iommu_mapping *space = arm_iommu_create_mapping(wide, 0x10000000, 128 << 10);
+        struct page *page = alloc_page(GFP_KERNEL);
+        struct log_lines lines;
+        dma_addr_t dma[33];
+        unsigned count;
+
+        assert_false(IS_ERR(space));
+        assert_int_equal(arm_iommu_attach_device(wide, space), 0);
+        count = map_all(wide, page, dma, 33);
+        assert_int_equal(count, 32);
+        keep_log(&lines);
+        assert_int_equal(arm_iommu_attach_device(narrow, space), -EBUSY);
+        assert_int_equal(lines.count, 1);
+        assert_non_null(strstr(lines.text, "are in use in its IOMMU space"));
+        drop_log();
+        while (count--)
+            dma_unmap_page(wide, dma[count], PAGE_SIZE, DMA_TO_DEVICE);
+        assert_int_equal(arm_iommu_attach_device(narrow, space), 0);
+        count = map_all(narrow, page, dma, 33);
+        assert_int_equal(count, 16);
+        while (count--)
+            dma_unmap_page(narrow, dma[count], PAGE_SIZE, DMA_TO_DEVICE);
+        arm_iommu_detach_device(narrow);
+        arm_iommu_detach_device(wide);
+        arm_iommu_release_mapping(space);
+        __free_page(page);
+        assert_int_equal(dk_machine_destroy(machine), 0);
+    }
+}
+
 /* A full space says so, and serves again when something is given back. Lazily too: what waits is given back
  * first. */
 static void addresses_run_out_and_come_back(void **state)
@@ -979,6 +1023,7 @@ int main(void)
         cmocka_unit_test(each_mask_bounds_its_own),
         cmocka_unit_test(a_mask_without_an_address_is_refused),
         cmocka_unit_test(windows_bound_the_addresses),
+        cmocka_unit_test(a_narrower_device_joins_a_space),
         cmocka_unit_test(addresses_run_out_and_come_back),
         cmocka_unit_test(registers_are_reached_through_a_mapping),
         cmocka_unit_test(a_device_that_goes_leaves_the_space_to_the_others),
