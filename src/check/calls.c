@@ -28,7 +28,7 @@ static inline void enter_lines(struct dk_checker *checker, const struct device *
 
     record->by_phys.start = phys;
     record->by_phys.size = size;
-    before = dk_shadow_enter(&checker->shadow, &record->by_phys);
+    before = dk_shadow_enter(&checker->shadow, &record->by_phys, &record->few);
     if (before)
         dk_overlap_find(&checker->shadow, record, checker->line, dev->dma_coherent, before, overlap);
 }
@@ -335,7 +335,7 @@ void dk_record_leave_pieces(struct dk_checker *checker, struct dk_mappings *mapp
         if (piece->other)
             dk_shadow_leave_other(&checker->shadow, &piece->by_phys);
         else
-            dk_shadow_leave(&checker->shadow, &piece->by_phys);
+            dk_shadow_leave(&checker->shadow, &piece->by_phys, &piece->few);
     }
     dk_lock_give(&checker->shadow.lock);
     while ((piece = record->pieces)) {

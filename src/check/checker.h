@@ -110,7 +110,7 @@ static inline void dk_record_leave_lines(struct dk_checker *checker, struct dk_m
     if (record->other)
         dk_shadow_leave_other(&checker->shadow, &record->by_phys);
     else
-        dk_shadow_leave(&checker->shadow, &record->by_phys);
+        dk_shadow_leave(&checker->shadow, &record->by_phys, &record->few);
     dk_lock_give(&checker->shadow.lock);
 }
 

@@ -8,6 +8,7 @@
 #include "check/check.h"
 #include "check/intervals.h"
 #include "check/lock.h"
+#include "check/shadow.h"
 
 /* What is remembered of a mapping that is gone: enough to tell a second unmap from one of something that
  * never was. */
@@ -22,6 +23,7 @@ struct dk_past_mapping {
 struct dk_record {
     struct dk_interval by_dma;
     struct dk_interval by_phys; /* size 0: not counted in the machine's lines */
+    struct dk_shadow_few few;   /* where it is counted there */
     struct dk_record
         *pieces; /* of the same mapping, elsewhere in memory: counted in lines, not live by themselves */
     union {
@@ -37,8 +39,6 @@ struct dk_record {
     bool checked;                 /* dma_mapping_error() was asked about it */
     bool other;                   /* @by_phys is among the shadow's others: no line is counted */
     bool used;                    /* before that it was synced, or the device accessed it */
-    u8 *lines; /* where its few lines are counted; NULL: they are not few, or not counted */
-    u64 ones;  /* what they were counted with */
 };
 
 /* How many that are gone are remembered, powers of two: enough for the texts of reports; and so many more
@@ -99,7 +99,6 @@ static inline struct dk_record *dk_mappings_take(struct dk_mappings *mappings)
     record = mappings->free;
     record->other = false;
     record->pieces = NULL;
-    record->lines = NULL;
     mappings->free = record->by_dma.next ? dk_record_of(record->by_dma.next) : NULL;
     return record;
 }

@@ -10,10 +10,7 @@
 static inline bool enter_lines(struct dk_checker *checker, struct dk_record *record)
 {
     struct dk_shadow *shadow = &checker->shadow;
-    u64 ones, counts;
-    u8 *lines;
 
-    record->lines = NULL;
     record->by_phys.start = record->mapping.phys;
     record->by_phys.size = record->mapping.size;
     record->other = record->mapping.direction == DMA_TO_DEVICE;
@@ -21,34 +18,7 @@ static inline bool enter_lines(struct dk_checker *checker, struct dk_record *rec
         dk_shadow_enter_other(shadow, &record->by_phys);
     else if (record->other)
         record->by_phys.size = 0;
-    if (record->other)
-        return true;
-    lines = dk_shadow_few(shadow, &record->by_phys, &ones);
-    if (__builtin_expect(!lines, 0))
-        return false;
-    memcpy(&counts, lines, sizeof(counts));
-    if (__builtin_expect((counts & ones * 0xff) != 0, 0))
-        return false;
-    counts |= ones;
-    memcpy(lines, &counts, sizeof(counts));
-    record->lines = lines;
-    record->ones = ones;
-    dk_intervals_insert_lazily(&shadow->mappings, &record->by_phys);
-    return true;
-}
-
-/* Takes that back; false: somebody shares the lines now. Under the shadow's lock. */
-static inline bool leave_lines(struct dk_shadow *shadow, struct dk_record *record)
-{
-    u64 counts;
-
-    memcpy(&counts, record->lines, sizeof(counts));
-    if (__builtin_expect((counts & record->ones * 0xff) != record->ones, 0))
-        return false;
-    counts ^= record->ones;
-    memcpy(record->lines, &counts, sizeof(counts));
-    dk_intervals_remove(&shadow->mappings, &record->by_phys);
-    return true;
+    return record->other || dk_shadow_enter_alone(shadow, &record->by_phys, &record->few);
 }
 
 /* Whether what is mapped may be free already: then there is something to report. */
@@ -74,12 +44,6 @@ static __attribute__((noinline)) void watch(struct dk_checker *checker, struct d
     if (checker->owner)
         dk_owner_mapped(checker, dev, record->of->path, &record->mapping, record->stack);
     record->handover = dk_handover_mapped(checker, dev, &record->mapping, record->stack, findings);
-}
-
-static __attribute__((noinline)) void report(struct dk_checker *checker, const char *call,
-                                             const struct dk_handover_findings *findings)
-{
-    dk_handover_report(checker, call, NULL, findings);
 }
 
 /* Member by member: of an initialiser the compiler makes a string instruction, which takes as long as all the
@@ -145,24 +109,8 @@ bool dk_check_mapped_single(struct device *dev, const void *cpu, phys_addr_t phy
     }
     dk_lock_give(&mappings->lock);
     if (__builtin_expect(findings.count, 0))
-        report(checker, "dma_map_single", &findings);
+        dk_handover_report(checker, "dma_map_single", NULL, &findings);
     return entered;
-}
-
-/* Out of its lines, and what stands in for them. Under the lock of @record's table. */
-static inline void leave(struct dk_checker *checker, struct dk_mappings *mappings, struct dk_record *record,
-                         u32 undone)
-{
-    bool left = false;
-
-    if (__builtin_expect(record->lines != NULL, 1)) {
-        dk_lock_take(&checker->shadow.lock);
-        left = leave_lines(&checker->shadow, record);
-        dk_lock_give(&checker->shadow.lock);
-    }
-    if (!left)
-        dk_record_leave_lines(checker, mappings, record);
-    dk_mappings_leave(mappings, record, undone, false);
 }
 
 /* Depths 2 and 3. Returns whether others have mapped its memory too. Under the lock of @record's table. */
@@ -201,11 +149,12 @@ bool dk_check_unmap_right(struct device *dev, dma_addr_t dma, u64 size, enum dma
         phys = record->mapping.phys;
         if (checker->depth > 1)
             shared = unwatch(checker, record, attrs, &findings);
-        leave(checker, mappings, record, undone);
+        dk_record_leave_lines(checker, mappings, record);
+        dk_mappings_leave(mappings, record, undone, false);
     }
     dk_lock_give(&mappings->lock);
     if (__builtin_expect(findings.count, 0))
-        report(checker, "dma_unmap_single", &findings);
+        dk_handover_report(checker, "dma_unmap_single", NULL, &findings);
     if (__builtin_expect(shared, 0))
         dk_check_unmapped(dev, phys, size);
     return record;

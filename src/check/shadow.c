@@ -7,9 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define LEAF_BITS DK_SHADOW_LEAF_BITS
-#define LEAF_SIZE ((size_t)1 << LEAF_BITS)
-#define TOP_SIZE DK_SHADOW_TOP
+#define LEAF_SIZE ((size_t)1 << DK_SHADOW_LEAF_BITS)
 
 /* A counter that reached this stays there: it can no longer be counted down rightly. */
 #define SATURATED 0xff
@@ -17,7 +15,7 @@
 int dk_shadow_init(struct dk_shadow *shadow, unsigned line)
 {
     *shadow = (struct dk_shadow){ .line_shift = (unsigned)__builtin_ctz(line) };
-    shadow->sections = dk_allocate(TOP_SIZE, sizeof(u8 **));
+    shadow->sections = dk_allocate(DK_SHADOW_TOP, sizeof(u8 **));
     if (!shadow->sections)
         return -ENOMEM;
     if (dk_intervals_init(&shadow->mappings)) {
@@ -41,7 +39,7 @@ void dk_shadow_finish(struct dk_shadow *shadow)
 {
     size_t i, j;
 
-    for (i = 0; shadow->sections && i < TOP_SIZE; i++) {
+    for (i = 0; shadow->sections && i < DK_SHADOW_TOP; i++) {
         for (j = 0; shadow->sections[i] && j < LEAF_SIZE; j++) {
             if (shadow->sections[i][j])
                 munmap(shadow->sections[i][j], section_lines(shadow));
@@ -61,9 +59,9 @@ static u8 *make_section(struct dk_shadow *shadow, phys_addr_t phys)
     u8 ***leaf;
     void *lines;
 
-    if (index >> LEAF_BITS >= TOP_SIZE)
+    if (index >> DK_SHADOW_LEAF_BITS >= DK_SHADOW_TOP)
         return NULL;
-    leaf = &shadow->sections[index >> LEAF_BITS];
+    leaf = &shadow->sections[index >> DK_SHADOW_LEAF_BITS];
     if (!*leaf)
         *leaf = dk_allocate(LEAF_SIZE, sizeof(u8 *));
     if (!*leaf || dk_fault_point())

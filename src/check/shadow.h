@@ -22,11 +22,17 @@ struct dk_shadow {
     struct dk_intervals others; /* depth 2: mappings that are not counted, since devices only read them */
 };
 
+/* The counters of an interval that has few lines. */
+struct dk_shadow_few {
+    u8 *lines; /* NULL: it has more, or they were not there */
+    u64 ones;  /* a one for each of them */
+};
+
 /* @line: the cache line in bytes, a power of two. 0 or -ENOMEM. */
 int dk_shadow_init(struct dk_shadow *shadow, unsigned line);
 void dk_shadow_finish(struct dk_shadow *shadow);
 
-/* The same as the two that follow, of any size, wherever it lies. */
+/* The count of dk_shadow_enter() and dk_shadow_leave() for an interval of any size, wherever it lies. */
 unsigned dk_shadow_count_up(struct dk_shadow *shadow, const struct dk_interval *interval);
 void dk_shadow_count_down(struct dk_shadow *shadow, const struct dk_interval *interval);
 
@@ -46,60 +52,72 @@ static inline u8 *dk_shadow_section(const struct dk_shadow *shadow, phys_addr_t 
     return leaf ? leaf[index & (((size_t)1 << DK_SHADOW_LEAF_BITS) - 1)] : NULL;
 }
 
-/* The counters of the few lines of @interval, and a one in each of them; NULL: it has more, or they are not
- * there. */
-static inline u8 *dk_shadow_few(const struct dk_shadow *shadow, const struct dk_interval *interval, u64 *ones)
+/* Finds the counters of @interval's lines: kept with it, for its end not to find them again. */
+static inline struct dk_shadow_few dk_shadow_find_few(const struct dk_shadow *shadow,
+                                                      const struct dk_interval *interval)
 {
     u64 first = (interval->start & (DK_SLOT_SIZE - 1)) >> shadow->line_shift;
     u64 last = ((interval->start & (DK_SLOT_SIZE - 1)) + (interval->size - 1)) >> shadow->line_shift;
-    u8 *lines = dk_shadow_section(shadow, interval->start);
+    struct dk_shadow_few few = { dk_shadow_section(shadow, interval->start), 0 };
 
     if (__builtin_expect(
-            !lines || last - first >= DK_SHADOW_FEW || last >> (DK_SLOT_SHIFT - shadow->line_shift), 0))
-        return NULL;
+            !few.lines || last - first >= DK_SHADOW_FEW || last >> (DK_SLOT_SHIFT - shadow->line_shift), 0)) {
+        few.lines = NULL;
+        return few;
+    }
+    few.lines += first;
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-    *ones = DK_SHADOW_ONES >> 8 * (DK_SHADOW_FEW - 1 - (last - first));
+    few.ones = DK_SHADOW_ONES >> 8 * (DK_SHADOW_FEW - 1 - (last - first));
 #else
-    *ones = DK_SHADOW_ONES << 8 * (DK_SHADOW_FEW - 1 - (last - first));
+    few.ones = DK_SHADOW_ONES << 8 * (DK_SHADOW_FEW - 1 - (last - first));
 #endif
-    return lines + first;
+    return few;
 }
 
-/* Counts @interval (physical addresses) and enters it. Returns the highest count that one of its lines had
- * before. */
-static inline unsigned dk_shadow_enter(struct dk_shadow *shadow, struct dk_interval *interval)
+/* Counts @few from no mapping to one (@up), or back. False, and nothing has changed: one of them has another,
+ * or there are more. */
+static inline bool dk_shadow_count_alone(const struct dk_shadow_few *few, bool up)
 {
-    u64 ones, counts;
-    u8 *lines = dk_shadow_few(shadow, interval, &ones);
+    u64 counts;
 
+    if (__builtin_expect(!few->lines, 0))
+        return false;
+    memcpy(&counts, few->lines, sizeof(counts));
+    if (__builtin_expect((counts & few->ones * 0xff) != (up ? 0 : few->ones), 0))
+        return false;
+    counts ^= few->ones;
+    memcpy(few->lines, &counts, sizeof(counts));
+    return true;
+}
+
+/* Counts @interval (physical addresses) and enters it, and says in *few where, for dk_shadow_leave(). Returns
+ * the highest count that one of its lines had before. */
+static inline unsigned dk_shadow_enter(struct dk_shadow *shadow, struct dk_interval *interval,
+                                       struct dk_shadow_few *few)
+{
+    *few = dk_shadow_find_few(shadow, interval);
     dk_intervals_insert_lazily(&shadow->mappings, interval);
-    if (__builtin_expect(lines != NULL, 1)) {
-        memcpy(&counts, lines, sizeof(counts));
-        if (__builtin_expect(!(counts & ones * 0xff), 1)) {
-            counts |= ones;
-            memcpy(lines, &counts, sizeof(counts));
-            return 0;
-        }
-    }
-    return dk_shadow_count_up(shadow, interval);
+    return dk_shadow_count_alone(few, true) ? 0 : dk_shadow_count_up(shadow, interval);
 }
 
-/* Takes back what dk_shadow_enter() did. */
-static inline void dk_shadow_leave(struct dk_shadow *shadow, struct dk_interval *interval)
+/* The same, but false, and nothing has changed, unless its lines are few and no other mapping's. */
+static inline bool dk_shadow_enter_alone(struct dk_shadow *shadow, struct dk_interval *interval,
+                                         struct dk_shadow_few *few)
 {
-    u64 ones, counts;
-    u8 *lines = dk_shadow_few(shadow, interval, &ones);
+    *few = dk_shadow_find_few(shadow, interval);
+    if (__builtin_expect(!dk_shadow_count_alone(few, true), 0))
+        return false;
+    dk_intervals_insert_lazily(&shadow->mappings, interval);
+    return true;
+}
 
+/* Takes back what they did. */
+static inline void dk_shadow_leave(struct dk_shadow *shadow, struct dk_interval *interval,
+                                   const struct dk_shadow_few *few)
+{
     dk_intervals_remove(&shadow->mappings, interval);
-    if (__builtin_expect(lines != NULL, 1)) {
-        memcpy(&counts, lines, sizeof(counts));
-        if (__builtin_expect((counts & ones * 0xff) == ones, 1)) {
-            counts ^= ones;
-            memcpy(lines, &counts, sizeof(counts));
-            return;
-        }
-    }
-    dk_shadow_count_down(shadow, interval);
+    if (__builtin_expect(!dk_shadow_count_alone(few, false), 0))
+        dk_shadow_count_down(shadow, interval);
 }
 
 /* The same without counting. */

@@ -31,6 +31,7 @@ static void test_counters(void **state)
 {
     static unsigned model[LINES];
     static struct dk_interval live[LIVE];
+    static struct dk_shadow_few few[LIVE];
     struct dk_shadow shadow;
     unsigned count = 0, round, i;
 
@@ -56,7 +57,7 @@ static void test_counters(void **state)
                 most = model[i] > most ? model[i] : most;
                 model[i]++;
             }
-            assert_int_equal(dk_shadow_enter(&shadow, interval), most);
+            assert_int_equal(dk_shadow_enter(&shadow, interval, &few[count - 1]), most);
         } else {
             unsigned which = (unsigned)random_below(count);
 
@@ -65,12 +66,12 @@ static void test_counters(void **state)
             last = (unsigned)((interval->start - BASE + interval->size - 1) / LINE);
             for (i = first; i <= last; i++)
                 model[i]--;
-            dk_shadow_leave(&shadow, interval);
+            dk_shadow_leave(&shadow, interval, &few[which]);
             /* The set holds pointers: the last one moves into the gap. */
             if (which != --count) {
-                dk_shadow_leave(&shadow, &live[count]);
+                dk_shadow_leave(&shadow, &live[count], &few[count]);
                 *interval = live[count];
-                dk_shadow_enter(&shadow, interval);
+                dk_shadow_enter(&shadow, interval, &few[which]);
             }
         }
         if (round % 16)
@@ -85,6 +86,7 @@ static void test_counters(void **state)
 static void test_saturation(void **state)
 {
     static struct dk_interval many[300];
+    static struct dk_shadow_few few[300];
     struct dk_shadow shadow;
     unsigned i;
 
@@ -92,18 +94,18 @@ static void test_saturation(void **state)
     assert_int_equal(dk_shadow_init(&shadow, LINE), 0);
     for (i = 0; i < 300; i++) {
         many[i] = (struct dk_interval){ .start = 0x1000, .size = 1 };
-        assert_int_equal(dk_shadow_enter(&shadow, &many[i]), i < 255 ? i : 255);
+        assert_int_equal(dk_shadow_enter(&shadow, &many[i], &few[i]), i < 255 ? i : 255);
     }
     assert_int_equal(dk_shadow_count(&shadow, 0x1000), 255);
     assert_int_equal(dk_shadow_count(&shadow, 0x1040), 0);
     for (i = 0; i < 300; i++)
-        dk_shadow_leave(&shadow, &many[i]);
+        dk_shadow_leave(&shadow, &many[i], &few[i]);
     assert_int_equal(dk_shadow_count(&shadow, 0x1000), 255);
     /* Addresses that no machine has are no lines. */
     assert_int_equal(dk_shadow_count(&shadow, ~0ull), 0);
     many[0] = (struct dk_interval){ .start = 1ull << 60, .size = 1 };
-    assert_int_equal(dk_shadow_enter(&shadow, &many[0]), 0);
-    dk_shadow_leave(&shadow, &many[0]);
+    assert_int_equal(dk_shadow_enter(&shadow, &many[0], &few[0]), 0);
+    dk_shadow_leave(&shadow, &many[0], &few[0]);
     dk_shadow_finish(&shadow);
 }
 
