@@ -40,8 +40,6 @@ struct dk_slot {
     struct dk_memory *memory;   /* whose it is */
     struct dk_section *section; /* NULL for VMALLOC and REGISTERS */
     enum dk_slot_kind kind;
-    u8 *owners; /* CACHED and UNCACHED: the ownership shadow (instrument.h), a byte for each; atomic; NULL:
-                   none */
 };
 
 /*
@@ -52,8 +50,8 @@ extern DK_PUBLIC struct dk_slot *dk_slots[DK_SLOT_COUNT];
 
 /*
  * What an instrumented program asks before each access, indexed as dk_slots: the address of the ownership
- * shadow less that of the slot, so that the byte for an address is as far from it as from 0. 0: nothing there
- * is checked; DK_SLOT_ASKS: it may be, and takes the long way. Atomic.
+ * shadow (instrument.h) less that of the slot, so that the byte for an address is as far from it as from 0.
+ * 0: nothing there is checked; DK_SLOT_ASKS: it may be, and takes the long way. Atomic.
  */
 extern DK_PUBLIC uintptr_t dk_slot_shadows[DK_SLOT_COUNT];
 
@@ -65,6 +63,24 @@ static inline struct dk_slot *dk_slot_find(const void *address)
     uintptr_t index = (uintptr_t)address >> DK_SLOT_SHIFT;
 
     return index < DK_SLOT_COUNT ? __atomic_load_n(&dk_slots[index], __ATOMIC_ACQUIRE) : NULL;
+}
+
+/* The entry of dk_slot_shadows for @address. Any context; lock-free. */
+static inline uintptr_t dk_slot_shadow(const void *address)
+{
+    uintptr_t index = (uintptr_t)address >> DK_SLOT_SHIFT;
+
+    return __builtin_expect(index < DK_SLOT_COUNT, 1)
+               ? __atomic_load_n(&dk_slot_shadows[index], __ATOMIC_ACQUIRE)
+               : 0;
+}
+
+/* The ownership shadow's byte for @address; NULL: nothing is checked there, or its page tells. */
+static inline u8 *dk_slot_owner(const void *address)
+{
+    uintptr_t shadow = dk_slot_shadow(address);
+
+    return shadow > DK_SLOT_ASKS ? (u8 *)(shadow + (uintptr_t)address) : NULL;
 }
 
 DK_END_DECLS

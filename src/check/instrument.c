@@ -68,7 +68,7 @@ static void run_probe(dk_instrument_probe_function *probe, struct heard *heard)
     }
     for (i = 0; i < sizeof(owners); i++)
         owners[i] = DK_OWNER_NO_LOAD | DK_OWNER_NO_STORE;
-    heard->slot = (struct dk_slot){ .start = start, .kind = DK_SLOT_CACHED, .owners = owners };
+    heard->slot = (struct dk_slot){ .start = start, .kind = DK_SLOT_CACHED };
     listening = heard;
     __atomic_store_n(&dk_slots[(uintptr_t)start >> DK_SLOT_SHIFT], &heard->slot, __ATOMIC_RELEASE);
     __atomic_store_n(&dk_slot_shadows[(uintptr_t)start >> DK_SLOT_SHIFT],
@@ -181,9 +181,8 @@ void dk_instrument_access(const volatile void *address, size_t size, unsigned ac
                 continue;
             shadow = dk_owner_shadow(machine, phys);
         } else {
-            shadow = __atomic_load_n(&slot->owners, __ATOMIC_ACQUIRE);
+            shadow = dk_slot_owner((const void *)at);
             phys = slot->phys + (at - (uintptr_t)slot->start);
-            shadow = shadow ? shadow + (at - (uintptr_t)slot->start) : NULL;
         }
         if (shadow)
             look(machine->checker, shadow, phys, at, run, access, call);

@@ -44,16 +44,14 @@ struct dk_owner *dk_owner_create(void)
     return owner;
 }
 
-static void publish_for(struct dk_slot *slot, u8 *shadow)
+static void publish_for(const struct dk_slot *slot, const u8 *shadow)
 {
-    if (!slot->start)
-        return;
-    __atomic_store_n(&slot->owners, shadow, __ATOMIC_RELEASE);
-    __atomic_store_n(&dk_slot_shadows[(uintptr_t)slot->start >> DK_SLOT_SHIFT],
-                     shadow ? (uintptr_t)shadow - (uintptr_t)slot->start : 0, __ATOMIC_RELEASE);
+    if (slot->start)
+        __atomic_store_n(&dk_slot_shadows[(uintptr_t)slot->start >> DK_SLOT_SHIFT],
+                         shadow ? (uintptr_t)shadow - (uintptr_t)slot->start : 0, __ATOMIC_RELEASE);
 }
 
-static void publish(struct dk_section *section, u8 *shadow)
+static void publish(const struct dk_section *section, const u8 *shadow)
 {
     publish_for(&section->cached_slot, shadow);
     publish_for(&section->dram_slot, shadow);
@@ -97,11 +95,13 @@ static u8 *make_shadow(struct dk_checker *checker, phys_addr_t phys)
     struct dk_section *section = dk_memory_section(checker->machine->memory, phys);
     struct dk_owner_section *made;
     void *shadow;
+    u8 *known;
 
     if (!section)
         return NULL;
-    if (section->cached_slot.owners)
-        return section->cached_slot.owners + (phys - section->base);
+    known = dk_slot_owner(section->cached_slot.start);
+    if (known)
+        return known + (phys - section->base);
     made = dk_allocate(1, sizeof(*made));
     if (!made)
         return NULL;
@@ -121,7 +121,7 @@ static u8 *make_shadow(struct dk_checker *checker, phys_addr_t phys)
 const u8 *dk_owner_shadow(struct dk_machine *machine, phys_addr_t phys)
 {
     struct dk_section *section = dk_memory_section(machine->memory, phys);
-    const u8 *shadow = section ? __atomic_load_n(&section->cached_slot.owners, __ATOMIC_ACQUIRE) : NULL;
+    const u8 *shadow = section ? dk_slot_owner(section->cached_slot.start) : NULL;
 
     return shadow ? shadow + (phys - section->base) : NULL;
 }

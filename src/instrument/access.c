@@ -24,17 +24,12 @@ static bool is_special(const u8 *shadow, size_t size, u8 asked)
 
 void dk_instrument_look(uintptr_t address, size_t size, unsigned access, const char *call)
 {
-    const struct dk_slot *slot = dk_slot_find((const void *)address);
-    size_t offset = address & (DK_SLOT_SIZE - 1);
-    const u8 *owners = slot ? __atomic_load_n(&slot->owners, __ATOMIC_ACQUIRE) : NULL;
+    const u8 asked = access & DK_ACCESS_STORE ? DK_OWNER_STORES : DK_OWNER_LOADS;
+    const uintptr_t shadow = dk_slot_shadow((const void *)address);
 
-    if (slot && offset + size <= DK_SLOT_SIZE) {
-        if (!owners && slot->kind != DK_SLOT_VMALLOC)
-            return;
-        if (owners &&
-            !is_special(owners + offset, size, access & DK_ACCESS_STORE ? DK_OWNER_STORES : DK_OWNER_LOADS))
-            return;
-    }
+    if (size <= DK_SLOT_SIZE - (address & (DK_SLOT_SIZE - 1)) &&
+        (!shadow || (shadow > DK_SLOT_ASKS && !is_special((const u8 *)(shadow + address), size, asked))))
+        return;
     dk_instrument_access((const volatile void *)address, size, access, call);
 }
 

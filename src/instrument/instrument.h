@@ -37,12 +37,8 @@ static inline __attribute__((always_inline)) void
 dk_instrument_check(const volatile void *address, size_t size, unsigned access, const char *call)
 {
     const u8 asked = access & DK_ACCESS_STORE ? DK_OWNER_STORES : DK_OWNER_LOADS;
-    const uintptr_t at = (uintptr_t)address, index = at >> DK_SLOT_SHIFT;
-    uintptr_t shadow;
+    const uintptr_t at = (uintptr_t)address, shadow = dk_slot_shadow((const void *)address);
 
-    if (__builtin_expect(index >= DK_SLOT_COUNT, 0))
-        return;
-    shadow = __atomic_load_n(&dk_slot_shadows[index], __ATOMIC_ACQUIRE);
     /* The rarer case is the one that costs most: so it is the straight way. */
     if (__builtin_expect(shadow > DK_SLOT_ASKS, 1)) {
         if ((size == 1 || __builtin_expect((at & (DK_SLOT_SIZE - 1)) <= DK_SLOT_SIZE - size, 1)) &&
@@ -58,7 +54,7 @@ dk_instrument_check(const volatile void *address, size_t size, unsigned access, 
 static inline void dk_instrument_check_range(const volatile void *address, size_t size, unsigned access,
                                              const char *call)
 {
-    if (size && (dk_slot_find((const void *)address) || dk_slot_find((const char *)address + (size - 1))))
+    if (size && (dk_slot_shadow((const void *)address) || dk_slot_shadow((const char *)address + (size - 1))))
         dk_instrument_look((uintptr_t)address, size, access, call);
 }
 
