@@ -19,15 +19,27 @@ static bool has_default_masks(const struct device *dev)
            dev->coherent_dma_mask == DMA_BIT_MASK(32);
 }
 
-void dk_check_mask_needed(struct device *dev, const char *call, phys_addr_t phys, u64 size)
+/* Begins the report that the driver never set a mask, for the allocation or mapping of @size bytes that
+ * failed; NULL: it did. */
+static struct dk_checker *begin_mask_report(struct dk_report_draft *draft, struct device *dev,
+                                            const char *call, u64 size)
 {
     struct dk_checker *checker = dk_checker_of(dev);
-    struct dk_report_draft draft;
 
     if (!checker || !has_default_masks(dev))
+        return NULL;
+    dk_draft_begin(draft, checker, DK_CLASS_MASK_NOT_SET, dev, call);
+    draft->length = size;
+    return checker;
+}
+
+void dk_check_mask_needed(struct device *dev, const char *call, phys_addr_t phys, u64 size)
+{
+    struct dk_report_draft draft;
+    struct dk_checker *checker = begin_mask_report(&draft, dev, call, size);
+
+    if (!checker)
         return;
-    dk_draft_begin(&draft, checker, DK_CLASS_MASK_NOT_SET, dev, call);
-    draft.length = size;
     dk_draft_what(
         &draft,
         "%s() of %llu bytes at physical address 0x%llx failed: the driver never set a mask, and has "
@@ -38,13 +50,11 @@ void dk_check_mask_needed(struct device *dev, const char *call, phys_addr_t phys
 
 void dk_check_mask_needed_to_allocate(struct device *dev, const char *call, u64 size)
 {
-    struct dk_checker *checker = dk_checker_of(dev);
     struct dk_report_draft draft;
+    struct dk_checker *checker = begin_mask_report(&draft, dev, call, size);
 
-    if (!checker || !has_default_masks(dev))
+    if (!checker)
         return;
-    dk_draft_begin(&draft, checker, DK_CLASS_MASK_NOT_SET, dev, call);
-    draft.length = size;
     dk_draft_what(
         &draft,
         "%s() of %llu bytes failed: the driver has set no mask, and none of this machine's memory lies "
@@ -203,14 +213,9 @@ static u32 find_most(const struct growth *growth, size_t *most)
     return stack;
 }
 
-struct oldest {
-    struct dk_mapping mapping;
-    u32 stack;
-};
-
 static bool find_by_stack(struct dk_interval *interval, void *data)
 {
-    struct oldest *found = data;
+    struct dk_past_mapping *found = data;
     const struct dk_record *record = dk_record_of(interval);
 
     if (record->stack == found->stack &&
@@ -223,7 +228,7 @@ void dk_check_growth(struct device *dev, const char *call, u64 least)
 {
     struct dk_checker *checker = dk_checker_of(dev);
     struct dk_mappings *mappings = checker ? dk_checker_mappings(checker, dev, false) : NULL;
-    struct oldest oldest = { .stack = 0 };
+    struct dk_past_mapping oldest = { .stack = 0 };
     struct growth growth = { .count = 0 };
     struct dk_report_draft draft;
     size_t most = 0;
