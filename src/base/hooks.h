@@ -60,8 +60,8 @@ struct dk_hooks {
      */
     void (*register_write)(void *data, bool before);
 
-    /* The program stores @length bytes at @phys, within a page, that a pool has in no block in
-     * use. @call: the C library's function that does, or NULL. May be NULL. */
+    /* The program stores @length bytes at @phys, within a page, that a pool has in no block in use. @call:
+     * the C library's function that does, or NULL. May be NULL. */
     void (*vacant_stored)(void *data, phys_addr_t phys, u64 length, const char *call);
 
     /*
@@ -77,8 +77,7 @@ struct dk_hooks {
      * follows with that, once the bytes are moved or will not be (@moved).
      */
     u64 (*master_access)(void *data, const struct dk_master_move *move);
-    /* So far nobody wants to hear of accesses: master_access is not called. Atomic; whoever wants to clears
-     * it.
+    /* So far nobody wants to hear of accesses: master_access is not called. Atomic; who wants to clears it.
      */
     bool master_access_idle;
     /* May not map or unmap. May be NULL where master_access returns 0. */

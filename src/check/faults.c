@@ -165,10 +165,10 @@ void dk_access_begin(struct dk_report_draft *draft, struct dk_checker *checker, 
 void dk_access_conclude(struct dk_report_draft *draft, struct dk_checker *checker, dma_addr_t dma, u64 length,
                         const struct dk_lead *lead, u64 offset)
 {
-    if (lead->found)
+    if (lead->found) {
         dk_draft_mapping(draft, &lead->mapping, lead->stack, offset, length);
-    if (lead->found)
         draft->undone_stack = lead->undone;
+    }
     draft->dma = dma;
     draft->length = length;
     dk_report_make(checker, draft);

@@ -6,11 +6,8 @@
 
 struct access {
     struct dk_checker *checker;
-    dma_addr_t dma;
-    phys_addr_t phys;
-    u64 length;
-    const char *from; /* NULL: it reads */
-    bool snoops;      /* what it writes is in the CPU's view at once */
+    const struct dk_master_move *move;
+    bool snoops; /* what it writes is in the CPU's view at once */
     u64 ticket;
     unsigned tracked; /* places that it writes */
     struct dk_place *place;
@@ -22,7 +19,8 @@ static bool is_addressed(const struct dk_place *place, const struct access *acce
 {
     const struct dk_handover *handover = place->handover;
 
-    return access->dma + handover->before - handover->mapping.dma == dk_place_offset(place, access->phys);
+    return access->move->dma + handover->before - handover->mapping.dma ==
+           dk_place_offset(place, access->move->phys);
 }
 
 /* The device strikes the first or last line of the mapping. */
@@ -66,25 +64,26 @@ static bool access_place(struct dk_interval *interval, void *data)
     struct access *access = data;
     struct dk_place *place = dk_place_of(interval);
     struct dk_handover *handover = place->handover;
-    phys_addr_t start = dk_higher(access->phys, interval->start);
-    phys_addr_t end = dk_lower(access->phys + access->length, interval->start + interval->size);
+    const struct dk_master_move *move = access->move;
+    phys_addr_t start = dk_higher(move->phys, interval->start);
+    phys_addr_t end = dk_lower(move->phys + move->length, interval->start + interval->size);
     u64 from = dk_place_offset(place, start), to = dk_place_offset(place, end);
 
     /* Of the syncs that are under way, one may be of another mapping of these bytes. */
     if (is_addressed(place, access) && (!handover->shared || !access->checker->handovers.syncing)) {
-        dk_handover_look(handover, from, to, access->from ? DK_LOOK_WRITE : DK_LOOK_READ, access->findings);
-        if (!access->from)
+        dk_handover_look(handover, from, to, move->from ? DK_LOOK_WRITE : DK_LOOK_READ, access->findings);
+        if (!move->from)
             dk_handover_look_unsynced(handover, from, to, access->findings);
         else
             strike(handover, from, to, access->checker->line);
-    } else if (place->cpu && access->from) {
+    } else if (place->cpu && move->from) {
         dk_handover_refilled(handover, from, to, false);
     }
-    if (!access->from)
+    if (!move->from)
         return true;
     take_unsynced(handover, from, to);
     if (place->cpu) {
-        begin_write(handover, from, to, access, access->from + (start - access->phys));
+        begin_write(handover, from, to, access, (const char *)move->from + (start - move->phys));
         access->tracked++;
         access->place = place;
     }
@@ -126,10 +125,7 @@ static __attribute__((noinline)) u64 access_memory(struct dk_machine *machine,
     struct dk_handover_findings findings;
     struct access access = {
         .checker = checker,
-        .dma = move->dma,
-        .phys = move->phys,
-        .length = move->length,
-        .from = move->from,
+        .move = move,
         .snoops = !machine->cache || move->dev->dma_coherent,
         .findings = &findings,
     };

@@ -70,6 +70,7 @@ static inline bool dk_handover_any(const struct dk_handovers *handovers, phys_ad
         return dk_handover_any_of(handovers, granule, last);
     return __atomic_load_n(&handovers->granules[dk_granule_hash(granule)], __ATOMIC_RELAXED);
 }
+
 /* Something found under the lock, to be reported without it. */
 struct dk_handover_finding {
     unsigned class_index;
@@ -129,8 +130,8 @@ void dk_handover_changed(struct dk_checker *checker, phys_addr_t phys, u64 size)
 
 /*
  * A device's access: before the bytes move and, if it is a write for which the first gave a ticket other than
- * 0, after it; @moved says whether they did. Hooks of a machine; the
- * second may be called while nothing may be mapped or unmapped.
+ * 0, after it; @moved says whether they did. Hooks of a machine; the second may be called while nothing may
+ * be mapped or unmapped.
  */
 u64 dk_handover_access(struct dk_machine *machine, const struct dk_master_move *move);
 void dk_handover_written(struct dk_machine *machine, phys_addr_t phys, u64 length, u64 ticket, bool moved);

@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #define FIRST_BITS 6
+
 int dk_intervals_init(struct dk_intervals *set)
 {
     *set = (struct dk_intervals){ .bits = FIRST_BITS };

@@ -165,7 +165,6 @@ static inline void tell_moved(struct access *access, bool moved)
 static inline void tell(struct access *access, phys_addr_t phys, u64 run)
 {
     const struct dk_hooks *hooks = &dk_device_machine(access->dev)->hooks;
-
     const struct dk_master_move move = { access->dev, access->dma, phys, run, access->from };
 
     tell_moved(access, false);

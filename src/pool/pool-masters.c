@@ -181,7 +181,7 @@ bool dk_pools_hold(const struct dk_machine *machine, phys_addr_t phys)
     struct dk_pools *pools = machine->pools;
     bool held;
 
-    if (!pools || !__atomic_load_n(&pools->places, __ATOMIC_ACQUIRE))
+    if (!dk_pools_watch(machine))
         return false;
     pthread_mutex_lock(&pools->lock);
     held = find_place(pools, phys >> PAGE_SHIFT);
@@ -246,7 +246,7 @@ void dk_pools_stored(struct dk_machine *machine, phys_addr_t phys, u64 length, c
     struct device *dev;
     bool struck;
 
-    if (!pools || !__atomic_load_n(&pools->places, __ATOMIC_ACQUIRE))
+    if (!dk_pools_watch(machine))
         return;
     pthread_mutex_lock(&pools->lock);
     struck = strikes(pools, phys, (size_t)length, &strike, &dev);

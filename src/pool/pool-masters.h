@@ -16,7 +16,7 @@ void dk_pool_places_leave(struct dk_pool_state *state, struct dk_pool_chunk *chu
 /* Frees what the checked pools of a machine were found by. */
 void dk_pool_places_free(struct dk_pools *pools);
 
-/* Hook of a machine: a bus master of @dev moves @length bytes at @phys, known to it as @dma. */
+/* Hook of a machine: a bus master is about to move bytes. */
 void dk_pools_master_access(struct dk_machine *machine, const struct dk_master_move *move);
 /* Hook of a machine, depth 3: the program's @call (NULL: a plain store) writes @length bytes at @phys, within
  * a page. */
