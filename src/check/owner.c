@@ -5,7 +5,6 @@
 #include "check/checker.h"
 #include <dmakit/dma-mapping.h>
 #include <dmakit/scatterlist.h>
-#include <sys/mman.h>
 
 #define SLAB_RUNS 32
 
@@ -26,13 +25,6 @@ struct dk_owned_slab {
     struct dk_owned runs[SLAB_RUNS];
 };
 
-/* A section with a shadow. */
-struct dk_owner_section {
-    struct dk_owner_section *next;
-    struct dk_section *section;
-    u8 *shadow;
-};
-
 struct dk_owner *dk_owner_create(void)
 {
     struct dk_owner *owner = dk_allocate(1, sizeof(*owner));
@@ -44,33 +36,14 @@ struct dk_owner *dk_owner_create(void)
     return owner;
 }
 
-static void publish_for(const struct dk_slot *slot, const u8 *shadow)
-{
-    if (slot->start)
-        __atomic_store_n(&dk_slot_shadows[(uintptr_t)slot->start >> DK_SLOT_SHIFT],
-                         shadow ? (uintptr_t)shadow - (uintptr_t)slot->start : 0, __ATOMIC_RELEASE);
-}
-
-static void publish(const struct dk_section *section, const u8 *shadow)
-{
-    publish_for(&section->cached_slot, shadow);
-    publish_for(&section->dram_slot, shadow);
-}
-
 void dk_owner_destroy(struct dk_owner *owner)
 {
-    struct dk_owner_section *section;
     struct dk_owned_slab *slab;
     struct dk_order_link *link;
 
     if (!owner)
         return;
-    while ((section = owner->sections)) {
-        owner->sections = section->next;
-        publish(section->section, NULL);
-        munmap(section->shadow, DK_SLOT_SIZE);
-        dk_release(section);
-    }
+    dk_owner_shadows_free(owner);
     while ((slab = owner->slabs)) {
         unsigned i;
 
@@ -85,124 +58,6 @@ void dk_owner_destroy(struct dk_owner *owner)
     }
     dk_intervals_finish(&owner->runs);
     dk_release(owner);
-}
-
-/* ---- The shadow ---- */
-
-/* The shadow of @phys, made now if need be; under the lock. NULL: out of memory, or no RAM. */
-static u8 *make_shadow(struct dk_checker *checker, phys_addr_t phys)
-{
-    struct dk_section *section = dk_memory_section(checker->machine->memory, phys);
-    struct dk_owner_section *made;
-    void *shadow;
-    u8 *known;
-
-    if (!section)
-        return NULL;
-    known = dk_slot_owner(section->cached_slot.start);
-    if (known)
-        return known + (phys - section->base);
-    made = dk_allocate(1, sizeof(*made));
-    if (!made)
-        return NULL;
-    shadow = dk_fault_point() ? MAP_FAILED
-                              : mmap(NULL, DK_SLOT_SIZE, PROT_READ | PROT_WRITE,
-                                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (shadow == MAP_FAILED) {
-        dk_release(made);
-        return NULL;
-    }
-    *made = (struct dk_owner_section){ checker->owner->sections, section, (u8 *)shadow };
-    checker->owner->sections = made;
-    publish(section, made->shadow);
-    return made->shadow + (phys - section->base);
-}
-
-const u8 *dk_owner_shadow(struct dk_machine *machine, phys_addr_t phys)
-{
-    struct dk_section *section = dk_memory_section(machine->memory, phys);
-    const u8 *shadow = section ? dk_slot_owner(section->cached_slot.start) : NULL;
-
-    return shadow ? shadow + (phys - section->base) : NULL;
-}
-
-/* What a change did: how many bytes became the CPU's, and which bits were there before. */
-struct change {
-    s64 to_cpu;
-    u8 before;
-};
-
-static u8 any_byte(u64 word)
-{
-    word |= word >> 32;
-    word |= word >> 16;
-    return (u8)(word | word >> 8);
-}
-
-/* How many of the eight bytes are. */
-static int stores_forbidden(u64 word)
-{
-    const u64 every = 0x0101010101010101ull;
-
-    return (int)((((word / DK_OWNER_NO_STORE) & every) * every) >> 56);
-}
-
-/* Takes @clear away from @size bytes of shadow in one section and puts @set there, a word at a time. */
-static void change_bits(u8 *at, u64 size, u8 clear, u8 set, struct change *change)
-{
-    const u64 every = 0x0101010101010101ull;
-
-    while (size) {
-        u64 *words = (u64 *)(void *)at, old, new;
-        u64 count = size / 8;
-        s64 gain;
-
-        if (size < 8 || (uintptr_t)at & 7) {
-            u8 byte = dk_owner_get(at), then = (u8)((byte & ~clear) | set);
-
-            __atomic_store_n(at, then, __ATOMIC_RELAXED);
-            change->before |= byte;
-            change->to_cpu += stores_forbidden(byte) - stores_forbidden(then);
-            at++;
-            size--;
-            continue;
-        }
-        /* Many words are alike, one after another. */
-        old = __atomic_load_n(words, __ATOMIC_RELAXED);
-        new = (old & ~(every * clear)) | every *set;
-        gain = stores_forbidden(old) - stores_forbidden(new);
-        change->before |= any_byte(old);
-        for (; count && __atomic_load_n(words, __ATOMIC_RELAXED) == old; count--) {
-            __atomic_store_n(words++, new, __ATOMIC_RELAXED);
-            change->to_cpu += gain;
-        }
-        size -= (u64)((u8 *)words - at);
-        at = (u8 *)words;
-    }
-}
-
-/* The same for memory that may span sections. False: some of it has no shadow. Under the lock. */
-static bool change_range(struct dk_checker *checker, phys_addr_t phys, u64 size, u8 clear, u8 set,
-                         struct change *change)
-{
-    while (size) {
-        u64 rest = DK_SLOT_SIZE - (phys & (DK_SLOT_SIZE - 1)), run = size < rest ? size : rest;
-        u8 *shadow = make_shadow(checker, phys);
-
-        if (!shadow)
-            return false;
-        change_bits(shadow, run, clear, set, change);
-        phys += run;
-        size -= run;
-    }
-    return true;
-}
-
-void dk_owner_mark(struct dk_checker *checker, phys_addr_t phys, u64 size, u8 clear, u8 set)
-{
-    struct change change = { 0 };
-
-    change_range(checker, phys, size, clear, set, &change);
 }
 
 /* ---- Runs of mappings ---- */
@@ -304,7 +159,7 @@ static bool reinstate(struct dk_interval *by_phys, void *data)
     const struct dk_owned *head = dk_owner_head(what->checker->owner, run);
     u64 first = by_phys->start > what->first ? by_phys->start : what->first;
     u64 last = by_phys->start + (by_phys->size - 1);
-    struct change change = { 0 };
+    struct dk_owner_change change = { 0 };
     u8 set = DK_OWNER_MAPPED;
 
     if (last > what->last)
@@ -315,7 +170,7 @@ static bool reinstate(struct dk_interval *by_phys, void *data)
         return true;
     if (head && !head->with_cpu)
         set = devices(&run->mapping);
-    change_range(what->checker, first, last - first + 1, 0, (u8)(set | DK_OWNER_SHARED), &change);
+    dk_owner_change(what->checker, first, last - first + 1, 0, (u8)(set | DK_OWNER_SHARED), &change);
     return true;
 }
 
@@ -325,11 +180,11 @@ static void hand_over(struct dk_checker *checker, struct dk_owned *run, u64 skip
 {
     phys_addr_t phys = run->by_phys.start + skip;
     struct reinstating others = { checker, run, phys, phys + size - 1 };
-    struct change change = { 0 };
+    struct dk_owner_change change = { 0 };
 
     if (run->both)
         return;
-    change_range(checker, phys, size, clear, set, &change);
+    dk_owner_change(checker, phys, size, clear, set, &change);
     *to_cpu += change.to_cpu;
     if (change.before & DK_OWNER_SHARED)
         dk_intervals_touching(&checker->owner->runs, others.first, others.last, reinstate, &others);
@@ -347,7 +202,7 @@ static struct dk_owned *add_run(struct dk_checker *checker, struct dk_owned *hea
                                 const struct dk_owned *like, u64 offset, phys_addr_t phys, u64 size)
 {
     u8 set = at_first(&like->mapping);
-    struct change change = { 0 };
+    struct dk_owner_change change = { 0 };
     struct dk_owned *run;
 
     if (!size || (size > RUN_LIMIT && dk_owner_is_streaming(like->mapping.kind)))
@@ -370,15 +225,15 @@ static struct dk_owned *add_run(struct dk_checker *checker, struct dk_owned *hea
     run->by_phys = (struct dk_interval){ .start = phys, .size = size };
     run->next_run = NULL;
     run->with_cpu = 0;
-    if (set && !change_range(checker, phys, size, dk_owner_is_streaming(like->mapping.kind) ? TENURE : 0, set,
-                             &change)) {
+    if (set && !dk_owner_change(checker, phys, size, dk_owner_is_streaming(like->mapping.kind) ? TENURE : 0,
+                                set, &change)) {
         /* Of a run that spans sections a part may have been marked. */
         set = 0;
     }
     if (change.before & DK_OWNER_MAPPED && dk_owner_is_streaming(like->mapping.kind)) {
         struct reinstating others = { checker, NULL, phys, phys + size - 1 };
 
-        change_range(checker, phys, size, 0, DK_OWNER_SHARED, &change);
+        dk_owner_change(checker, phys, size, 0, DK_OWNER_SHARED, &change);
         dk_intervals_touching(&checker->owner->runs, others.first, others.last, reinstate, &others);
     }
     if (head) {
@@ -541,44 +396,6 @@ void dk_owner_gone(struct dk_checker *checker, const struct dk_mapping *mapping)
 
 /* ---- The device's accesses ---- */
 
-/* Eight bytes of shadow after the device wrote: those that were its own are written, those of a mapping that
- * were the CPU's are written behind its back. */
-static u64 written(u64 old)
-{
-    const u64 every = 0x0101010101010101ull;
-    u64 mapped = (old / DK_OWNER_MAPPED) & every, owned = (old / DK_OWNER_NO_STORE) & every;
-
-    return old | mapped * DK_OWNER_WROTE | (mapped & ~owned) * DK_OWNER_UNSEEN;
-}
-
-static void mark_written(struct dk_checker *checker, phys_addr_t phys, u64 size)
-{
-    while (size) {
-        u64 rest = DK_SLOT_SIZE - (phys & (DK_SLOT_SIZE - 1)), left = size < rest ? size : rest;
-        u8 *at = make_shadow(checker, phys);
-
-        phys += left;
-        size -= left;
-        while (at && left) {
-            u64 *words = (u64 *)(void *)at, count = left / 8, old, new;
-
-            if (left < 8 || (uintptr_t)at & 7) {
-                __atomic_store_n(at, (u8)written(dk_owner_get(at)), __ATOMIC_RELAXED);
-                at++;
-                left--;
-                continue;
-            }
-            /* Many words are alike, one after another. */
-            old = __atomic_load_n(words, __ATOMIC_RELAXED);
-            new = written(old);
-            for (; count && __atomic_load_n(words, __ATOMIC_RELAXED) == old; count--)
-                __atomic_store_n(words++, new, __ATOMIC_RELAXED);
-            left -= (u64)((u8 *)words - at);
-            at = (u8 *)words;
-        }
-    }
-}
-
 /* A streaming mapping is written at @dma. */
 static void written_through(struct dk_checker *checker, const struct dk_mapping *mapping, dma_addr_t dma,
                             phys_addr_t phys, u64 length)
@@ -596,7 +413,7 @@ static void written_through(struct dk_checker *checker, const struct dk_mapping 
         if (run->offset + skip == offset && run->by_phys.start + skip != phys)
             head->bounced = true;
         head->written_at = dk_order_time();
-        mark_written(checker, run->by_phys.start + skip, part);
+        dk_owner_mark_written(checker, run->by_phys.start + skip, part);
     }
     dk_lock_give(&checker->owner->lock);
 }

@@ -1,11 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Who owns each byte of the machine's memory, for loads and stores to be compared with (depth 3).
- *
- * A shadow: a byte for each byte of memory, made for a section at the first mapping in it and found from the
- * section's slots (dmakit/slot.h), so that an access asks without a lock and without knowing the machine. 0
- * is the CPU's own. Shadow bytes change under the lock; whoever reads them without it may see what they were
- * a moment ago, and asks again under the lock before anything is reported.
+ * Who owns each byte of the machine's memory, for loads and stores to be compared with (depth 3): what
+ * mappings have to say in its shadow (owner-shadow.h).
  *
  * An access that both the shadow and the lock find wrong is reported once, at the access. What compares
  * memory later is told of stores (dk_handover_told()).
@@ -17,24 +13,9 @@
 #include "check/intervals.h"
 #include "check/lock.h"
 #include "check/order.h"
-#include <dmakit/instrument.h>
+#include "check/owner-shadow.h"
 
 struct dk_checker;
-
-/* The bits that forbid an access. A program that knows that a value changes by itself may look at what the
- * device is writing. */
-static inline u8 dk_owner_forbids(unsigned access)
-{
-    if (access & DK_ACCESS_STORE)
-        return DK_OWNER_NO_STORE;
-    return access & DK_ACCESS_VOLATILE ? DK_OWNER_NO_LOAD : DK_OWNER_NO_LOAD | DK_OWNER_UNSEEN;
-}
-
-/* Bits of a shadow byte that no access asks for, besides those of dmakit/instrument.h. */
-#define DK_OWNER_WROTE 0x08u   /* the device has written it since it last changed hands */
-#define DK_OWNER_SHARED 0x20u  /* more than one live mapping has it */
-#define DK_OWNER_MAPPED 0x40u  /* in a live streaming mapping, whoever owns it */
-#define DK_OWNER_WATCHED 0x80u /* with NO_STORE and not mapped: owner-watch.c looks at stores */
 
 /* One run of memory of a live mapping. */
 struct dk_owned {
@@ -126,20 +107,6 @@ u64 dk_owner_watched(struct dk_checker *checker, phys_addr_t phys, u64 length, c
 /* The stack of the last store into [phys, phys + size) next to a mapping; 0: none is known. */
 u32 dk_owner_stored_beside(struct dk_checker *checker, phys_addr_t phys, u64 size);
 
-static inline bool dk_owner_is_watched(u8 shadow)
-{
-    return (shadow & (DK_OWNER_WATCHED | DK_OWNER_NO_STORE | DK_OWNER_MAPPED)) ==
-           (DK_OWNER_WATCHED | DK_OWNER_NO_STORE);
-}
-
-/* Takes @clear away from the shadow of @size bytes at @phys and puts @set there. Under the lock. */
-void dk_owner_mark(struct dk_checker *checker, phys_addr_t phys, u64 size, u8 clear, u8 set);
-
-static inline u8 dk_owner_get(const u8 *at)
-{
-    return __atomic_load_n(at, __ATOMIC_RELAXED);
-}
-
 static inline bool dk_owner_is_streaming(enum dk_mapping_kind kind)
 {
     return kind <= DK_MAPPING_SG || kind == DK_MAPPING_NONCOHERENT || kind == DK_MAPPING_PAGES ||
@@ -148,9 +115,6 @@ static inline bool dk_owner_is_streaming(enum dk_mapping_kind kind)
 
 /* The run that speaks for all of @run's mapping; NULL: it is gone. Under the lock. */
 const struct dk_owned *dk_owner_head(struct dk_owner *owner, const struct dk_owned *run);
-
-/* The shadow of @phys and what follows it in its section; NULL: nothing is mapped there. Lock-free. */
-const u8 *dk_owner_shadow(struct dk_machine *machine, phys_addr_t phys);
 
 /*
  * The program accesses @length bytes at @cpu, memory at @phys in one section, whose first byte's shadow
