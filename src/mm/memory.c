@@ -316,8 +316,16 @@ void dk_memory_destroy(struct dk_memory *memory)
 
 /* ---- Changing what addresses are ---- */
 
-/* Whether all of [base, end) that the page allocator could give out is free. Under pages_lock. */
-static bool all_free(struct dk_memory *memory, phys_addr_t base, phys_addr_t end)
+/* What is done to each piece of a range: a run of pages of one zone that could be given out. */
+enum piece_step {
+    IS_FREE, /* asks whether all of it is */
+    PREPARE, /* makes sure that taking it cannot fail */
+    TAKE,    /* out of the page allocator */
+};
+
+/* Does @step to the pieces of [base, end), up to the first that is in use (IS_FREE) or lacks memory
+ * (PREPARE): false. Under pages_lock. */
+static bool each_piece(struct dk_memory *memory, phys_addr_t base, phys_addr_t end, enum piece_step step)
 {
     const struct dk_ram_map *map = dk_ram_map(memory);
     const struct dk_ram *range = dk_ram_at_or_above(map, base);
@@ -331,35 +339,13 @@ static bool all_free(struct dk_memory *memory, phys_addr_t base, phys_addr_t end
             struct dk_zone *zone = dk_zone_of(memory, pfn);
             u64 until = last < zone->end ? last : zone->end;
 
-            if (dk_buddy_first_used(memory, zone, pfn, until) != until)
+            if (step == IS_FREE && dk_buddy_first_used(memory, zone, pfn, until) != until)
                 return false;
-            pfn = until;
-        }
-    }
-    return true;
-}
-
-/* Walks the free pieces of [base, end): makes sure that taking them cannot fail, or takes them. Under
- * pages_lock. */
-static bool each_piece(struct dk_memory *memory, phys_addr_t base, phys_addr_t end, bool take)
-{
-    const struct dk_ram_map *map = dk_ram_map(memory);
-    const struct dk_ram *range = dk_ram_at_or_above(map, base);
-    const struct dk_ram *past = map->ranges + map->count;
-
-    for (; range && range < past && range->base < end; range++) {
-        u64 pfn = (range->base > base ? range->base : base) >> PAGE_SHIFT;
-        u64 last = (range->end < end ? range->end : end) >> PAGE_SHIFT;
-
-        while (!(range->flags & DK_RAM_RESERVED) && pfn < last) {
-            struct dk_zone *zone = dk_zone_of(memory, pfn);
-            u64 until = last < zone->end ? last : zone->end;
-
-            if (take)
+            if (step == PREPARE && (!dk_extents_grow(zone, map->count + 1) || !dk_page_get(memory, pfn) ||
+                                    !dk_page_get(memory, until - 1)))
+                return false;
+            if (step == TAKE)
                 dk_buddy_remove(memory, zone, pfn, until);
-            else if (!dk_extents_grow(zone, map->count + 1) || !dk_page_get(memory, pfn) ||
-                     !dk_page_get(memory, until - 1))
-                return false;
             pfn = until;
         }
     }
@@ -381,14 +367,14 @@ int dk_memory_reserve(struct dk_memory *memory, phys_addr_t base, u64 size, bool
     changed = dk_ram_map_change(dk_ram_map(memory), from, end, DK_RAM_RESERVED | (map ? 0 : DK_RAM_NO_MAP));
     if (!changed)
         error = -ENOMEM;
-    else if (!all_free(memory, from, end))
+    else if (!each_piece(memory, from, end, IS_FREE))
         error = -EBUSY;
-    else if (!each_piece(memory, from, end, false))
+    else if (!each_piece(memory, from, end, PREPARE))
         error = -ENOMEM;
     if (error) {
         dk_release(changed);
     } else {
-        each_piece(memory, from, end, true);
+        each_piece(memory, from, end, TAKE);
         pthread_mutex_lock(&memory->section_lock);
         dk_ram_map_publish(memory, changed);
         if (!map)
