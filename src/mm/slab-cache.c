@@ -1,13 +1,55 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Caches as programs see them.
+ * Caches: what they are set up to, and the calls that programs make.
  */
-#include "mm/slab.h"
+#include "mm/slab-quarantine.h"
 
 #include "base/alloc.h"
 #include "base/log.h"
 #include <stdio.h>
 #include <string.h>
+
+/* A slab has at least this many objects if blocks of up to LARGEST_ORDER do. */
+#define OBJECTS_WANTED 8
+#define LARGEST_ORDER 3
+
+static size_t align_up(size_t value, size_t align)
+{
+    return (value + align - 1) & ~(align - 1);
+}
+
+bool dk_cache_init(struct kmem_cache *cache, struct dk_slab_state *state, const struct dk_cache_shape *shape)
+{
+    size_t align = shape->align < DK_SLAB_LEAST_ALIGN ? DK_SLAB_LEAST_ALIGN : shape->align;
+    size_t line = state->memory->line, zone = shape->flags & SLAB_RED_ZONE ? DK_SLAB_LEAST_ALIGN : 0;
+
+    /* Where devices see past the caches, patterns must not stand in lines that somebody else's object has. */
+    if ((shape->flags & (SLAB_RED_ZONE | SLAB_POISON)) && state->memory->two_views && align < line)
+        align = line;
+    *cache = (struct kmem_cache){ .state = state, .name = shape->name, .size = shape->size, .align = align };
+    cache->stride = align_up(shape->size + zone, align);
+    cache->lead = align_up(zone, align);
+    cache->private_objects = shape->flags & DK_SLAB_PRIVATE;
+    /* A constructor's state would be lost under the pattern. */
+    cache->poison = (shape->flags & SLAB_POISON) && !shape->constructor;
+    cache->zone = shape->flags & SLAB_CACHE_DMA     ? __GFP_DMA
+                  : shape->flags & SLAB_CACHE_DMA32 ? __GFP_DMA32
+                                                    : 0;
+    cache->constructor = shape->constructor;
+    if (shape->source)
+        cache->source = *shape->source;
+    dk_quarantine_init_cache(cache);
+    cache->least = get_order(cache->lead + cache->stride);
+    cache->order = cache->least;
+    while (cache->order < LARGEST_ORDER &&
+           ((PAGE_SIZE << cache->order) - cache->lead) / cache->stride < OBJECTS_WANTED)
+        cache->order++;
+    INIT_LIST_HEAD(&cache->link);
+    INIT_LIST_HEAD(&cache->partial);
+    INIT_LIST_HEAD(&cache->full);
+    INIT_LIST_HEAD(&cache->empty);
+    return cache->least <= MAX_PAGE_ORDER;
+}
 
 /* kmem_cache_create() for @call. */
 static struct kmem_cache *create(const char *call, const char *name, const struct dk_cache_shape *asked)

@@ -234,7 +234,7 @@ static void conclude(struct dk_slab_state *state, struct departure *departure, c
     } else if (last->page) {
         dk_pages_give_marked(state->memory, last->page, last->index, DK_PAGE_HELD, call);
     }
-    dk_slabs_give_back(state->memory, &departure->slabs);
+    dk_slabs_give_back(state->memory, NULL, &departure->slabs);
     __atomic_sub_fetch(&state->quarantine->leaving, 1, __ATOMIC_RELEASE);
     dk_slab_report(&departure->damage, call);
 }

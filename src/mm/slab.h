@@ -91,17 +91,35 @@ struct dk_cache_shape {
     const struct dk_page_source *source; /* NULL: the page allocator; copied */
 };
 
-/* Whether @phys is in a slab of pages (*@object), and then in an object that is free, or between objects. */
-bool dk_object_is_freed(struct dk_memory *memory, phys_addr_t phys, bool *object);
+/* ---- slab-cache.c: what a cache is set up to ---- */
 
 /* Sets up the fields of @cache, which no one sees yet. False: a slab of it would be larger than the largest
  * block of pages. */
 bool dk_cache_init(struct kmem_cache *cache, struct dk_slab_state *state, const struct dk_cache_shape *shape);
+
+/* ---- slab.c: a cache's slabs grow and go ---- */
+
+/*
+ * One more slab with free objects, in the partial list of @cache. False: no memory. Under the lock, which it
+ * drops meanwhile; may sleep as @gfp says and the cache's source does.
+ */
+bool dk_cache_grow(struct kmem_cache *cache, gfp_t gfp);
+/* Moves the empty slabs beyond @keep to @doomed, unknown from now on; dk_slabs_give_back() is to follow.
+ * Broken poison in them goes to @damage. Under the lock. */
+void dk_cache_doom(struct kmem_cache *cache, size_t keep, struct list_head *doomed,
+                   struct dk_slab_damage *damage);
+/* Gives back the slabs in @doomed, of pages of @source; NULL: of the page allocator. Their cache may be gone.
+ * With no lock held; may sleep where the source does. */
+void dk_slabs_give_back(struct dk_memory *memory, const struct dk_page_source *source,
+                        struct list_head *doomed);
 /* Gives back what is empty of it, for @call. Takes the lock; may sleep where its source does. */
 void dk_cache_shrink(struct kmem_cache *cache, const char *call);
 /* Frees the slabs of @cache whatever is in them, for a cache that has an owner who knows. Takes the lock; may
  * sleep where its source does. */
 void dk_cache_finish(struct kmem_cache *cache);
+
+/* ---- slab-object.c: objects are taken and given ---- */
+
 /*
  * Up to @count objects into @objects for @call; returns how many. Takes the lock; does not ask the fault
  * point. Not cleared.
@@ -112,22 +130,16 @@ size_t dk_cache_take(struct kmem_cache *cache, gfp_t gfp, void **objects, size_t
  * done. What is in a slab and cannot be freed is refused with a log line and a finding. Takes the lock.
  */
 bool dk_object_give(const void *object, const struct kmem_cache *cache, const char *call);
-/* The cache of the allocated object at @object of @memory's, and in *@handle what dk_cache_handle() says;
- * NULL: there is none that came from a source. Takes the lock. */
-struct kmem_cache *dk_object_cache(struct dk_memory *memory, const void *object, u64 *handle);
-/* The bytes that the allocated object at @object may use; 0: there is none. Takes the lock. */
-size_t dk_object_size(const void *object);
-
 /* Marks the busy object @index of @slab free for good. Slabs to give back go to @doomed. Under the lock. */
 void dk_slab_free(struct dk_slab *slab, size_t index, struct list_head *doomed,
                   struct dk_slab_damage *damage);
-/* Gives back the slabs in @doomed, of pages of the page allocator. With no lock held. */
-void dk_slabs_give_back(struct dk_memory *memory, struct list_head *doomed);
-
-/* Refuses @object for @call: a log line "@call: @object @wrong", and a finding of @class_name. With no lock
- * held. */
-void dk_slab_refuse(struct dk_memory *memory, const char *class_name, const char *call, const void *object,
-                    const char *wrong);
+/* Whether @phys is in a slab of pages (*@object), and then in an object that is free, or between objects. */
+bool dk_object_is_freed(struct dk_memory *memory, phys_addr_t phys, bool *object);
+/* The bytes that the allocated object at @object may use; 0: there is none. Takes the lock. */
+size_t dk_object_size(const void *object);
+/* The cache of the allocated object at @object of @memory's, and in *@handle what dk_cache_handle() says;
+ * NULL: there is none that came from a source. Takes the lock. */
+struct kmem_cache *dk_object_cache(struct dk_memory *memory, const void *object, u64 *handle);
 
 /* ---- slab-debug.c: patterns in and between objects ---- */
 
@@ -160,5 +172,9 @@ void dk_slab_note(struct dk_slab_damage *damage, const struct kmem_cache *cache,
                   const char *at, bool red_zone);
 /* Reports what was found by @call, if anything. With no lock held, since a report's sink is the caller's. */
 void dk_slab_report(const struct dk_slab_damage *damage, const char *call);
+/* Refuses @object for @call: a log line "@call: @object @wrong", and a finding of @class_name. With no lock
+ * held. */
+void dk_slab_refuse(struct dk_memory *memory, const char *class_name, const char *call, const void *object,
+                    const char *wrong);
 
 #endif
