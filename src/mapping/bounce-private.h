@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a bounce pool writes down of its buffers, for the files that read it.
+ * What the files of a bounce pool share: runs of slots, and what is written down of its buffers.
  */
 #ifndef DK_MAPPING_BOUNCE_PRIVATE_H
 #define DK_MAPPING_BOUNCE_PRIVATE_H
@@ -14,6 +14,18 @@
 #define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
 #define LOAD(place) __atomic_load_n(&(place), __ATOMIC_RELAXED)
 #define STORE(place, value) __atomic_store_n(&(place), value, __ATOMIC_RELAXED)
+
+/* The bytes of a cache line of the host. */
+#define LINE ((size_t)64)
+/* The order of a run that is no block: it goes back to the slots. */
+#define NO_ORDER 0xffffu
+
+/* Consecutive slots of one buffer. */
+struct dk_bounce_run {
+    u64 first;
+    unsigned slots; /* 0: none was found */
+    unsigned order; /* of the magazine it came from, or NO_ORDER */
+};
 
 /*
  * On a line of its own: neighbours may be other threads'. Relaxed atomic. The short way writes as little as
@@ -59,6 +71,15 @@ struct dk_bounce_thread {
     char *view;                     /* the CPU's of the section that was used last */
     unsigned orders;                /* a bit for each that it may keep in its magazines */
 } __attribute__((aligned(64)));
+
+/* @slots slots, or the block above, that begin at a multiple of @align and end where @dev reaches, its DMA
+ * addresses being at most @limit. Where there are none, what threads keep and what is in quarantine is freed
+ * first. Any thread; may take the locks of the slots, the magazines and the quarantine. */
+struct dk_bounce_run dk_bounce_run_take(struct dk_bounce_pool *pool, const struct device *dev, u64 limit,
+                                        unsigned slots, unsigned align);
+/* Gives a run back that dk_bounce_run_take() or a magazine had, through the quarantine if there is one. Any
+ * thread; may take the same locks. */
+void dk_bounce_run_give(struct dk_bounce_pool *pool, u64 first, unsigned slots, unsigned order);
 
 /* The memory of the pool may hold anything. */
 void dk_bounce_former_start(struct dk_bounce_pool *pool);
