@@ -133,7 +133,8 @@ bool dk_object_give(const void *object, const struct kmem_cache *cache, const ch
 /* Marks the busy object @index of @slab free for good. Slabs to give back go to @doomed. Under the lock. */
 void dk_slab_free(struct dk_slab *slab, size_t index, struct list_head *doomed,
                   struct dk_slab_damage *damage);
-/* Whether @phys is in a slab of pages (*@object), and then in an object that is free, or between objects. */
+/* Whether @phys is in a slab of pages (*@object), and then in an object that is free, or between objects.
+ * Takes the lock. */
 bool dk_object_is_freed(struct dk_memory *memory, phys_addr_t phys, bool *object);
 /* The bytes that the allocated object at @object may use; 0: there is none. Takes the lock. */
 size_t dk_object_size(const void *object);
