@@ -383,6 +383,9 @@ static void test_reference_inside(void **state)
     assert_int_equal(page_to_pfn(run), page_to_pfn(first) + 1);
     get_page(run + 3);
     assert_true(silent());
+    /* The page behind it is free. */
+    assert_false(get_page_unless_zero(run + 5));
+    assert_int_equal(page_count(run), 2);
     assert_true(cma_release(cma, run, 5));
     assert_int_equal(dk_cma_free_pages(cma), 1024 - 6);
     put_page(run + 4);
