@@ -236,6 +236,30 @@ static void test_who_does_not_lend(void **state)
     unmake(memory, before);
 }
 
+/* An area that ends where the zone does lies in it. */
+static void test_area_up_to_the_end_of_a_zone(void **state)
+{
+    struct dk_memory_config config = small_config(&range);
+    struct dk_memory *memory;
+    struct page *page;
+    struct cma *cma;
+    u64 before;
+
+    (void)state;
+    config.zone_dma_end = GIB + 16 * MIB;
+    memory = make(&config);
+    assert_int_equal(dk_memory_reserve(memory, GIB + 14 * MIB, 2 * MIB, true), 0);
+    before = dk_memory_free_pages(memory);
+    cma = dk_cma_create(memory, GIB + 14 * MIB, 2 * MIB, 0, "low");
+    assert_false(IS_ERR(cma));
+    assert_int_equal(dk_cma_lendable_pages(memory, GFP_DMA), 2 * MIB / PAGE_SIZE);
+    page = dk_cma_lend(memory, GFP_DMA | __GFP_MOVABLE);
+    assert_non_null(page);
+    put_page(page);
+    dk_cma_destroy(cma);
+    unmake(memory, before);
+}
+
 /* ---- Threads ---- */
 
 /* Two write all the time while the area is taken and given back, and other memory comes and goes. */
@@ -336,6 +360,7 @@ int main(void)
         cmocka_unit_test(test_more_than_zones_have),
         cmocka_unit_test(test_given_range),
         cmocka_unit_test(test_who_does_not_lend),
+        cmocka_unit_test(test_area_up_to_the_end_of_a_zone),
         cmocka_unit_test(test_failures),
     };
 
