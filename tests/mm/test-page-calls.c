@@ -185,7 +185,11 @@ static void test_information(void **state)
     assert_true(says(
         DK_BUDDYINFO,
         "Node 0, zone   Normal      0      0      0      0      0      0      0      0      0      1      5\n"));
-    assert_true(says(DK_PAGETYPEINFO, "Pages per block:  1024\n"));
+    assert_true(says(DK_PAGETYPEINFO,
+                     "Page block order: 10\nPages per block:  1024\n\n"
+                     "Free pages count per migrate type at order       0      1      2      3"
+                     "      4      5      6      7      8      9     10\n"));
+    assert_true(says(DK_PAGETYPEINFO, "\nNumber of blocks type       Unmovable      Movable      Isolate\n"));
     assert_true(says(DK_PAGETYPEINFO,
                      "Node    0, zone   Normal, type    Unmovable      0      0      0      0      0"
                      "      0      0      0      0      1      0\n"));
