@@ -476,6 +476,27 @@ static void test_controller(void **state)
     unmake(memory, 64 * MIB / PAGE_SIZE);
 }
 
+/* A die may be one section, whose controller changes and which goes like any. */
+static void test_die_of_one_section(void **state)
+{
+    struct dk_memory *memory = machine();
+    struct controller controller, late = { 0 };
+    struct dk_pasr_layout a = layout(PASR_SEGMENT_SELECTIVE, &controller);
+    struct pasr_die *die;
+
+    (void)state;
+    a.sections = 1;
+    die = add(&a);
+    assert_int_equal(dk_pasr_set_controller(die, apply, &late), 0);
+    assert_int_equal(pasr_put(DIE, SECTION), 0);
+    assert_int_equal(late.mask, 1);
+    assert_int_equal(controller.calls, 0);
+    assert_int_equal(dk_pasr_die_remove(die), 0);
+    assert_null(dk_pasr_die_find("die"));
+    assert_true(silent());
+    unmake(memory, 64 * MIB / PAGE_SIZE);
+}
+
 static void test_list(void **state)
 {
     struct dk_memory *memory = machine();
@@ -638,6 +659,7 @@ int main(void)
         cmocka_unit_test(test_hotplug),
         cmocka_unit_test(test_layouts_refused),
         cmocka_unit_test(test_controller),
+        cmocka_unit_test(test_die_of_one_section),
         cmocka_unit_test(test_list),
         cmocka_unit_test(test_sixteen_tebibytes),
         cmocka_unit_test(test_two_machines),
