@@ -79,6 +79,9 @@ static void test_kept_runs_come_first(void **state)
     page = cma_alloc(cma, 4, 0, false);
     assert_ptr_equal(page, high);
     assert_true(cma_release(cma, high, 4));
+    /* It is aligned to its size. */
+    assert_ptr_equal(cma_alloc(cma, 4, 2, false), high);
+    assert_true(cma_release(cma, high, 4));
     /* More than the natural alignment cannot come from there. */
     page = cma_alloc(cma, 4, 9, false);
     assert_int_equal(page_to_pfn(page) % 512, 0);
