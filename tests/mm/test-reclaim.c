@@ -294,6 +294,50 @@ static void test_fairness(void **state)
     unmake(memory, PAGES);
 }
 
+static unsigned long always_one(struct shrinker *shrinker, struct shrink_control *control)
+{
+    struct cache *cache = shrinker->private_data;
+
+    (void)control;
+    cache->scanned++;
+    return 1;
+}
+
+/* One that says each time that it freed something, though no block comes together, is asked only so often:
+ * a large block is not worth as much as a small one, unless who wants it says so. */
+static void test_passes(void **state)
+{
+    static const struct {
+        gfp_t gfp;
+        unsigned order, passes;
+    } cases[] = {
+        { 0, 3, 16 },
+        { 0, 4, 1 },
+        { __GFP_RETRY_MAYFAIL, 3, 16 },
+        { __GFP_RETRY_MAYFAIL, 4, 16 },
+        { __GFP_NORETRY, 3, 1 },
+        { __GFP_NORETRY, 4, 1 },
+    };
+    struct dk_memory *memory = make_short(0);
+    struct cache cache;
+    LIST_HEAD(taken);
+    size_t i;
+
+    (void)state;
+    fill(&cache, memory, 1);
+    take_all(memory, GFP_NOWAIT, &taken);
+    cache.shrinker->scan_objects = always_one;
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        cache.scanned = 0;
+        assert_null(dk_pages_allocate(memory, GFP_KERNEL | __GFP_NOWARN | cases[i].gfp, cases[i].order));
+        if (cache.scanned != cases[i].passes)
+            fail_msg("case %zu: %u passes", i, cache.scanned);
+    }
+    empty(&cache);
+    give_all(&taken);
+    unmake(memory, PAGES);
+}
+
 static unsigned order_called[4], calls;
 static struct page *spare;
 static struct cache *before_notifiers;
@@ -345,7 +389,7 @@ static void test_notifiers(void **state)
     assert_int_equal(calls, 2);
     assert_int_equal(order_called[0], 5);
     assert_int_equal(order_called[1], 1);
-    assert_null(dk_pages_allocate(memory, GFP_KERNEL | __GFP_NOWARN, 0));
+    assert_null(dk_pages_allocate(memory, GFP_KERNEL | __GFP_NOWARN, 3));
     assert_int_equal(calls, 4);
     for (i = 0; i < 3; i++)
         assert_int_equal(unregister_oom_notifier(&blocks[i]), 0);
@@ -642,6 +686,7 @@ int main(void)
         cmocka_unit_test(test_without_watermarks),
         cmocka_unit_test(test_awkward_shrinkers),
         cmocka_unit_test(test_fairness),
+        cmocka_unit_test(test_passes),
         cmocka_unit_test(test_notifiers),
         cmocka_unit_test(test_misuse),
         cmocka_unit_test(test_scarcity),
