@@ -66,6 +66,35 @@ static void test_references(void **state)
     unmake(memory, PAGES);
 }
 
+/* What the page allocator has to give is freed memory; what is in use is not, nor what it never had. */
+static void test_freed(void **state)
+{
+    struct dk_memory *memory = make(&pc);
+    struct page *page, *block;
+    phys_addr_t phys;
+
+    (void)state;
+    assert_int_equal(dk_memory_reserve(memory, MIB, MIB, true), 0);
+    assert_false(dk_memory_is_freed(memory, MIB));
+    assert_false(dk_memory_is_freed(memory, 2 * MIB - 1));
+    assert_true(dk_memory_is_freed(memory, MIB - 1));
+    assert_true(dk_memory_is_freed(memory, 2 * MIB));
+    /* There is no memory at all. */
+    assert_false(dk_memory_is_freed(memory, 32 * MIB));
+
+    page = alloc_page(GFP_KERNEL);
+    phys = page_to_phys(page);
+    assert_false(dk_memory_is_freed(memory, phys));
+    __free_page(page);
+    assert_true(dk_memory_is_freed(memory, phys));
+    block = alloc_pages(GFP_KERNEL, MAX_PAGE_ORDER);
+    phys = page_to_phys(block) + (PAGE_SIZE << MAX_PAGE_ORDER) - 1;
+    assert_false(dk_memory_is_freed(memory, phys));
+    __free_pages(block, MAX_PAGE_ORDER);
+    assert_true(dk_memory_is_freed(memory, phys));
+    unmake(memory, PAGES - 256);
+}
+
 static void test_splitting(void **state)
 {
     struct dk_memory *memory = make(&pc);
@@ -211,8 +240,9 @@ static void test_information(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_references), cmocka_unit_test(test_splitting),
-                                        cmocka_unit_test(test_bulk), cmocka_unit_test(test_information) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_references), cmocka_unit_test(test_freed),
+                                        cmocka_unit_test(test_splitting), cmocka_unit_test(test_bulk),
+                                        cmocka_unit_test(test_information) };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
