@@ -460,6 +460,9 @@ static void test_run(void **state)
         { 12288, 9 * 4096, 8 * 4096, true },
         { 12 * 4096, 1 << 20, 1 << 20, false },
     };
+    const struct dk_pasr_layout far = {
+        .name = "far", .mode = PASR_BANK_SELECTIVE, .base = 2 * DIE, .section_size = SECTION, .sections = 1
+    };
     u64 run;
     size_t i;
 
@@ -479,6 +482,15 @@ static void test_run(void **state)
     run = 3 * SECTION;
     assert_false(dk_pasr_run(memory, DIE + 16 * SECTION, &run));
     assert_int_equal(run, 3 * SECTION);
+    /* And a first one, with nothing in front of it. */
+    assert_false(IS_ERR(dk_pasr_die_add(&far)));
+    assert_int_equal(pasr_put(far.base, SECTION), 0);
+    for (run = 1; run <= 4; run++) {
+        u64 length = run * PAGE_SIZE;
+
+        assert_false(dk_pasr_run(memory, far.base - 3 * PAGE_SIZE, &length));
+        assert_int_equal(length, (run < 3 ? run : 3) * PAGE_SIZE);
+    }
     dk_pages_give(memory, page, 1);
     unmake(memory, RAM_PAGES);
 }
