@@ -440,6 +440,24 @@ static void areas_tell_what_they_have(void **state)
     assert_int_equal(dk_machine_destroy(machine), 0);
 }
 
+/* A device that no area serves is told of none. */
+static void without_an_area_there_is_nothing_to_tell(void **state)
+{
+    struct dk_machine *machine = machine_on(COHERENT_BOARD);
+    struct device *nic = dk_device_find(machine, "nic");
+    struct cma_info info;
+
+    (void)state;
+    assert_null(dev_get_cma_area(nic));
+    assert_null(dma_alloc_from_contiguous(nic, 4, 0, true));
+    assert_int_equal(cma_info(&info, nic), 0);
+    assert_int_equal(info.count, 0);
+    assert_int_equal(info.total_size, 0);
+    assert_int_equal(cma_info_about(&info, NULL), 0);
+    assert_int_equal(info.count, 0);
+    assert_int_equal(dk_machine_destroy(machine), 0);
+}
+
 /* ---- Every allocation fails ---- */
 
 static void use_everything(const struct dk_board *board)
@@ -504,6 +522,7 @@ int main(void)
         cmocka_unit_test(areas_of_a_rule_are_tried_in_turn),
         cmocka_unit_test(bad_rules_make_no_machine),
         cmocka_unit_test(areas_tell_what_they_have),
+        cmocka_unit_test(without_an_area_there_is_nothing_to_tell),
         cmocka_unit_test(each_allocation_fails),
     };
 
