@@ -91,6 +91,21 @@ static void test_create(void **state)
     assert_int_equal(PTR_ERR(dk_movable_create(1, GFP_KERNEL)), -ENODEV);
 }
 
+/* All there is may be movable, also the page at address 0. */
+static void test_all_of_it(void **state)
+{
+    const struct dk_memory_range low = { 0, 4 * MIB };
+    const struct dk_memory_config config = small_config(&low);
+    struct dk_memory *memory = make(&config);
+    struct dk_movable *movable = create(4 * MIB, GFP_KERNEL);
+
+    (void)state;
+    assert_int_equal(dk_memory_free_pages(memory), 0);
+    dk_movable_destroy(movable);
+    assert_true(silent());
+    unmake(memory, 4 * MIB / PAGE_SIZE);
+}
+
 /* Each page goes elsewhere, and takes along what it holds. */
 static void test_migrate(void **state)
 {
@@ -310,9 +325,9 @@ static void test_failures(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_create),   cmocka_unit_test(test_migrate), cmocka_unit_test(test_pins),
-        cmocka_unit_test(test_child),    cmocka_unit_test(test_threads), cmocka_unit_test(test_signal),
-        cmocka_unit_test(test_failures),
+        cmocka_unit_test(test_create),   cmocka_unit_test(test_migrate),   cmocka_unit_test(test_pins),
+        cmocka_unit_test(test_child),    cmocka_unit_test(test_threads),   cmocka_unit_test(test_signal),
+        cmocka_unit_test(test_failures), cmocka_unit_test(test_all_of_it),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
