@@ -3,6 +3,7 @@
 #include "fixture.h"
 
 #include "base/context.h"
+#include "mm/slab.h"
 #include <dmakit/slab.h>
 #include <dmakit/vmalloc.h>
 #include <pthread.h>
@@ -506,6 +507,53 @@ static void take_finding(void *data, const struct dk_finding *finding)
     calls[findings++] = finding->call;
 }
 
+/* Another thread's free of an object that this one is about to free. */
+struct at_once {
+    struct kmem_cache *cache;
+    void *object;
+};
+
+static bool free_at_once(void *data, phys_addr_t phys, u64 size, const char *call, u32 *stack)
+{
+    struct at_once *at_once = data;
+    void *object = at_once->object;
+
+    (void)phys;
+    (void)size;
+    (void)call;
+    (void)stack;
+    at_once->object = NULL;
+    if (object)
+        kmem_cache_free(at_once->cache, object);
+    return false;
+}
+
+/* Of two who free the only object of a slab at once one is told; the slab is gone, and the caches go on. */
+static void test_freed_twice_at_once(void **state)
+{
+    struct at_once at_once;
+    const struct dk_hooks hooks = { .memory_freed = free_at_once, .data = &at_once };
+    struct dk_memory_config config = small_config(&range);
+    struct dk_memory *memory;
+    void *object;
+
+    (void)state;
+    config.hooks = &hooks;
+    memory = make(&config);
+    at_once.cache = kmem_cache_create("once", 200, 0, 0, NULL);
+    object = kmem_cache_alloc(at_once.cache, GFP_KERNEL);
+    at_once.object = object;
+    kmem_cache_free(at_once.cache, object);
+    assert_true(logged("kmem_cache_free"));
+    assert_int_equal(dk_memory_free_pages(memory), PAGES);
+    /* Who asks next would wait for ever. */
+    assert_int_equal(pthread_mutex_trylock(&memory->slab->lock), 0);
+    pthread_mutex_unlock(&memory->slab->lock);
+    kmem_cache_destroy(at_once.cache);
+    assert_true(silent());
+    unmake(memory, PAGES);
+}
+
 static void test_atomic_context(void **state)
 {
     static const char *const expected[] = { "kmalloc",          "kzalloc",           "kmalloc_array",
@@ -605,7 +653,7 @@ int main(void)
         cmocka_unit_test(test_caches),        cmocka_unit_test(test_cache_shapes),
         cmocka_unit_test(test_smaller_slabs), cmocka_unit_test(test_leftovers),
         cmocka_unit_test(test_seed),          cmocka_unit_test(test_atomic_context),
-        cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_threads),       cmocka_unit_test(test_freed_twice_at_once),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
