@@ -185,6 +185,7 @@ static void test_information(void **state)
     memory = make(&config);
     assert_int_equal(dk_memory_reserve(memory, MIB, MIB, true), 0);
     assert_int_equal(nr_free_pages(), PAGES - 256);
+    memset(&info, 0xff, sizeof(info));
     si_meminfo(&info);
     assert_int_equal(info.totalram, PAGES - 256);
     assert_int_equal(info.freeram, PAGES - 256);
@@ -192,6 +193,7 @@ static void test_information(void **state)
     assert_int_equal(info.freehigh, 2048);
     assert_int_equal(info.mem_unit, PAGE_SIZE);
     assert_int_equal(info.totalswap, 0);
+    assert_int_equal(info.sharedram, 0);
     assert_in_range(si_mem_available(), PAGES - 256 - 400, PAGES - 256 - 96);
     page = alloc_pages(GFP_KERNEL, 8);
     assert_int_equal(nr_free_pages(), PAGES - 512);
