@@ -34,6 +34,19 @@ static void check_block(const struct dk_pool_layout *layout, size_t index)
     assert_int_equal(within, layout->size - 1);
 }
 
+/* No more than alignment needs lies between two blocks, and two never share eight bytes. */
+static void check_room(const struct dk_pool_layout *layout, size_t zone)
+{
+    size_t step = dk_pool_layout_offset(layout, 1) - dk_pool_layout_offset(layout, 0);
+
+    assert_in_range(layout->zone, zone, zone ? 64 : 0);
+    assert_true(layout->stride >= 8);
+    assert_true(layout->stride < (layout->size < 8 ? 8 : layout->size) + 2 * zone + layout->align);
+    assert_true(step >= layout->stride);
+    if (!layout->segment)
+        assert_int_equal(step, layout->stride);
+}
+
 static void a_chunk_has_all_the_blocks_that_fit(void **state)
 {
     static const size_t sizes[] = { 1, 7, 8, 20, 64, 100, 256, 1000, 1024, 2049, 4096, 5000, 65536, 70000 };
@@ -54,6 +67,7 @@ static void a_chunk_has_all_the_blocks_that_fit(void **state)
                         continue;
                     assert_true(dk_pool_layout_make(&layout, NULL, sizes[i], aligns[j], boundaries[k], zone));
                     laid_out++;
+                    check_room(&layout, zone);
                     assert_int_equal(layout.base % PAGE_SIZE, 0);
                     for (size_t bytes = layout.base; bytes <= 4 * layout.base; bytes += PAGE_SIZE) {
                         size_t count = dk_pool_layout_count(&layout, bytes);
