@@ -200,6 +200,13 @@ static void last_of_overrun_bad(struct scene *scene)
     dma_pool_free(scene->pool, scene->second, scene->second_dma);
 }
 
+static void far_overrun_bad(struct scene *scene)
+{
+    memset(scene->cpu + SIZE + 3, 0, 2);
+    AT(scene, dma_pool_free(scene->pool, scene->cpu, scene->dma));
+    dma_pool_free(scene->pool, scene->second, scene->second_dma);
+}
+
 static void underrun_bad(struct scene *scene)
 {
     scene->cpu[-1] = 0;
@@ -328,6 +335,8 @@ static const struct {
     { "overrun", "pool-overrun", "dma_pool_free", overrun_bad, to_the_edges_good, SIZE, 1, true },
     { "overrun by 16", "pool-overrun", "dma_pool_free", last_of_overrun_bad, to_the_edges_good, SIZE, 16,
       true },
+    { "overrun further off", "pool-overrun", "dma_pool_free", far_overrun_bad, to_the_edges_good, SIZE + 3, 2,
+      true },
     { "underrun", "pool-overrun", "dma_pool_free", underrun_bad, to_the_edges_good, 0, 1, true },
     { "device after free", "pool-use-after-free", "dk_master_write", device_after_free_bad, device_good, 10,
       4, true },
@@ -347,6 +356,7 @@ struct seen {
     long offset;
     size_t length;
     int line, made_line;
+    dma_addr_t dma;
     u64 size;
 };
 
@@ -362,6 +372,7 @@ static void note(const struct dk_report *report, void *data)
     snprintf(seen->what, sizeof(seen->what), "%s", report->what);
     seen->offset = (long)report->bytes.offset;
     seen->length = (size_t)report->bytes.length;
+    seen->dma = report->bytes.dma;
     seen->line = report->access.stack.count ? report->access.stack.frames[0].line : 0;
     seen->made_line = report->mapping.stack.count ? report->mapping.stack.frames[0].line : 0;
     seen->size = report->mapping.size;
@@ -476,6 +487,109 @@ static void who_freed_it_is_told(void **state)
     assert_non_null(strstr(play(&pool_places[0], 1, twice_bad, &scene).what, "test-pool-check.c"));
     assert_non_null(strstr(play(&pool_places[0], 1, device_after_free_bad, &scene).what, "in free_both()"));
     assert_non_null(strstr(play(&pool_places[0], 1, other_pool_bad, &scene).what, "of pool pool"));
+    assert_non_null(
+        strstr(play(&pool_places[0], 1, device_first_after_free_bad, &scene).what, "; it was freed at "));
+    /* These blocks are in use, or so far from it that nobody freed them. */
+    assert_null(strstr(play(&pool_places[0], 1, device_overrun_bad, &scene).what, "it was freed"));
+    assert_null(strstr(play(&pool_places[0], 1, overrun_bad, &scene).what, "it was freed"));
+    assert_null(strstr(play(&pool_places[0], 1, store_to_fresh_bad, &scene).what, "it was freed"));
+    assert_null(strstr(play(&pool_places[0], 1, busy_bad, &scene).what, "it was freed"));
+}
+
+static bool says(const struct seen *seen, const char *text)
+{
+    if (!strstr(seen->what, text))
+        print_error("no \"%s\" in: %s\n", text, seen->what);
+    return strstr(seen->what, text);
+}
+
+/* How many bytes were written, and how far from the block. */
+static void where_it_was_is_told(void **state)
+{
+    struct scene scene;
+    struct seen seen;
+    char text[256];
+
+    (void)state;
+    seen = play(&pool_places[0], 1, overrun_bad, &scene);
+    snprintf(
+        text, sizeof(text),
+        "the bytes from 0 to 0 behind a block of 100 bytes of pool pool, at %p, were written: byte 100 of "
+        "the block is the first",
+        (void *)scene.cpu);
+    assert_true(says(&seen, text));
+    seen = play(&pool_places[0], 1, last_of_overrun_bad, &scene);
+    assert_true(says(&seen, "the bytes from 0 to 15 behind a block of 100 bytes"));
+    seen = play(&pool_places[0], 1, far_overrun_bad, &scene);
+    assert_true(says(&seen, "the bytes from 3 to 4 behind a block of 100 bytes"));
+    assert_true(says(&seen, "byte 103 of the block is the first"));
+    assert_int_equal(seen.dma, scene.dma + SIZE + 3);
+    seen = play(&pool_places[0], 1, underrun_bad, &scene);
+    assert_int_equal(seen.dma, scene.dma - 1);
+    snprintf(
+        text, sizeof(text),
+        "the bytes from 1 to 1 in front of a block of 100 bytes of pool pool, at %p, were written: byte -1 "
+        "of the block is the first",
+        (void *)scene.cpu);
+    assert_true(says(&seen, text));
+    seen = play(&pool_places[0], 1, store_after_free_bad, &scene);
+    snprintf(text, sizeof(text),
+             "byte 41 of a block of pool pool, at %p, was written while the block was free, as "
+             "dma_pool_alloc() sees that hands it out again",
+             (void *)scene.cpu);
+    assert_true(says(&seen, text));
+
+    seen = play(&pool_places[0], 1, device_after_free_bad, &scene);
+    snprintf(text, sizeof(text),
+             "the device wrote 4 bytes at 0x%llx, byte 10 of a block of pool pool that is free; ",
+             (unsigned long long)scene.dma + 10);
+    assert_true(says(&seen, text));
+    seen = play(&pool_places[0], 1, device_overrun_bad, &scene);
+    snprintf(text, sizeof(text),
+             "the device wrote 4 bytes at 0x%llx, 0 bytes behind a block of 100 bytes of pool pool",
+             (unsigned long long)scene.dma + SIZE);
+    assert_true(says(&seen, text));
+    seen = play(&pool_places[0], 1, device_underrun_bad, &scene);
+    snprintf(text, sizeof(text),
+             "the device wrote 2 bytes at 0x%llx, 2 bytes in front of a block of 100 bytes of pool pool",
+             (unsigned long long)scene.second_dma - 2);
+    assert_true(says(&seen, text));
+}
+
+/* A pool that its device leaves behind says how much of it is in use: a report, or with the checker off a log
+ * line. */
+static void a_pool_left_behind_is_told(void **state)
+{
+    int depth;
+
+    (void)state;
+    for (depth = 0; depth <= 1; depth++) {
+        struct dk_machine *machine;
+        struct device *dev = pool_device(&pool_places[0], depth, &machine);
+        struct dma_pool *pool = dma_pool_create("left", dev, 512, 0, 0);
+        struct seen seen = { 0 };
+        struct log_lines lines;
+        dma_addr_t dma[3];
+        void *cpu[3];
+        char text[64];
+
+        for (size_t i = 0; i < 3; i++) {
+            cpu[i] = dma_pool_alloc(pool, GFP_KERNEL, &dma[i]);
+            assert_non_null(cpu[i]);
+        }
+        dma_pool_free(pool, cpu[1], dma[1]);
+        snprintf(text, sizeof(text), "pool left was not destroyed; 2 of its %zu blocks are in use",
+                 pool_numbers(dev).all);
+        dk_check_set_sink(machine, note, &seen);
+        keep_log(&lines);
+        dk_device_remove(dev);
+        drop_log();
+        /* The blocks in use are told as well. */
+        assert_int_equal(seen.reports, 2 * depth);
+        assert_string_equal(seen.class_name, depth ? "leak-at-remove" : "");
+        assert_non_null(strstr(depth ? seen.what : lines.text, text));
+        dk_machine_destroy(machine);
+    }
 }
 
 /* Zones are as wide as alignment leaves room for, up to 64 bytes; a block of any shape may be written whole.
@@ -551,6 +665,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_mistake_is_reported), cmocka_unit_test(each_correct_twin_is_silent),
         cmocka_unit_test(depth_zero_is_silent),     cmocka_unit_test(who_freed_it_is_told),
+        cmocka_unit_test(where_it_was_is_told),     cmocka_unit_test(a_pool_left_behind_is_told),
         cmocka_unit_test(any_shape_has_zones),      cmocka_unit_test(a_stranger_is_named),
     };
 
