@@ -361,6 +361,7 @@ static void test_exit_while_waited_for(void **state)
     hold_all(&waiting, 1, &held);
     queue_up(&waiting, &waiter, 1);
     mempool_exit(&waiting.pool);
+    assert_true(logged("mempool_exit: 1 threads wait for an element of the pool, which stays"));
     assert_true(reported("mempool-leak"));
     assert_true(mempool_initialized(&waiting.pool));
     mempool_free(held, &waiting.pool);
@@ -487,6 +488,31 @@ static void test_reports(void **state)
     mempool_exit(&pool);
     assert_true(reported("mempool-leak"));
     stock_free(element, &stock);
+    assert_int_equal(stock.out, 0);
+    unmake_machine(machine);
+}
+
+/* Who ends a pool is told how many elements are out, wherever they came from. */
+static void test_elements_left_out(void **state)
+{
+    struct dk_machine *machine = make_machine();
+    void *elements[4];
+    struct stock stock;
+    mempool_t pool;
+
+    (void)state;
+    stock_init(&stock, 10);
+    assert_int_equal(mempool_init(&pool, 2, stock_alloc, stock_free, &stock), 0);
+    elements[0] = mempool_alloc(&pool, GFP_KERNEL);
+    elements[1] = mempool_alloc_preallocated(&pool);
+    elements[2] = mempool_alloc(&pool, GFP_KERNEL);
+    elements[3] = mempool_alloc_preallocated(&pool);
+    mempool_free(elements[0], &pool);
+    mempool_exit(&pool);
+    assert_true(logged("mempool_exit: 3 elements of the pool are still out"));
+    assert_true(reported("mempool-leak"));
+    for (unsigned i = 1; i < 4; i++)
+        stock_free(elements[i], &stock);
     assert_int_equal(stock.out, 0);
     unmake_machine(machine);
 }
@@ -631,6 +657,7 @@ int main(void)
         cmocka_unit_test(test_exit_while_waited_for),
         cmocka_unit_test(test_threads),
         cmocka_unit_test(test_reports),
+        cmocka_unit_test(test_elements_left_out),
         cmocka_unit_test(test_pairs),
         cmocka_unit_test(test_dma_addresses),
         cmocka_unit_test(test_each_failure),
