@@ -635,6 +635,36 @@ static void any_shape_has_zones(void **state)
     }
 }
 
+/* What alignment leaves beyond the zones is not looked at. */
+static void zones_are_no_wider_than_64_bytes(void **state)
+{
+    static const struct {
+        ptrdiff_t at;
+        unsigned long reports;
+    } cases[] = { { -65, 0 }, { -64, 1 }, { 100 + 63, 1 }, { 100 + 64, 0 } };
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct dk_machine *machine;
+        struct device *dev = pool_device(&pool_places[0], 1, &machine);
+        struct dma_pool *pool = dma_pool_create("wide", dev, 100, 256, 0);
+        dma_addr_t dma[2];
+        char *cpu[2];
+
+        dk_check_set_sink(machine, ignore_report, NULL);
+        cpu[0] = dma_pool_alloc(pool, GFP_KERNEL, &dma[0]);
+        cpu[1] = dma_pool_alloc(pool, GFP_KERNEL, &dma[1]);
+        assert_int_equal(dma[1] - dma[0], 256);
+        (cases[i].at < 0 ? cpu[1] : cpu[0])[cases[i].at] ^= 1;
+        dma_pool_free(pool, cpu[0], dma[0]);
+        dma_pool_free(pool, cpu[1], dma[1]);
+        assert_int_equal(dk_check_count(machine, "pool-overrun"), cases[i].reports);
+        dma_pool_destroy(pool);
+        assert_int_equal(dk_machine_destroy(machine), cases[i].reports);
+    }
+}
+
 /* Another device that writes is named; the block's own is not to blame. */
 static void a_stranger_is_named(void **state)
 {
@@ -666,7 +696,8 @@ int main(void)
         cmocka_unit_test(each_mistake_is_reported), cmocka_unit_test(each_correct_twin_is_silent),
         cmocka_unit_test(depth_zero_is_silent),     cmocka_unit_test(who_freed_it_is_told),
         cmocka_unit_test(where_it_was_is_told),     cmocka_unit_test(a_pool_left_behind_is_told),
-        cmocka_unit_test(any_shape_has_zones),      cmocka_unit_test(a_stranger_is_named),
+        cmocka_unit_test(any_shape_has_zones),      cmocka_unit_test(zones_are_no_wider_than_64_bytes),
+        cmocka_unit_test(a_stranger_is_named),
     };
 
     dk_log_set_level(-1);
