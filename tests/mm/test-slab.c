@@ -7,6 +7,7 @@
 #include <dmakit/slab.h>
 #include <dmakit/vmalloc.h>
 #include <pthread.h>
+#include <stdio.h>
 
 #define PAGES (64 * MIB / PAGE_SIZE)
 
@@ -296,6 +297,11 @@ static void test_kvmalloc(void **state)
     large = kvzalloc(KMALLOC_MAX_SIZE + 1, GFP_KERNEL);
     assert_true(all_bytes(large, KMALLOC_MAX_SIZE + 1, 0));
     kvfree(large);
+    medium[2 * MIB - 1] = 1;
+    kvfree(medium);
+    medium = kvcalloc(2, MIB, GFP_KERNEL);
+    assert_true(all_bytes(medium, 2 * MIB, 0));
+    assert_null(kvcalloc(SIZE_MAX, 2, GFP_KERNEL));
     assert_null(kvmalloc(KMALLOC_MAX_SIZE + 1, GFP_NOIO));
     kvfree(small);
     kvfree(medium);
@@ -507,6 +513,36 @@ static void take_finding(void *data, const struct dk_finding *finding)
     calls[findings++] = finding->call;
 }
 
+static void keep_what(void *data, const struct dk_finding *finding)
+{
+    snprintf(data, 256, "%s: %s", finding->class_name, finding->what);
+}
+
+/* The report on a wrong free says what was wrong about what. */
+static void test_what_is_told_of_wrong_frees(void **state)
+{
+    char text[256] = "", *object;
+    const struct dk_hooks hooks = { .finding = keep_what, .data = text };
+    struct dk_memory_config config = small_config(&range);
+    struct dk_memory *memory;
+    struct kmem_cache *cache;
+
+    (void)state;
+    config.hooks = &hooks;
+    memory = make(&config);
+    cache = kmem_cache_create("objects", 200, 0, 0, NULL);
+    object = kmalloc(100, GFP_KERNEL);
+    kfree(object + 8);
+    assert_string_equal(
+        text, "slab-invalid-free: what was given to kfree does not point to the start of an object");
+    kmem_cache_free(cache, object);
+    assert_string_equal(text,
+                        "slab-wrong-cache: what was given to kmem_cache_free is an object of another cache");
+    kfree(object);
+    kmem_cache_destroy(cache);
+    unmake(memory, PAGES);
+}
+
 /* Another thread's free of an object that this one is about to free. */
 struct at_once {
     struct kmem_cache *cache;
@@ -646,14 +682,23 @@ static void test_threads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sizes),         cmocka_unit_test(test_odd_requests),
-        cmocka_unit_test(test_clearing),      cmocka_unit_test(test_zones),
-        cmocka_unit_test(test_refused_frees), cmocka_unit_test(test_krealloc),
-        cmocka_unit_test(test_copies),        cmocka_unit_test(test_kvmalloc),
-        cmocka_unit_test(test_caches),        cmocka_unit_test(test_cache_shapes),
-        cmocka_unit_test(test_smaller_slabs), cmocka_unit_test(test_leftovers),
-        cmocka_unit_test(test_seed),          cmocka_unit_test(test_atomic_context),
-        cmocka_unit_test(test_threads),       cmocka_unit_test(test_freed_twice_at_once),
+        cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_odd_requests),
+        cmocka_unit_test(test_clearing),
+        cmocka_unit_test(test_zones),
+        cmocka_unit_test(test_refused_frees),
+        cmocka_unit_test(test_krealloc),
+        cmocka_unit_test(test_copies),
+        cmocka_unit_test(test_kvmalloc),
+        cmocka_unit_test(test_caches),
+        cmocka_unit_test(test_cache_shapes),
+        cmocka_unit_test(test_smaller_slabs),
+        cmocka_unit_test(test_leftovers),
+        cmocka_unit_test(test_seed),
+        cmocka_unit_test(test_atomic_context),
+        cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_freed_twice_at_once),
+        cmocka_unit_test(test_what_is_told_of_wrong_frees),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
