@@ -338,6 +338,32 @@ static void test_passes(void **state)
     unmake(memory, PAGES);
 }
 
+/* A cache of a few objects is asked for one at first, and one that is gone no more. */
+static void test_small_caches(void **state)
+{
+    struct dk_memory *memory = make_short(0);
+    struct cache caches[3];
+    LIST_HEAD(taken);
+    unsigned i;
+
+    (void)state;
+    fill(&caches[0], memory, 300);
+    fill(&caches[1], memory, 3);
+    fill(&caches[2], memory, 1);
+    take_all(memory, GFP_NOWAIT, &taken);
+    empty(&caches[2]);
+    take_all(memory, GFP_NOWAIT, &taken);
+    list_add(&dk_pages_allocate(memory, GFP_KERNEL, 0)->lru, &taken);
+    assert_int_equal(caches[0].held, 300 - 300 / 8);
+    assert_int_equal(caches[1].held, 2);
+    for (i = 0; i < 2; i++) {
+        assert_int_equal(caches[i].counted, 1);
+        empty(&caches[i]);
+    }
+    give_all(&taken);
+    unmake(memory, PAGES);
+}
+
 static unsigned order_called[4], calls;
 static struct page *spare;
 static struct cache *before_notifiers;
@@ -405,6 +431,7 @@ static void test_notifiers(void **state)
 static void test_misuse(void **state)
 {
     struct dk_memory *memory = make_short(0);
+    struct notifier_block block = { .notifier_call = on_short };
     struct shrinker old = { .count_objects = count }, *shrinker;
 
     (void)state;
@@ -435,6 +462,8 @@ static void test_misuse(void **state)
     log_lines = 0;
     assert_null(shrinker_alloc(0, "nowhere"));
     assert_int_equal(register_shrinker(&old), -ENODEV);
+    assert_int_equal(register_oom_notifier(&block), -ENODEV);
+    assert_int_equal(unregister_oom_notifier(&block), -ENODEV);
     dk_log_set_sink(NULL, NULL);
 }
 
@@ -687,6 +716,7 @@ int main(void)
         cmocka_unit_test(test_awkward_shrinkers),
         cmocka_unit_test(test_fairness),
         cmocka_unit_test(test_passes),
+        cmocka_unit_test(test_small_caches),
         cmocka_unit_test(test_notifiers),
         cmocka_unit_test(test_misuse),
         cmocka_unit_test(test_scarcity),
