@@ -2,6 +2,7 @@
 /* Given ranges of pages: what is movable moves out, with its contents; what is not is named, and stays. */
 #include "fixture.h"
 
+#include "base/hooks.h"
 #include "mm/private.h"
 
 #include <dmakit/fail.h>
@@ -385,6 +386,49 @@ static void test_refused(void **state)
     unmake(memory, 4095);
 }
 
+struct told {
+    unsigned calls;
+    phys_addr_t phys[4];
+    u64 size[4];
+};
+
+static bool note_freed(void *data, phys_addr_t phys, u64 size, const char *call, u32 *stack)
+{
+    struct told *told = data;
+
+    (void)stack;
+    assert_string_equal(call, "free_contig_range");
+    assert_true(told->calls < 4);
+    told->phys[told->calls] = phys;
+    told->size[told->calls++] = size;
+    return false;
+}
+
+/* What is freed is told run by run, and what somebody has a reference to is not. */
+static void test_telling(void **state)
+{
+    struct told told = { 0 };
+    const struct dk_hooks hooks = { .memory_freed = note_freed, .data = &told };
+    struct dk_memory_config told_config = config;
+    struct dk_memory *memory;
+
+    (void)state;
+    told_config.hooks = &hooks;
+    memory = make(&told_config);
+    assert_int_equal(alloc_contig_range(100, 110, MIGRATE_MOVABLE, GFP_KERNEL), 0);
+    get_page(phys_to_page(103 * PAGE_SIZE));
+    free_contig_range(100, 10);
+    assert_true(logged("1 of the pages 0x64-0x6e are still in use"));
+    assert_int_equal(told.calls, 2);
+    assert_int_equal(told.phys[0], 100 * PAGE_SIZE);
+    assert_int_equal(told.size[0], 3 * PAGE_SIZE);
+    assert_int_equal(told.phys[1], 104 * PAGE_SIZE);
+    assert_int_equal(told.size[1], 6 * PAGE_SIZE);
+    memory->hooks = NULL;
+    put_page(phys_to_page(103 * PAGE_SIZE));
+    unmake(memory, PAGES);
+}
+
 static void test_anywhere(void **state)
 {
     struct dk_memory *memory = make(&config);
@@ -505,11 +549,12 @@ static void test_scarcity(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_moving_out),       cmocka_unit_test(test_what_is_in_the_way),
-        cmocka_unit_test(test_pinned),           cmocka_unit_test(test_answers),
-        cmocka_unit_test(test_passing),          cmocka_unit_test(test_no_place_to_go),
-        cmocka_unit_test(test_refused),          cmocka_unit_test(test_anywhere),
-        cmocka_unit_test(test_locks_and_misuse), cmocka_unit_test(test_scarcity),
+        cmocka_unit_test(test_moving_out),     cmocka_unit_test(test_what_is_in_the_way),
+        cmocka_unit_test(test_pinned),         cmocka_unit_test(test_answers),
+        cmocka_unit_test(test_passing),        cmocka_unit_test(test_telling),
+        cmocka_unit_test(test_no_place_to_go), cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_anywhere),       cmocka_unit_test(test_locks_and_misuse),
+        cmocka_unit_test(test_scarcity),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
