@@ -161,6 +161,24 @@ static void test_stale_marks(void **state)
     dk_iommu_domain_destroy(domain);
 }
 
+/* Not even where memory goes on: what comes next is the first page, which no access wraps to. */
+static void test_nothing_follows_the_last_page(void **state)
+{
+    const dma_addr_t last = (1ull << DK_IOMMU_BITS) - PAGE_SIZE;
+    struct dk_iommu_domain *domain = make_domain();
+    phys_addr_t phys;
+    unsigned prot;
+    u64 run;
+
+    (void)state;
+    assert_int_equal(dk_iommu_map(domain, last, 0x5000, PAGE_SIZE, RW), 0);
+    assert_int_equal(dk_iommu_map(domain, 0, 0x6000, PAGE_SIZE, RW), 0);
+    assert_true(dk_iommu_find(domain, last, 2 * PAGE_SIZE, &phys, &run, &prot));
+    assert_int_equal(phys, 0x5000);
+    assert_int_equal(run, PAGE_SIZE);
+    dk_iommu_domain_destroy(domain);
+}
+
 /* ---- The model ---- */
 
 #define MODEL_PAGES (4 * GIB / PAGE_SIZE)
@@ -463,9 +481,13 @@ static void test_threads_change_different_ranges(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refusals),    cmocka_unit_test(test_large_leaves),
-        cmocka_unit_test(test_stale_marks), cmocka_unit_test(test_against_a_model),
-        cmocka_unit_test(test_exhaustion),  cmocka_unit_test(test_threads_change_different_ranges),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_large_leaves),
+        cmocka_unit_test(test_stale_marks),
+        cmocka_unit_test(test_nothing_follows_the_last_page),
+        cmocka_unit_test(test_against_a_model),
+        cmocka_unit_test(test_exhaustion),
+        cmocka_unit_test(test_threads_change_different_ranges),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
