@@ -343,20 +343,25 @@ static void test_eviction_stays_in_the_pages(void **state)
 {
     struct composed *c = compose(&(struct shape){ .seed = 9 });
     struct dk_section *section = section_of(c, 0);
-    unsigned beside = 0;
-    u64 number;
+    static const struct {
+        phys_addr_t line, next_door, beside;
+    } edges[] = { { 0x2000, 0x1fc0, 0x2040 }, { 0x2fc0, 0x3000, 0x2f80 } };
 
     (void)state;
-    for (number = 0; number < 200; number++) {
-        section->cached[0x1fc0] = 1; /* the page before */
-        section->dram[0x1fc0] = 0;
-        section->cached[0x2040] = 1; /* the line behind */
-        section->dram[0x2040] = 0;
-        dk_cache_evict(c->machine.cache, number, 0x2000, 64);
-        assert_int_equal(section->dram[0x1fc0], 0);
-        beside += (unsigned)section->dram[0x2040];
+    for (unsigned i = 0; i < 2; i++) {
+        unsigned beside = 0;
+
+        for (u64 number = 0; number < 200; number++) {
+            section->cached[edges[i].next_door] = 1;
+            section->dram[edges[i].next_door] = 0;
+            section->cached[edges[i].beside] = 1;
+            section->dram[edges[i].beside] = 0;
+            dk_cache_evict(c->machine.cache, number, edges[i].line, 64);
+            assert_int_equal(section->dram[edges[i].next_door], 0);
+            beside += (unsigned)section->dram[edges[i].beside];
+        }
+        assert_in_range(beside, 25, 80);
     }
-    assert_in_range(beside, 25, 80);
     dispose(c);
 }
 
@@ -382,6 +387,32 @@ static void test_snooping(void **state)
     assert_int_equal(cached[9], 'c');
     assert_memory_equal(cached + 10, bytes, 100);
     assert_int_equal(cached[110], 'c');
+    dispose(c);
+}
+
+/* A page that the CPU uses past its cache, and behind it one that it does not: each gets its bytes its own
+ * way. */
+static void test_snooping_across_kinds_of_pages(void **state)
+{
+    struct composed *c = compose(&(struct shape){ 0 });
+    struct dk_section *section = section_of(c, 0);
+    char *cached = section->cached + 0x5000, *dram = section->dram + 0x5000;
+    char bytes[200];
+
+    (void)state;
+    assert_int_equal(dk_memory_set_uncached(c->machine.memory, 0x4000, PAGE_SIZE), 0);
+    memset(cached, 'c', 256);
+    memset(bytes, 'd', sizeof(bytes));
+    assert_int_equal(dk_cache_snoop_write(&c->machine, 0x5000 - 100, bytes, 200), 0);
+    assert_memory_equal(dram - 100, bytes, 200);
+    assert_memory_equal(cached, bytes, 100);
+    /* The rest of the line that the last byte is in. */
+    assert_int_equal(cached[100], 'c');
+    assert_int_equal(dram[100], 'c');
+    memset(bytes, 0, sizeof(bytes));
+    assert_int_equal(dk_cache_snoop_read(&c->machine, 0x5000 - 100, bytes, 200), 0);
+    assert_int_equal(bytes[0], 'd');
+    assert_int_equal(bytes[199], 'd');
     dispose(c);
 }
 
@@ -519,6 +550,7 @@ int main(void)
         cmocka_unit_test(test_ranges_that_are_no_ram),
         cmocka_unit_test(test_eviction_stays_in_the_pages),
         cmocka_unit_test(test_snooping),
+        cmocka_unit_test(test_snooping_across_kinds_of_pages),
         cmocka_unit_test(test_device_and_maintenance_at_once),
         cmocka_unit_test(test_racing_stores_stay),
         cmocka_unit_test(test_transfers_of_every_shape),
