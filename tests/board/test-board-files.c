@@ -7,6 +7,7 @@
 
 #include <dirent.h>
 #include <dmakit/fail.h>
+#include <fcntl.h>
 #include <libfdt.h>
 #include <signal.h>
 #include <sys/stat.h>
@@ -27,10 +28,26 @@ static void write_file(const char *name, const void *bytes, size_t size, char *p
     fclose(file);
 }
 
+/* How many of the first descriptors are open. */
+static unsigned descriptors(void)
+{
+    unsigned count = 0;
+
+    for (int fd = 0; fd < 64; fd++)
+        count += fcntl(fd, F_GETFD) >= 0;
+    return count;
+}
+
+/* Whatever becomes of it, no descriptor is left. */
 static struct dk_board *load(const char *path)
 {
+    unsigned before = descriptors();
+    struct dk_board *board;
+
     tree_log_start();
-    return dk_board_load(path);
+    board = dk_board_load(path);
+    assert_int_equal(descriptors(), before);
+    return board;
 }
 
 static int make_folder(void **state)
@@ -199,6 +216,51 @@ static void test_no_dtc(void **state)
     free(kept);
     assert_int_equal(PTR_ERR(board), -ENOEXEC);
     tree_logged("no dtc", path, "not installed");
+}
+
+/* Closes the first @count of the standard descriptors, and keeps them in @kept. */
+static void close_standard(int *kept, int count)
+{
+    fflush(NULL);
+    for (int fd = 0; fd < count; fd++) {
+        kept[fd] = fcntl(fd, F_DUPFD_CLOEXEC, 64);
+        assert_true(kept[fd] >= 0);
+        close(fd);
+    }
+}
+
+static void open_standard(const int *kept, int count)
+{
+    for (int fd = 0; fd < count; fd++) {
+        dup2(kept[fd], fd);
+        close(kept[fd]);
+    }
+}
+
+/* A daemon has closed its standard descriptors: the pipes have their numbers then. */
+static void test_descriptors_from_zero_on(void **state)
+{
+    char path[512], *path_kept = kept_path();
+    struct dk_board *board;
+
+    (void)state;
+    write_file("e.dts", "/dts-v1/; / { };", 16, path);
+    tree_log_start();
+    for (int closed = 0; closed <= 3; closed++) {
+        unsigned before, after;
+        int kept[3];
+
+        setenv("PATH", folder, 1);
+        close_standard(kept, closed);
+        before = descriptors();
+        board = dk_board_load(path);
+        after = descriptors();
+        open_standard(kept, closed);
+        setenv("PATH", path_kept, 1);
+        assert_int_equal(PTR_ERR(board), -ENOEXEC);
+        assert_int_equal(after, before);
+    }
+    free(path_kept);
 }
 
 /* A program that ignores its children's ends is not told how dtc ended; the blob says enough. */
@@ -668,6 +730,7 @@ int main(int count, char **arguments)
         cmocka_unit_test(test_hostile),
         cmocka_unit_test(test_load),
         cmocka_unit_test(test_no_dtc),
+        cmocka_unit_test(test_descriptors_from_zero_on),
         cmocka_unit_test(test_children_ignored),
         cmocka_unit_test(test_wild_dtc),
         cmocka_unit_test(test_header),
