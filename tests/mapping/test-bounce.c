@@ -746,6 +746,29 @@ static void test_exhaustion(void **state)
     strike(&scene);
 }
 
+/* Names that do not fit are cut off, and so is the list of who holds the pool. */
+static void test_long_names(void **state)
+{
+    struct scene scene = set(true, SMALL);
+    struct device *devices[3];
+    char name[400];
+
+    (void)state;
+    for (unsigned i = 0; i < 3; i++) {
+        memset(name, 'a' + (int)i, sizeof(name) - 1);
+        name[sizeof(name) - 1] = '\0';
+        devices[i] = add_device(name);
+        assert_true(dk_bounce_map(scene.pool, devices[i], ORIGINALS, (3 - i) * 8192, 0) != NOWHERE);
+    }
+    dk_bounce_destroy(scene.pool);
+    assert_int_equal(log_lines(), 1);
+    assert_non_null(strstr(log_last(), "24 of its 256 slots are used by /soc/aaa"));
+    assert_non_null(strstr(log_last(), "a (24576 bytes in 1 buffer), /soc/bbb"));
+    assert_null(strstr(log_last(), "ccc"));
+    dk_pages_give(scene.machine->memory, scene.pages, scene.count + 1);
+    dispose(scene.composed);
+}
+
 /* What a thread keeps for itself is there for it when it is needed, in any size. */
 static void test_all_of_it(void **state)
 {
@@ -816,6 +839,8 @@ static void test_what_others_keep(void **state)
         assert_int_equal(pthread_create(&idlers[i].thread, NULL, map_and_idle, &idlers[i]), 0);
     }
     pthread_barrier_wait(&barrier);
+    /* They would keep more: a fourth of the pool is promised, to the last slot. */
+    assert_int_equal(scene.pool->promised, LARGE / DK_BOUNCE_SLOT / 4);
     for (unsigned ended = 0; ended < 2; ended++) {
         unsigned count = 0;
 
@@ -836,6 +861,68 @@ static void test_what_others_keep(void **state)
             pthread_join(idlers[i].thread, NULL);
     }
     pthread_barrier_destroy(&barrier);
+    strike(&scene);
+}
+
+static void map_and_unmap_many(struct scene *scene, unsigned count, size_t size)
+{
+    static phys_addr_t copies[LARGE / DK_BOUNCE_SLOT / 4];
+
+    for (unsigned i = 0; i < count; i++)
+        copies[i] = map(scene, ORIGINALS, size, 0);
+    for (unsigned i = 0; i < count; i++)
+        unmap(scene, copies[i], size, DMA_TO_DEVICE, 0);
+}
+
+/* The slots that no buffer uses and that are not there for everybody either. */
+static u64 slots_kept(const struct scene *scene)
+{
+    u64 taken, most;
+
+    assert_int_equal(slots_used(scene), 0);
+    dk_bounce_slots_usage(scene->pool->slots, &taken, &most);
+    return taken;
+}
+
+/* A thread is promised two magazines of each size, and nothing more however long it goes on: 16 slots of each
+ * are a 512th of the pool, and of 64 KiB there would be none. */
+static void test_what_a_thread_keeps(void **state)
+{
+    struct scene scene = set(true, LARGE);
+    u64 kept, before = 0;
+
+    (void)state;
+    for (unsigned order = 0; order < 6; order++) {
+        for (unsigned round = 0; round < 200; round++)
+            map_and_unmap_many(&scene, 50, (size_t)DK_BOUNCE_SLOT << order);
+        kept = slots_kept(&scene);
+        assert_true(order < 5 ? kept > before : kept == before);
+        assert_int_equal(scene.pool->promised, (order < 5 ? order + 1 : 5) * 2 * 16);
+        before = kept;
+    }
+    strike(&scene);
+}
+
+static void *map_once(void *data)
+{
+    map_and_unmap_many(data, 1, DK_BOUNCE_SLOT);
+    return NULL;
+}
+
+/* Who comes after a thread that has mapped a lot keeps some for itself as well. */
+static void test_a_thread_that_comes_late(void **state)
+{
+    struct scene scene = set(true, LARGE);
+    pthread_t thread;
+    u64 before;
+
+    (void)state;
+    for (unsigned round = 0; round < 1000; round++)
+        map_and_unmap_many(&scene, 1, DK_BOUNCE_SLOT);
+    before = slots_kept(&scene);
+    assert_int_equal(pthread_create(&thread, NULL, map_once, &scene), 0);
+    pthread_join(thread, NULL);
+    assert_true(slots_kept(&scene) > before);
     strike(&scene);
 }
 
@@ -1216,8 +1303,11 @@ int main(void)
         cmocka_unit_test(test_highmem),
         cmocka_unit_test(test_pages),
         cmocka_unit_test(test_exhaustion),
+        cmocka_unit_test(test_long_names),
         cmocka_unit_test(test_all_of_it),
         cmocka_unit_test(test_what_others_keep),
+        cmocka_unit_test(test_what_a_thread_keeps),
+        cmocka_unit_test(test_a_thread_that_comes_late),
         cmocka_unit_test(test_the_most_there_were),
         cmocka_unit_test(test_left_behind),
         cmocka_unit_test(test_create_refuses),
