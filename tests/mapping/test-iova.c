@@ -518,6 +518,25 @@ static void windows_may_overlap_each_other_but_nothing_taken(void **state)
     close_space();
 }
 
+/* A window that nothing is in the way of, which is any but a few, leaves them what they hold. */
+static void a_window_elsewhere_leaves_the_magazines_alone(void **state)
+{
+    size_t held_before;
+    u64 page;
+
+    (void)state;
+    open_space(1, PAGES);
+    page = take(1, EVERYWHERE);
+    give(page, 1);
+    held_before = dk_magazines_held(space->magazines, 0);
+    assert_true(held_before > 0);
+    reserve(100, 10);
+    assert_int_equal(dk_magazines_held(space->magazines, 0), held_before);
+    reserve(page, 1);
+    assert_int_equal(dk_magazines_held(space->magazines, 0), 0);
+    close_space();
+}
+
 /* A cached size comes to the tree later, and is refused there. */
 static void a_cached_range_that_is_given_twice_is_noticed_in_the_end(void **state)
 {
@@ -772,6 +791,7 @@ int main(void)
         cmocka_unit_test(sizes_that_cannot_be_are_refused),
         cmocka_unit_test(the_tail_of_a_large_range_is_free),
         cmocka_unit_test(windows_may_overlap_each_other_but_nothing_taken),
+        cmocka_unit_test(a_window_elsewhere_leaves_the_magazines_alone),
         cmocka_unit_test(a_cached_range_that_is_given_twice_is_noticed_in_the_end),
         cmocka_unit_test(a_limit_holds_for_cached_ranges_too),
         cmocka_unit_test(parts_of_a_range_cannot_be_given_back),
