@@ -315,6 +315,66 @@ static void unmapping_ends_accesses_under_way(void **state)
     }
 }
 
+#define LONG ((size_t)1 << 20)
+
+struct long_write {
+    struct device *dev;
+    dma_addr_t dma;
+    unsigned char *bytes;
+    size_t size;
+    int error;
+};
+
+static void *write_long(void *data)
+{
+    struct long_write *write = data;
+
+    write->error = dk_master_write(write->dev, write->dma, write->bytes, write->size);
+    return NULL;
+}
+
+/* The unmapping of what a device is just writing to waits for the last byte; with a checker and without one.
+ */
+static void unmapping_waits_for_what_has_begun(void **state)
+{
+    unsigned char *bytes = malloc(LONG);
+
+    (void)state;
+    assert_non_null(bytes);
+    memset(bytes, 0xee, LONG);
+    for (int depth = 0; depth <= 1; depth++) {
+        struct dk_machine *machine = machine_with(boards[0], NULL, 0, depth);
+        struct device *dev = dk_device_find(machine, "a");
+        unsigned char *buffer = kmalloc(LONG, GFP_KERNEL);
+
+        unsigned met = 0;
+
+        assert_non_null(buffer);
+        /* What a thread has unmapped before goes the shortest ways. */
+        for (unsigned round = 0; round < 1000 && met < 20; round++) {
+            struct long_write write = { .dev = dev, .bytes = bytes, .size = LONG };
+            unsigned char *last = buffer + LONG - 256;
+            pthread_t thread;
+
+            memset(buffer, 0, LONG);
+            write.dma = dma_map_single(dev, buffer, LONG, DMA_FROM_DEVICE);
+            assert_int_equal(dma_mapping_error(dev, write.dma), 0);
+            assert_int_equal(pthread_create(&thread, NULL, write_long, &write), 0);
+            while (!__atomic_load_n(buffer, __ATOMIC_ACQUIRE))
+                ;
+            met += !__atomic_load_n(&last[255], __ATOMIC_RELAXED);
+            dma_unmap_single(dev, write.dma, LONG, DMA_FROM_DEVICE);
+            fill(last, 256, 3);
+            pthread_join(thread, NULL);
+            assert_true(filled(last, 256, 3));
+            assert_int_equal(write.error, 0);
+        }
+        kfree(buffer);
+        dk_machine_destroy(machine);
+    }
+    free(bytes);
+}
+
 /* Every kind of mapping and allocation is out of reach once it is undone. */
 static void what_is_undone_faults(void **state)
 {
@@ -1015,6 +1075,7 @@ int main(void)
         cmocka_unit_test(a_list_goes_to_its_last_page),
         cmocka_unit_test(a_boundary_within_a_page_is_the_drivers),
         cmocka_unit_test(unmapping_ends_accesses_under_way),
+        cmocka_unit_test(unmapping_waits_for_what_has_begun),
         cmocka_unit_test(what_is_undone_faults),
         cmocka_unit_test(faults_lead_to_the_mapping_of_another_device),
         cmocka_unit_test(a_lazy_iommu_forgets_late),
