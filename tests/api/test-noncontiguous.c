@@ -190,6 +190,34 @@ static void an_iommu_makes_one_buffer_of_pieces(void **state)
     }
 }
 
+/* What lies between the pieces is not the device's: who stores there is not reported. */
+static void between_the_pieces_is_memory_of_others(void **state)
+{
+    struct dk_machine *machine = machine_with(boards[0], NULL, 0, 3);
+    struct device *behind = dk_device_find(machine, "behind");
+    struct fragments *fragments = fragment();
+    struct sg_table *table = dma_alloc_noncontiguous(behind, SIZE, DMA_BIDIRECTIONAL, GFP_KERNEL, 0);
+    struct scatterlist *sg;
+    unsigned i;
+
+    (void)state;
+    dk_check_set_sink(machine, ignore_report, NULL);
+    assert_non_null(table);
+    assert_int_equal(table->orig_nents, PAGES);
+    dma_sync_sgtable_for_device(behind, table, DMA_BIDIRECTIONAL);
+    for_each_sgtable_sg (table, sg, i) {
+        char *piece = sg_virt(sg);
+
+        dk_instrument_access(piece + PAGE_SIZE, 8, DK_ACCESS_STORE, NULL);
+        assert_int_equal(dk_check_count(machine, NULL), i);
+        dk_instrument_access(piece + PAGE_SIZE - 8, 8, DK_ACCESS_STORE, NULL);
+        assert_int_equal(dk_check_count(machine, "cpu-write-while-device-owns"), i + 1);
+    }
+    dma_free_noncontiguous(behind, SIZE, table, DMA_BIDIRECTIONAL);
+    mend(fragments);
+    dk_machine_destroy(machine);
+}
+
 /* Without an IOMMU, and without fragmentation, it is one piece. */
 static void elsewhere_it_is_one_piece(void **state)
 {
@@ -639,6 +667,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_iommu_makes_one_buffer_of_pieces),
+        cmocka_unit_test(between_the_pieces_is_memory_of_others),
         cmocka_unit_test(elsewhere_it_is_one_piece),
         cmocka_unit_test(pieces_are_as_large_as_may_be),
         cmocka_unit_test(wrong_arguments_are_refused),
