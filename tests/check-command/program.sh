@@ -34,6 +34,10 @@ two-bugs) report sync-not-mapped 50; report free-wrong-size 42; report sync-not-
 deep)
     printf '{"class": "deep", "access": {"stack": [{"function": "probe", "file": "a.c", "line": 3}, {"function": "main",' >> "$path"
     printf ' "file": "a.c", "line": 9}, {"function": "_start", "module": "./a"}]}}\n' >> "$path" ;;
+undone)
+    printf '{"class": "late", "mapping": {"kind": "single", "dma": "0x1000", "size": 128, "direction": "to-device", "stack":' >> "$path"
+    printf ' [{"function": "nic_send", "file": "src/nic.c", "line": 7}]}, "undone": {"kind": "unmapped", "stack":' >> "$path"
+    printf ' [{"function": "nic_stop", "file": "src/nic.c", "line": 31}, {"function": "main", "file": "src/main.c", "line": 9}]}}\n' >> "$path" ;;
 odd-seeds) case $seed in *[13579]) report free-wrong-size 42 ;; *) : >> "$path" ;; esac ;;
 on-board) case $DMAKIT_BOARD in *"$2"*) report free-wrong-size 42 ;; esac ;;
 with) shift; for word; do has "$word" || exit 0; done; report free-wrong-size 42 ;;

@@ -250,6 +250,12 @@ class Text(Check):
         self.assertIn("#0 probe a.c:3\n             #1 main a.c:9\n", done.stdout)
         self.assertNotIn("_start", done.stdout)
 
+    def test_where_a_mapping_ended_is_said_after_where_it_was_made(self):
+        self.assertIn("  mapping:   single, 128 bytes at 0x1000, to-device, made at\n             #0 nic_send src/nic.c:7\n"
+                      "  unmapped at\n             #0 nic_stop src/nic.c:31\n             #1 main src/main.c:9\n",
+                      self.check(program=["undone"]).stdout)
+        self.assertNotIn("unmapped at", self.check(program=["report"]).stdout)
+
     def test_seed_ranges(self):
         self.assertIn("seeds 0..4\n", self.check("--seeds", "0..4", program=["report"]).stdout)
         self.assertIn("seeds 3, 4\n", self.check("--seeds", "3..4", program=["report"]).stdout)
