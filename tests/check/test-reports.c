@@ -140,6 +140,56 @@ static void test_each_is_oldest_first(void **state)
     dk_check_each(&fake.machine, NULL, NULL);
 }
 
+/* ---- What is kept ---- */
+
+static void write_texts(const struct dk_report *report, void *data)
+{
+    fprintf(data, "%s|%s|%s|%s|%s|%s|%s\n", report->class_name, report->severity, report->device,
+            report->what, report->advice, report->access.name, report->picture);
+}
+
+/* Whatever is in the strings a report was made of afterwards, and however long each of them is. */
+static void test_kept_texts_are_those_handed_over(void **state)
+{
+    static char memory[64] __attribute__((aligned(16)));
+    struct {
+        char class_name[32], call[64], what[256], advice[128];
+    } texts;
+    char *handed = NULL, *kept = NULL;
+    size_t handed_size = 0, kept_size = 0;
+    FILE *out = open_memstream(&handed, &handed_size);
+    size_t i;
+
+    (void)state;
+    assert_non_null(out);
+    fake_range(&fake.memory, memory, sizeof(memory), DK_ADDRESS_LINEAR, 0x10000);
+    dk_check_set_sink(&fake.machine, write_texts, out);
+    for (i = 0; i < 64; i++) {
+        memset(&texts, 0, sizeof(texts));
+        snprintf(texts.class_name, sizeof(texts.class_name), "later-%zu", i);
+        memset(texts.call, 'c', i % 33);
+        memset(texts.what, 'w', 1 + i * 3);
+        memset(texts.advice, 'a', 120 - i);
+        dk_check_finding(&fake.machine, &(struct dk_finding){ .class_name = texts.class_name,
+                                                              .dev = &fake.devices[i % FAKE_DEVICES],
+                                                              .call = texts.call,
+                                                              .cpu = i % 2 ? memory + i : NULL,
+                                                              .length = 1,
+                                                              .what = texts.what,
+                                                              .advice = texts.advice });
+        memset(&texts, 'x', sizeof(texts));
+    }
+    fclose(out);
+    out = open_memstream(&kept, &kept_size);
+    assert_non_null(out);
+    dk_check_each(&fake.machine, write_texts, out);
+    fclose(out);
+    assert_non_null(strstr(handed, "memory there"));
+    assert_string_equal(kept, handed);
+    free(handed);
+    free(kept);
+}
+
 /* ---- Sinks that change while threads report ---- */
 
 struct tally {
@@ -486,6 +536,7 @@ int main(void)
         CASE(test_threads),
         CASE(test_changing_sinks),
         CASE(test_each_is_oldest_first),
+        CASE(test_kept_texts_are_those_handed_over),
         FILE_CASE(test_text),
         FILE_CASE(test_printing_threads),
         cmocka_unit_test(test_full_pipe_is_waited_for),
