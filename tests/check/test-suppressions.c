@@ -312,6 +312,34 @@ static void machines_read_them_marked_if_asked(void **state)
     assert_int_equal(lines_of("\n"), 4);
 }
 
+/* Where reports do not go out as text for people, the log has what was hidden. */
+static void what_was_hidden_is_said_in_the_log_otherwise(void **state)
+{
+    static const struct {
+        enum dk_report_format format;
+        bool sink;
+    } cases[] = { { DK_REPORT_TEXT, true }, { DK_REPORT_JSON, true }, { DK_REPORT_JSON, false } };
+    char wanted[512];
+    size_t i;
+
+    (void)state;
+    write_file("\nfree-not-allocated\n");
+    snprintf(wanted, sizeof(wanted),
+             "1 report was suppressed by %s:\n       1 by line 2, free-not-allocated\n", path);
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        start_with(cases[i].format, false, false);
+        if (cases[i].sink)
+            dk_check_set_sink(&fake.machine, fake_silence, NULL);
+        free_nothing(&fake.devices[0], 0x20);
+        log_lines[0] = '\0';
+        dk_log_set_level(2);
+        fake_finish(&fake);
+        dk_log_set_level(1);
+        assert_string_equal(log_lines, wanted);
+        assert_int_equal(lines_of("dmakit"), 0);
+    }
+}
+
 static void a_checker_without_its_file_is_refused(void **state)
 {
     const struct dk_check_options options = { .depth = 1, .suppressions = "/no/such/file" };
@@ -362,6 +390,7 @@ int main(void)
         CASE(bad_lines_are_refused_by_number),
         CASE(what_is_hidden_is_counted_and_said),
         CASE(machines_read_them_marked_if_asked),
+        CASE(what_was_hidden_is_said_in_the_log_otherwise),
         CASE(a_checker_without_its_file_is_refused),
         CASE(every_allocation_fails),
     };
