@@ -238,45 +238,50 @@ static void mapped_unsynced_and_stored(struct driver *driver)
     dma_unmap_single_attrs(driver->dev, driver->dma, SIZE, DMA_FROM_DEVICE, DMA_ATTR_SKIP_CPU_SYNC);
 }
 
+#define DEVICES " while the device owned them"
+#define NOT_SYNCED " which it owned, and they were not synced for the device: "
+#define NEVER_SYNCED ", made with DMA_ATTR_SKIP_CPU_SYNC, were never synced for the device: "
+
 static const struct {
     const char *name;
     void (*run)(struct driver *driver);
     const char *class_name;
     u64 offset, length;
     const char *kind, *call; /* of the access */
+    const char *says;        /* of the bytes, after the mapping */
 } mistakes[] = {
     { "store before unmap", store_before_unmap, "cpu-write-while-device-owns", 60, 4, "call",
-      "dma_unmap_single" },
+      "dma_unmap_single", DEVICES },
     { "store beside what was received", store_beside_what_was_received, "cpu-write-while-device-owns",
-      SIZE - 1, 1, "call", "dma_unmap_single" },
+      SIZE - 1, 1, "call", "dma_unmap_single", DEVICES },
     { "store before a sync for the CPU", store_before_sync_for_cpu, "cpu-write-while-device-owns", 3, 70,
-      "call", "dma_sync_single_for_cpu" },
+      "call", "dma_sync_single_for_cpu", DEVICES },
     { "store before a sync for the device", store_before_sync_for_device, "cpu-write-while-device-owns", 3,
-      70, "call", "dma_sync_single_for_device" },
+      70, "call", "dma_sync_single_for_device", DEVICES },
     { "store before the device reads", store_before_the_device_reads, "cpu-write-while-device-owns", 8, 8,
-      "device-read", "dk_master_read" },
+      "device-read", "dk_master_read", DEVICES },
     { "store before the device writes", store_before_the_device_writes, "cpu-write-while-device-owns", 8, 8,
-      "device-write", "dk_master_write" },
+      "device-write", "dk_master_write", DEVICES },
     { "store into what was given back", store_into_what_was_given_back, "cpu-write-while-device-owns", 9, 2,
-      "call", "dma_unmap_single" },
+      "call", "dma_unmap_single", DEVICES },
     { "store of stale bytes", store_of_stale_bytes, "cpu-write-while-device-owns", 32, 16, "call",
-      "dma_sync_single_for_device" },
+      "dma_sync_single_for_device", DEVICES },
     { "header not synced", header_not_synced, "missing-sync-for-device", 4, 4, "device-read",
-      "dk_master_read" },
+      "dk_master_read", NOT_SYNCED "the device reads them now" },
     { "frame changed and posted", frame_changed_and_posted, "missing-sync-for-device", 14, 20, "device-write",
-      "dk_master_write" },
+      "dk_master_write", NOT_SYNCED "the device writes over them now" },
     { "change lost at unmap", change_lost_at_unmap, "missing-sync-for-device", 64, 64, "call",
-      "dma_unmap_single" },
+      "dma_unmap_single", NOT_SYNCED "the unmapping gives the CPU what the device has in their place" },
     { "change lost at the next sync", change_lost_at_next_sync, "missing-sync-for-device", 0, 64, "call",
-      "dma_sync_single_for_cpu" },
+      "dma_sync_single_for_cpu", NOT_SYNCED "the sync gives the CPU what the device has in their place" },
     { "another part for the device", another_part_for_device, "sync-wrong-subrange", 100, 10, "device-read",
-      "dk_master_read" },
+      "dk_master_read", ", but bytes 0 to 63 of it were synced for the device: the device reads them now" },
     { "another part for the CPU", another_part_for_cpu, "sync-wrong-subrange", 64, 12, "call",
-      "dma_sync_single_range_for_device" },
+      "dma_sync_single_range_for_device", DEVICES ": bytes 0 to 63 of it were synced for the CPU" },
     { "filled and mapped unsynced", filled_and_mapped_unsynced, "skip-sync-without-sync", 16, 32,
-      "device-read", "dk_master_read" },
+      "device-read", "dk_master_read", NEVER_SYNCED "the device reads them now" },
     { "mapped unsynced and stored", mapped_unsynced_and_stored, "skip-sync-without-sync", 20, 5,
-      "device-write", "dk_master_write" },
+      "device-write", "dk_master_write", NEVER_SYNCED "the device writes over them now" },
 };
 #define MISTAKES (sizeof(mistakes) / sizeof(mistakes[0]))
 
@@ -309,6 +314,22 @@ static void is_at(const struct dk_frames *frames, int line)
     assert_non_null(frames->frames[0].file);
     assert_non_null(strstr(frames->frames[0].file, "test-handover.c"));
     assert_int_equal(frames->frames[0].line, line);
+}
+
+/* The whole sentence of the report is @start, a mapping of @size bytes at @dma, and @end. */
+static __attribute__((format(printf, 5, 6))) void
+says(const struct dk_report *report, u64 size, dma_addr_t dma, const char *end, const char *start, ...)
+{
+    char first[200], whole[400];
+    va_list arguments;
+
+    va_start(arguments, start);
+    vsnprintf(first, sizeof(first), start, arguments);
+    va_end(arguments);
+    snprintf(whole, sizeof(whole), "%s a mapping of %llu bytes at 0x%llx (%s)%s; seen at %s()", first,
+             (unsigned long long)size, (unsigned long long)dma, report->mapping.direction, end,
+             report->access.name);
+    assert_string_equal(report->what, whole);
 }
 
 static void mistake_and_twin(size_t mistake, const struct handover_place *place, uint64_t seed)
@@ -347,6 +368,10 @@ static void mistake_and_twin(size_t mistake, const struct handover_place *place,
     is_at(&seen.report.mapping.stack, driver.map_line);
     if (strcmp(mistakes[mistake].kind, "call") == 0)
         is_at(&seen.report.access.stack, driver.line);
+    says(&seen.report, SIZE, driver.dma, mistakes[mistake].says, "%s%llu byte%s at offset %llu of",
+         strcmp(class_name, "skip-sync-without-sync") ? "the CPU changed " : "",
+         (unsigned long long)mistakes[mistake].length, mistakes[mistake].length == 1 ? "" : "s",
+         (unsigned long long)mistakes[mistake].offset);
     finish(&driver, 1);
 }
 
@@ -361,6 +386,31 @@ static void each_mistake_is_one_report(void **state)
             for (seed = 0; seed < 1 + seeds(6); seed++)
                 mistake_and_twin(mistake, &handover_places[place], seed);
         }
+    }
+}
+
+/* One report has the first bytes, and how many more there are. */
+static void several_stores_are_one_report(void **state)
+{
+    size_t place;
+
+    (void)state;
+    for (place = 0; place < HANDOVER_PLACES; place++) {
+        struct handover_seen seen;
+        struct driver driver;
+
+        start(&driver, &handover_places[place], 0, &seen);
+        MAP(&driver, driver.buffer, SIZE, DMA_TO_DEVICE);
+        store(driver.buffer + 5, 3);
+        store(driver.buffer + 100, 1);
+        store(driver.buffer + 200, 16);
+        SEEN(&driver, dma_unmap_single(driver.dev, driver.dma, SIZE, DMA_TO_DEVICE));
+        assert_int_equal(seen.count, 1);
+        assert_int_equal(seen.report.bytes.offset, 5);
+        assert_int_equal(seen.report.bytes.length, 3);
+        says(&seen.report, SIZE, driver.dma, " and 17 more up to offset 216" DEVICES,
+             "the CPU changed 3 bytes at offset 5 of");
+        finish(&driver, 1);
     }
 }
 
@@ -382,6 +432,8 @@ static void depth_one_says_nothing(void **state)
 }
 
 /* ---- shared-cache-line ---- */
+
+#define IN_THE_LINE " in the same cache line, while the device owned that and wrote to it"
 
 /* A note of the driver's in front of a frame or behind it, in one allocation. */
 static void note_beside_a_frame(struct driver *driver, char *note, char *frame, size_t size)
@@ -412,6 +464,7 @@ static void lines_are_shared(const struct handover_place *place, uint64_t seed)
         assert_int_equal(seen.report.bytes.length, 1);
         is_at(&seen.report.mapping.stack, driver.map_line);
         is_at(&seen.report.access.stack, driver.line);
+        says(&seen.report, 120, driver.dma, IN_THE_LINE, "the CPU changed 1 byte, 8 in front of");
     }
     note_beside_a_frame(&driver, driver.buffer + 104, driver.buffer, 100);
     assert_int_equal(seen.count, 2 * place->lines);
@@ -419,6 +472,7 @@ static void lines_are_shared(const struct handover_place *place, uint64_t seed)
         assert_int_equal(seen.report.bytes.cpu, (uintptr_t)driver.buffer + 104);
         assert_int_equal(seen.report.bytes.offset, 104);
         assert_int_equal(seen.report.bytes.length, 1);
+        says(&seen.report, 100, driver.dma, IN_THE_LINE, "the CPU changed 1 byte, 4 behind");
     }
     /* With lines of its own, and where the device only reads, nothing is wrong. */
     note_beside_a_frame(&driver, driver.buffer, driver.buffer + 128, 128);
@@ -783,10 +837,10 @@ static void the_largest_mappings(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(each_mistake_is_one_report), cmocka_unit_test(depth_one_says_nothing),
-        cmocka_unit_test(a_note_in_the_frames_line),  cmocka_unit_test(two_mappings_in_a_line),
-        cmocka_unit_test(every_kind_of_mapping),      cmocka_unit_test(what_is_legal_is_silent),
-        cmocka_unit_test(the_largest_mappings),
+        cmocka_unit_test(each_mistake_is_one_report), cmocka_unit_test(several_stores_are_one_report),
+        cmocka_unit_test(depth_one_says_nothing),     cmocka_unit_test(a_note_in_the_frames_line),
+        cmocka_unit_test(two_mappings_in_a_line),     cmocka_unit_test(every_kind_of_mapping),
+        cmocka_unit_test(what_is_legal_is_silent),    cmocka_unit_test(the_largest_mappings),
     };
 
     return cmocka_run_group_tests_name("handover", tests, NULL, NULL);
