@@ -242,6 +242,20 @@ static void mapped_unsynced_and_stored(struct driver *driver)
 #define NOT_SYNCED " which it owned, and they were not synced for the device: "
 #define NEVER_SYNCED ", made with DMA_ATTR_SKIP_CPU_SYNC, were never synced for the device: "
 
+/* Left with the device, and changed before it is the device's again. */
+static void changed_and_recycled_unsynced(struct driver *driver)
+{
+    MAP(driver, driver->buffer, SIZE, DMA_BIDIRECTIONAL);
+    writes(driver, 0, SIZE, 2);
+    dma_unmap_single_attrs(driver->dev, driver->dma, SIZE, DMA_BIDIRECTIONAL, DMA_ATTR_SKIP_CPU_SYNC);
+    if (driver->wrong)
+        store(driver->buffer + 20, 4);
+    MAP_ATTRS(driver, driver->buffer, SIZE, DMA_TO_DEVICE, DMA_ATTR_SKIP_CPU_SYNC);
+    driver->line = __LINE__ + 1;
+    assert_int_equal(dk_master_read(driver->dev, driver->dma + 16, driver->bytes, 32), 0);
+    dma_unmap_single_attrs(driver->dev, driver->dma, SIZE, DMA_TO_DEVICE, DMA_ATTR_SKIP_CPU_SYNC);
+}
+
 static const struct {
     const char *name;
     void (*run)(struct driver *driver);
@@ -282,6 +296,8 @@ static const struct {
       "device-read", "dk_master_read", NEVER_SYNCED "the device reads them now" },
     { "mapped unsynced and stored", mapped_unsynced_and_stored, "skip-sync-without-sync", 20, 5,
       "device-write", "dk_master_write", NEVER_SYNCED "the device writes over them now" },
+    { "changed and recycled unsynced", changed_and_recycled_unsynced, "skip-sync-without-sync", 16, 32,
+      "device-read", "dk_master_read", NEVER_SYNCED "the device reads them now" },
 };
 #define MISTAKES (sizeof(mistakes) / sizeof(mistakes[0]))
 
@@ -389,28 +405,32 @@ static void each_mistake_is_one_report(void **state)
     }
 }
 
-/* One report has the first bytes, and how many more there are. */
+/* One report has the first bytes, and how many more there are; also of a mapping within its first line. */
 static void several_stores_are_one_report(void **state)
 {
-    size_t place;
+    size_t place, skip;
 
     (void)state;
     for (place = 0; place < HANDOVER_PLACES; place++) {
-        struct handover_seen seen;
-        struct driver driver;
+        for (skip = 0; skip <= 8; skip += 8) {
+            struct handover_seen seen;
+            struct driver driver;
+            char *cpu;
 
-        start(&driver, &handover_places[place], 0, &seen);
-        MAP(&driver, driver.buffer, SIZE, DMA_TO_DEVICE);
-        store(driver.buffer + 5, 3);
-        store(driver.buffer + 100, 1);
-        store(driver.buffer + 200, 16);
-        SEEN(&driver, dma_unmap_single(driver.dev, driver.dma, SIZE, DMA_TO_DEVICE));
-        assert_int_equal(seen.count, 1);
-        assert_int_equal(seen.report.bytes.offset, 5);
-        assert_int_equal(seen.report.bytes.length, 3);
-        says(&seen.report, SIZE, driver.dma, " and 17 more up to offset 216" DEVICES,
-             "the CPU changed 3 bytes at offset 5 of");
-        finish(&driver, 1);
+            start(&driver, &handover_places[place], 0, &seen);
+            cpu = driver.buffer + skip;
+            MAP(&driver, cpu, 240, DMA_BIDIRECTIONAL);
+            store(cpu + 5, 3);
+            store(cpu + 100, 1);
+            store(cpu + 200, 16);
+            SEEN(&driver, dma_unmap_single(driver.dev, driver.dma, 240, DMA_BIDIRECTIONAL));
+            assert_int_equal(seen.count, 1);
+            assert_int_equal(seen.report.bytes.offset, 5);
+            assert_int_equal(seen.report.bytes.length, 3);
+            says(&seen.report, 240, driver.dma, " and 17 more up to offset 216" DEVICES,
+                 "the CPU changed 3 bytes at offset 5 of");
+            finish(&driver, 1);
+        }
     }
 }
 
@@ -720,15 +740,20 @@ static void from_device_to_device(struct driver *driver)
     assert_true(filled(driver->buffer, SIZE, 2));
 }
 
+static void recycle_unsynced(struct driver *driver, char *buffer)
+{
+    MAP_ATTRS(driver, buffer, SIZE, DMA_TO_DEVICE, DMA_ATTR_SKIP_CPU_SYNC);
+    reads(driver, 0, SIZE);
+    dma_unmap_single_attrs(driver->dev, driver->dma, SIZE, DMA_TO_DEVICE, DMA_ATTR_SKIP_CPU_SYNC);
+}
+
 /* Left with the device and mapped for it again: nobody but it has touched the buffer. */
 static void recycled_unsynced(struct driver *driver)
 {
     MAP(driver, driver->buffer, SIZE, DMA_BIDIRECTIONAL);
     writes(driver, 0, SIZE, 2);
     dma_unmap_single_attrs(driver->dev, driver->dma, SIZE, DMA_BIDIRECTIONAL, DMA_ATTR_SKIP_CPU_SYNC);
-    MAP_ATTRS(driver, driver->buffer, SIZE, DMA_TO_DEVICE, DMA_ATTR_SKIP_CPU_SYNC);
-    reads(driver, 0, SIZE);
-    dma_unmap_single_attrs(driver->dev, driver->dma, SIZE, DMA_TO_DEVICE, DMA_ATTR_SKIP_CPU_SYNC);
+    recycle_unsynced(driver, driver->buffer);
 }
 
 /* A page pool's: synced by hand both ways, changed by the CPU, and unmapped without a sync. */
@@ -834,13 +859,52 @@ static void the_largest_mappings(void **state)
     finish(&driver, 0);
 }
 
+/* What is left with devices is remembered up to a number. Beyond that anything may have been. */
+static void what_is_left_is_remembered_up_to_a_number(void **state)
+{
+    enum { REMEMBERED = 256 };
+    struct handover_seen seen;
+    struct driver driver;
+    char *buffers[REMEMBERED + 1];
+    size_t i;
+
+    (void)state;
+    start(&driver, &handover_places[0], 0, &seen);
+    driver.wrong = true;
+    for (i = 0; i <= REMEMBERED; i++) {
+        buffers[i] = kzalloc(SIZE, GFP_KERNEL);
+        assert_non_null(buffers[i]);
+        if (i == REMEMBERED) {
+            recycle_unsynced(&driver, buffers[0]);
+            recycle_unsynced(&driver, buffers[100]);
+            recycle_unsynced(&driver, buffers[REMEMBERED - 1]);
+            assert_int_equal(seen.count, 0);
+            filled_and_mapped_unsynced(&driver);
+        }
+        MAP(&driver, buffers[i], SIZE, DMA_TO_DEVICE);
+        dma_unmap_single_attrs(driver.dev, driver.dma, SIZE, DMA_TO_DEVICE, DMA_ATTR_SKIP_CPU_SYNC);
+    }
+    assert_int_equal(seen.count, 1);
+    assert_string_equal(seen.report.class_name, "skip-sync-without-sync");
+    filled_and_mapped_unsynced(&driver);
+    assert_int_equal(dk_check_count(driver.machine, NULL), 1);
+    for (i = 0; i <= REMEMBERED; i++)
+        kfree(buffers[i]);
+    finish(&driver, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(each_mistake_is_one_report), cmocka_unit_test(several_stores_are_one_report),
-        cmocka_unit_test(depth_one_says_nothing),     cmocka_unit_test(a_note_in_the_frames_line),
-        cmocka_unit_test(two_mappings_in_a_line),     cmocka_unit_test(every_kind_of_mapping),
-        cmocka_unit_test(what_is_legal_is_silent),    cmocka_unit_test(the_largest_mappings),
+        cmocka_unit_test(each_mistake_is_one_report),
+        cmocka_unit_test(several_stores_are_one_report),
+        cmocka_unit_test(depth_one_says_nothing),
+        cmocka_unit_test(a_note_in_the_frames_line),
+        cmocka_unit_test(two_mappings_in_a_line),
+        cmocka_unit_test(every_kind_of_mapping),
+        cmocka_unit_test(what_is_legal_is_silent),
+        cmocka_unit_test(the_largest_mappings),
+        cmocka_unit_test(what_is_left_is_remembered_up_to_a_number),
     };
 
     return cmocka_run_group_tests_name("handover", tests, NULL, NULL);
