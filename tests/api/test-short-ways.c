@@ -45,6 +45,106 @@ static void test_owners_are_given_back(void **state)
     assert_int_equal(dk_machine_destroy(machine), 0);
 }
 
+/* ---- The memory in which mappings are watched ---- */
+
+/* Maps @size bytes at @cpu for a device that reads them; without any memory, unless there is @memory. One
+ * place in the program, so that its stack is known. Returns whether some was wanted. */
+__attribute__((noinline)) static bool map_reading(struct device *dev, void *cpu, size_t size, bool memory,
+                                                  dma_addr_t *dma)
+{
+    bool wanted;
+
+    dk_fail_nth(!memory);
+    *dma = dma_map_single(dev, cpu, size, DMA_TO_DEVICE);
+    wanted = dk_fail_hits();
+    dk_fail_nth(0);
+    assert_int_equal(dma_mapping_error(dev, *dma), 0);
+    return wanted;
+}
+
+static void test_watching_again_takes_no_memory(void **state)
+{
+    /* What the checker keeps with a buffer of half a mebibyte takes one, and 16 are kept. */
+    enum { HALF = 512 << 10, KEPT = 16 };
+    struct dk_machine *machine = machine_with(COHERENT_BOARD, NULL, 0, 2);
+    struct device *dev = device_below(machine, "bus", "one");
+    char *buffers[KEPT + 1], *large = kzalloc(2 * HALF, GFP_KERNEL);
+    dma_addr_t dma[KEPT + 1];
+    volatile unsigned round; /* not unrolled */
+    unsigned i, refused;
+
+    (void)state;
+    dk_check_set_sink(machine, ignore_report, NULL);
+    assert_non_null(large);
+    for (i = 0; i <= KEPT; i++)
+        assert_non_null(buffers[i] = kzalloc(HALF, GFP_KERNEL));
+    for (round = 0; round < 3; round++) {
+        refused = 0;
+        for (i = 0; i <= KEPT; i++) {
+            /* The first round gets what it asks for, each later one must do with that. */
+            if (map_reading(dev, buffers[i], HALF, !round, &dma[i])) {
+                assert_int_equal(i, KEPT);
+                refused++;
+            }
+            buffers[i][HALF - 1]++;
+        }
+        assert_int_equal(refused, round != 0);
+        for (i = 0; i <= KEPT; i++)
+            dma_unmap_single(dev, dma[i], HALF, DMA_TO_DEVICE);
+        assert_int_equal(dk_check_count(machine, NULL), KEPT + 1 + round * KEPT);
+    }
+    /* Of a mapping that is larger nothing is kept. */
+    for (round = 0; round < 3; round++) {
+        assert_int_equal(map_reading(dev, large, 2 * HALF, round < 2, &dma[0]), round == 2);
+        dma_unmap_single(dev, dma[0], 2 * HALF, DMA_TO_DEVICE);
+    }
+    for (i = 0; i <= KEPT; i++)
+        kfree(buffers[i]);
+    kfree(large);
+    assert_int_equal(dk_machine_destroy(machine), KEPT + 1 + 2 * KEPT);
+}
+
+/* Whether a store into @cpu, 256 bytes that @dev has, is seen. */
+static bool is_watched(struct dk_machine *machine, struct device *dev, char *cpu)
+{
+    unsigned long before = dk_check_count(machine, "cpu-write-while-device-owns");
+    dma_addr_t dma = dma_map_single(dev, cpu, 256, DMA_TO_DEVICE);
+
+    assert_int_equal(dma_mapping_error(dev, dma), 0);
+    cpu[255]++;
+    dma_unmap_single(dev, dma, 256, DMA_TO_DEVICE);
+    return dk_check_count(machine, "cpu-write-while-device-owns") != before;
+}
+
+/* 256 MiB in all, of which each of these takes 64. What finds none is not watched, until there is some. */
+static void test_watching_takes_so_much_and_no_more(void **state)
+{
+    const size_t size = (size_t)33 << 20;
+    struct dk_machine *machine = machine_with(COHERENT_BOARD, NULL, 0, 2);
+    struct device *dev = device_below(machine, "bus", "one");
+    struct page *pages = alloc_contig_pages(size >> PAGE_SHIFT, GFP_KERNEL, 0, NULL);
+    char *small = kzalloc(256, GFP_KERNEL);
+    dma_addr_t dma[4];
+    unsigned i;
+
+    (void)state;
+    assert_non_null(pages);
+    dk_check_set_sink(machine, ignore_report, NULL);
+    for (i = 0; i < 4; i++) {
+        assert_true(is_watched(machine, dev, small));
+        dma[i] = dma_map_page(dev, pages, 0, size, DMA_TO_DEVICE);
+        assert_int_equal(dma_mapping_error(dev, dma[i]), 0);
+    }
+    assert_false(is_watched(machine, dev, small));
+    dma_unmap_page(dev, dma[3], size, DMA_TO_DEVICE);
+    assert_true(is_watched(machine, dev, small));
+    for (i = 0; i < 3; i++)
+        dma_unmap_page(dev, dma[i], size, DMA_TO_DEVICE);
+    free_contig_range(page_to_pfn(pages), size >> PAGE_SHIFT);
+    kfree(small);
+    dk_machine_destroy(machine);
+}
+
 /* ---- A process that was forked ---- */
 
 /* What the child does is nothing to the machine, which is the parent's. */
@@ -449,6 +549,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_owners_are_given_back),
+        cmocka_unit_test(test_watching_again_takes_no_memory),
+        cmocka_unit_test(test_watching_takes_so_much_and_no_more),
         cmocka_unit_test(test_child_does_not_unmap),
         cmocka_unit_test(test_other_window),
         cmocka_unit_test(test_freed_memory_is_not_busy),
