@@ -112,6 +112,125 @@ static void test_model(void **state)
     dk_machine_destroy(machine);
 }
 
+/* Two mappings of which one has a single byte of the other's: wherever that lies in a word of the shadow, and
+ * whichever was made first, the byte stays the device's when the other one goes. */
+static void test_a_byte_of_two_mappings(void **state)
+{
+    struct dk_machine *machine = machine_with("hostile.dts", NULL, 0, 3);
+    struct device *dev = dk_device_add(NULL, "many"), *other = dk_device_add(NULL, "byte");
+    char *p = kzalloc(SIZE, GFP_KERNEL);
+    unsigned long wrong = 0;
+    unsigned at;
+
+    (void)state;
+    dk_check_set_sink(machine, silence, NULL);
+    for (at = 0; at < 32; at++) {
+        bool first = at % 2;
+        dma_addr_t byte = DMA_MAPPING_ERROR, all;
+
+        if (first)
+            byte = dma_map_single(other, p + at / 2, 1, DMA_TO_DEVICE);
+        all = dma_map_single(dev, p, 24, DMA_TO_DEVICE);
+        assert_int_equal(dma_mapping_error(dev, all), 0);
+        if (!first)
+            byte = dma_map_single(other, p + at / 2, 1, DMA_TO_DEVICE);
+        assert_int_equal(dma_mapping_error(other, byte), 0);
+        dma_unmap_single(dev, all, 24, DMA_TO_DEVICE);
+        dk_instrument_access(p, at / 2, DK_ACCESS_STORE, NULL);
+        dk_instrument_access(p + at / 2 + 1, 24, DK_ACCESS_STORE, NULL);
+        assert_int_equal(dk_check_count(machine, NULL), wrong);
+        dk_instrument_access(p + at / 2, 1, DK_ACCESS_STORE, NULL);
+        if (dk_check_count(machine, "cpu-write-while-device-owns") != ++wrong)
+            fail_msg("byte %u, mapped %s", at / 2, first ? "first" : "last");
+        dma_unmap_single(other, byte, 1, DMA_TO_DEVICE);
+        dk_instrument_access(p, SIZE, DK_ACCESS_STORE, NULL);
+        assert_int_equal(dk_check_count(machine, NULL), wrong);
+    }
+    kfree(p);
+    dk_machine_destroy(machine);
+}
+
+struct told {
+    unsigned count;
+    char class_name[64], what[512], kind[16], name[32], mapped[16], device[64];
+    u64 offset, length, dma;
+    uintptr_t cpu;
+};
+
+static void take_report(const struct dk_report *report, void *data)
+{
+    struct told *told = data;
+
+    told->count++;
+    snprintf(told->class_name, sizeof(told->class_name), "%s", report->class_name);
+    snprintf(told->what, sizeof(told->what), "%s", report->what);
+    snprintf(told->kind, sizeof(told->kind), "%s", report->access.kind);
+    snprintf(told->name, sizeof(told->name), "%s", report->access.name);
+    snprintf(told->mapped, sizeof(told->mapped), "%s", report->mapping.kind ? report->mapping.kind : "");
+    snprintf(told->device, sizeof(told->device), "%s", report->device);
+    told->offset = report->bytes.offset;
+    told->length = report->bytes.length;
+    told->dma = report->bytes.dma;
+    told->cpu = report->bytes.cpu;
+}
+
+/* What an access that strikes a mapping in part is told of: its bytes in there, and nothing beside them. */
+static void test_a_report_is_of_the_bytes_struck(void **state)
+{
+    static const struct {
+        unsigned at, size, access;
+        const char *call;
+        enum dma_data_direction direction;
+        u64 offset, length;
+        const char *class_name, *what;
+    } cases[] = {
+        { 8, 4, DK_ACCESS_STORE, NULL, DMA_TO_DEVICE, 0, 0, NULL, NULL },
+        { 60, 8, DK_ACCESS_STORE, NULL, DMA_TO_DEVICE, 0, 4, "cpu-write-while-device-owns",
+          "the CPU stored 4 bytes at offset 0 of a single mapping of 100 bytes (to-device), which the device owns" },
+        { 100, 1, DK_ACCESS_STORE, NULL, DMA_TO_DEVICE, 36, 1, "cpu-write-while-device-owns",
+          "the CPU stored 1 byte at offset 36 of a single mapping of 100 bytes (to-device), which the device owns" },
+        { 160, 64, DK_ACCESS_STORE, "memset", DMA_FROM_DEVICE, 96, 4, "cpu-write-while-device-owns",
+          "memset stored 4 bytes at offset 96 of a single mapping of 100 bytes (from-device), which the device owns" },
+        { 0, 64, DK_ACCESS_LOAD, NULL, DMA_FROM_DEVICE, 0, 0, NULL, NULL },
+        { 0, 65, DK_ACCESS_LOAD, NULL, DMA_FROM_DEVICE, 0, 1, "cpu-read-while-device-owns",
+          "the CPU loaded 1 byte at offset 0 of a single mapping of 100 bytes (from-device), which the device owns" },
+        { 163, 8, DK_ACCESS_LOAD, "memcpy", DMA_BIDIRECTIONAL, 99, 1, "cpu-read-while-device-owns",
+          "memcpy loaded 1 byte at offset 99 of a single mapping of 100 bytes (bidirectional), which the device owns" },
+        { 164, 8, DK_ACCESS_LOAD, NULL, DMA_BIDIRECTIONAL, 0, 0, NULL, NULL },
+        { 64, 100, DK_ACCESS_LOAD, NULL, DMA_TO_DEVICE, 0, 0, NULL, NULL },
+    };
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct dk_machine *machine = machine_with("hostile.dts", NULL, 0, 3);
+        struct device *dev = dk_device_add(NULL, "struck");
+        char *p = kzalloc(SIZE, GFP_KERNEL);
+        dma_addr_t dma = dma_map_single(dev, p + 64, 100, cases[i].direction);
+        struct told told = { 0 };
+
+        assert_int_equal(dma_mapping_error(dev, dma), 0);
+        dk_check_set_sink(machine, take_report, &told);
+        dk_instrument_access(p + cases[i].at, cases[i].size, cases[i].access, cases[i].call);
+        assert_int_equal(told.count, cases[i].what != NULL);
+        if (told.count) {
+            assert_string_equal(told.class_name, cases[i].class_name);
+            assert_string_equal(told.what, cases[i].what);
+            assert_string_equal(told.kind, cases[i].access & DK_ACCESS_STORE ? "store" : "load");
+            assert_string_equal(told.name, cases[i].call ? cases[i].call : "");
+            assert_string_equal(told.mapped, "single");
+            assert_string_equal(told.device, dk_device_path(dev));
+            assert_int_equal(told.offset, cases[i].offset);
+            assert_int_equal(told.length, cases[i].length);
+            assert_int_equal(told.dma, dma + cases[i].offset);
+            assert_int_equal(told.cpu, (uintptr_t)p + 64 + cases[i].offset);
+        }
+        dma_unmap_single(dev, dma, 100, cases[i].direction);
+        kfree(p);
+        dk_machine_destroy(machine);
+    }
+}
+
 static void live(void)
 {
     const struct dk_machine_options options = { .size = sizeof(options), .depth = 3 };
@@ -221,6 +340,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_says_so),
         cmocka_unit_test(test_model),
+        cmocka_unit_test(test_a_byte_of_two_mappings),
+        cmocka_unit_test(test_a_report_is_of_the_bytes_struck),
         cmocka_unit_test(test_every_allocation_fails_in_turn),
         cmocka_unit_test(test_threads),
     };
