@@ -4,6 +4,7 @@
  */
 #include "fake-machine.h"
 
+#include <dmakit/dma-mapping.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -33,6 +34,7 @@ static int start(void **state)
 {
     (void)state;
     reported[0] = '\0';
+    last_what[0] = '\0';
     memset(&last, 0, sizeof(last));
     if (fake_start_checked(&fake))
         return -1;
@@ -328,6 +330,158 @@ static void test_sync_sg(void **state)
     assert_string_equal(reported, "sync-wrong-sg-count ");
     assert_non_null(
         strstr(last_what, "synced 3 entries of a scatterlist that was mapped with 4, the number that"));
+}
+
+/* ---- Limits that are set late ---- */
+
+/* Two buffers, an allocation, a list and a range of addresses, and how much of them each limit lets pass. */
+static void test_limits(void **state)
+{
+    static const struct {
+        enum dk_limit limit;
+        u64 value;
+        const char *what; /* NULL: all fit */
+    } cases[] = {
+        { DK_LIMIT_MASK, 0x2fff, NULL },
+        { DK_LIMIT_MASK, 0x2ffe,
+          "the_call() set 0x2ffe while 1 live mappings or allocations do not fit it, the oldest of 4096 bytes "
+          "at 0x2000" },
+        { DK_LIMIT_MASK, 0x107e,
+          "the_call() set 0x107e while 2 live mappings or allocations do not fit it, the oldest of 128 bytes "
+          "at 0x1000" },
+        { DK_LIMIT_COHERENT_MASK, 0x9fff, NULL },
+        { DK_LIMIT_COHERENT_MASK, 0x9ffe,
+          "the_call() set 0x9ffe while 1 live mappings or allocations do not fit it, the oldest of 4096 bytes "
+          "at 0x9000" },
+        { DK_LIMIT_SEGMENT_SIZE, 4096, NULL },
+        { DK_LIMIT_SEGMENT_SIZE, 4095,
+          "the_call() set 0xfff while 1 live mappings or allocations do not fit it, the oldest of 4096 bytes "
+          "at 0x2000" },
+        { DK_LIMIT_SEGMENT_BOUNDARY, 0xfff, NULL },
+        { DK_LIMIT_SEGMENT_BOUNDARY, 0x7ff,
+          "the_call() set 0x7ff while 1 live mappings or allocations do not fit it, the oldest of 4096 bytes "
+          "at 0x2000" },
+    };
+    struct dk_mapping mapping = plain;
+    size_t i;
+
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        start(state);
+        make(&plain);
+        mapping = plain;
+        mapping.kind = DK_MAPPING_SG;
+        mapping.dma = 0x2000;
+        mapping.size = 4096;
+        make(&mapping);
+        mapping.kind = DK_MAPPING_COHERENT;
+        mapping.dma = 0x9000;
+        make(&mapping);
+        /* Addresses alone: neither mask is held against them. */
+        mapping.kind = DK_MAPPING_IOVA;
+        mapping.dma = 0xffff0000;
+        make(&mapping);
+        dk_check_limit_set(dev, "the_call", cases[i].limit, cases[i].value);
+        if (strcmp(last_what, cases[i].what ? cases[i].what : "") != 0)
+            print_error("case %zu\n", i);
+        assert_string_equal(last_what, cases[i].what ? cases[i].what : "");
+        assert_string_equal(reported, cases[i].what ? "mask-set-too-late " : "");
+        if (cases[i].what) {
+            assert_true(last.bytes.offset == 0 && last.bytes.length == last.mapping.size);
+            assert_true(last.bytes.dma == last.mapping.dma);
+            assert_string_equal(last.mapping.stack.frames[0].function, "make");
+        }
+        finish(state);
+    }
+}
+
+/* ---- What reports name, to the byte ---- */
+
+static void bytes_are(u64 offset, u64 length, const char *what)
+{
+    assert_string_equal(last_what, what);
+    assert_int_equal(last.bytes.offset, offset);
+    assert_int_equal(last.bytes.length, length);
+}
+
+static void test_bytes_of_a_free_inside(void **state)
+{
+    struct dk_mapping asked = plain, found;
+
+    (void)state;
+    make(&plain);
+    asked.dma += 0x40;
+    asked.size = 24;
+    assert_false(dk_check_unmap(dev, "the_call", &asked, &found));
+    bytes_are(
+        64, 64,
+        "the_call() of 24 bytes at 0x1040, where none starts: the address lies 64 bytes inside a live one of "
+        "128 bytes at 0x1000");
+    assert_true(last.bytes.dma == 0x1040);
+}
+
+static void test_bytes_of_a_sync_out_of_range(void **state)
+{
+    struct dk_mapping found;
+
+    (void)state;
+    make(&plain);
+    dk_check_sync(dev, "the_sync", 0x1060, 48, DMA_TO_DEVICE, DEVICE, 0, &found);
+    bytes_are(128, 16, "the_sync() of 48 bytes from offset 96 of a mapping of 128 bytes at 0x1000");
+    assert_true(last.bytes.dma == 0x1080);
+    dk_check_sync(dev, "the_sync", 0xff8, 24, DMA_TO_DEVICE, DEVICE, 0, &found);
+    bytes_are(0, 8, "the_sync() of 24 bytes from 8 bytes before a mapping of 128 bytes at 0x1000");
+    assert_true(last.bytes.dma == 0xff8);
+    dk_check_sync(dev, "the_sync", 0x1010, 32, DMA_FROM_DEVICE, CPU, 0, &found);
+    bytes_are(16, 32, "the_sync() of 32 bytes at 0x1010 synced from-device what is mapped to-device");
+    assert_true(last.bytes.dma == 0x1010);
+}
+
+static void test_bytes_of_a_late_question(void **state)
+{
+    struct dk_mapping found;
+
+    (void)state;
+    make(&plain);
+    dk_check_sync(dev, "the_sync", plain.dma, plain.size, DMA_TO_DEVICE, DEVICE, 0, &found);
+    dk_check_mapping_error(dev, plain.dma);
+    assert_string_equal(reported, "error-checked-too-late ");
+    bytes_are(
+        0, 128,
+        "dma_mapping_error() was asked about the mapping of 128 bytes at 0x1000 when it had been synced, or "
+        "accessed by the device, already");
+    /* Now it was asked for. */
+    dk_check_mapping_error(dev, plain.dma);
+    assert_true(dk_check_unmap(dev, "the_call", &plain, &found));
+    assert_string_equal(reported, "error-checked-too-late ");
+}
+
+static void test_attributes(void **state)
+{
+    static const struct {
+        unsigned long made, asked;
+        const char *what; /* NULL: they agree */
+    } cases[] = {
+        { 0, DMA_ATTR_NO_WARN, NULL },
+        { DMA_ATTR_WRITE_COMBINE, DMA_ATTR_WRITE_COMBINE, NULL },
+        { DMA_ATTR_WRITE_COMBINE, 0,
+          "the_call() at 0x1000 freed with attributes 0x0 what was allocated with 0x4" },
+        { DMA_ATTR_NO_WARN, DMA_ATTR_NO_KERNEL_MAPPING,
+          "the_call() at 0x1000 freed with attributes 0x10 what was allocated with 0x0" },
+    };
+    size_t i;
+
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct dk_mapping mapping = MADE(DK_MAPPING_COHERENT, POINTER(16)), found;
+
+        start(state);
+        mapping.attrs = cases[i].made;
+        make(&mapping);
+        mapping.attrs = cases[i].asked;
+        assert_true(dk_check_unmap(dev, "the_call", &mapping, &found));
+        assert_string_equal(last_what, cases[i].what ? cases[i].what : "");
+        assert_string_equal(reported, cases[i].what ? "alias-different-attributes " : "");
+        finish(state);
+    }
 }
 
 /* ---- Segments ---- */
@@ -652,6 +806,11 @@ int main(void)
         cmocka_unit_test(test_syncs),
         CASE(test_sync_after_unmap),
         CASE(test_sync_sg),
+        cmocka_unit_test(test_limits),
+        CASE(test_bytes_of_a_free_inside),
+        CASE(test_bytes_of_a_sync_out_of_range),
+        CASE(test_bytes_of_a_late_question),
+        cmocka_unit_test(test_attributes),
         cmocka_unit_test(test_segments),
         CASE(test_addresses),
         cmocka_unit_test(test_pages),
