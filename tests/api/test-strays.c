@@ -426,6 +426,89 @@ static void an_overrun_is_the_mappings_where_it_began(void **state)
     dk_machine_destroy(scene.machine);
 }
 
+struct named {
+    char class_name[64], what[512];
+    u64 offset, length, dma;
+};
+
+static void note_names(const struct dk_report *report, void *data)
+{
+    struct named *named = data;
+
+    snprintf(named->class_name, sizeof(named->class_name), "%s", report->class_name);
+    snprintf(named->what, sizeof(named->what), "%s", report->what);
+    named->offset = report->bytes.offset;
+    named->length = report->bytes.length;
+    named->dma = report->bytes.dma;
+}
+
+/* Bytes of the buffer, of which [256, 456) is mapped; [512, 768) was. */
+static void what_strays_is_named_to_the_byte(void **state)
+{
+    static const struct {
+        enum dma_data_direction direction;
+        bool write;
+        u64 at, size;
+        const char *class_name; /* NULL: nothing strays */
+        u64 offset, length, dma;
+        const char *did, *where; /* around the address */
+    } cases[] = {
+        { DMA_BIDIRECTIONAL, true, 256, 200, NULL, 0, 0, 0, NULL, NULL },
+        { DMA_BIDIRECTIONAL, true, 256, 201, "device-access-out-of-range", 200, 1, 456, "wrote 201 bytes",
+          ", the last 1 of them past the end of a mapping of 200 at " },
+        { DMA_BIDIRECTIONAL, true, 460, 4, "device-access-out-of-range", 204, 4, 460, "wrote 4 bytes",
+          ", 4 bytes past the end of a mapping of 200 at " },
+        { DMA_BIDIRECTIONAL, false, 250, 6, "device-access-out-of-range", 0, 6, 250, "read 6 bytes",
+          ", 6 bytes before a mapping of 200 at " },
+        { DMA_FROM_DEVICE, false, 264, 16, "device-access-wrong-direction", 8, 16, 264, "read 16 bytes",
+          " of a mapping that is from-device" },
+        { DMA_TO_DEVICE, true, 455, 1, "device-access-wrong-direction", 199, 1, 455, "wrote 1 bytes",
+          " of a mapping that is to-device" },
+        { DMA_BIDIRECTIONAL, true, 767, 1, "device-access-after-unmap", 255, 1, 767, "wrote 1 bytes",
+          ", 255 bytes into a mapping of 256 that is unmapped" },
+        { DMA_BIDIRECTIONAL, false, 512, 8, "device-access-after-unmap", 0, 8, 512, "read 8 bytes",
+          ", 0 bytes into a mapping of 256 that is unmapped" },
+    };
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct scene scene = { 0 };
+        struct named named = { .class_name = "" };
+        dma_addr_t start, gone, dma;
+        char what[256], mapping[32];
+
+        scene.machine = machine_with(boards[0].dts, boards[0].arguments, 0, 2);
+        scene.dev = dk_device_find(scene.machine, "nic");
+        scene.buffer = kmalloc(4096, GFP_KERNEL);
+        dk_check_set_sink(scene.machine, note_names, &named);
+        gone = dma_map_single(scene.dev, scene.buffer + 512, 256, DMA_BIDIRECTIONAL);
+        assert_int_equal(dma_mapping_error(scene.dev, gone), 0);
+        dma_unmap_single(scene.dev, gone, 256, DMA_BIDIRECTIONAL);
+        dma = dma_map_single(scene.dev, scene.buffer + 256, 200, cases[i].direction);
+        assert_int_equal(dma_mapping_error(scene.dev, dma), 0);
+        start = dma - 256;
+        assert_int_equal(cases[i].write
+                             ? dk_master_write(scene.dev, start + cases[i].at, bytes, cases[i].size)
+                             : dk_master_read(scene.dev, start + cases[i].at, bytes, cases[i].size),
+                         0);
+        assert_string_equal(named.class_name, cases[i].class_name ? cases[i].class_name : "");
+        if (cases[i].class_name) {
+            /* Of a mapping that is live the address comes last. */
+            snprintf(mapping, sizeof(mapping), "0x%llx", (unsigned long long)dma);
+            snprintf(what, sizeof(what), "the device %s at 0x%llx%s%s", cases[i].did,
+                     (unsigned long long)(start + cases[i].at), cases[i].where,
+                     strstr(cases[i].where, " at ") ? mapping : "");
+            assert_string_equal(named.what, what);
+            assert_int_equal(named.offset, cases[i].offset);
+            assert_int_equal(named.length, cases[i].length);
+            assert_int_equal(named.dma, start + cases[i].dma);
+        }
+        dma_unmap_single(scene.dev, dma, 200, cases[i].direction);
+        dk_machine_destroy(scene.machine);
+    }
+}
+
 struct ended {
     unsigned count;
     char class_name[64], kind[16];
@@ -579,6 +662,7 @@ int main(void)
         cmocka_unit_test(each_correct_twin_is_silent),
         cmocka_unit_test(an_overrun_off_the_window_is_one_too),
         cmocka_unit_test(an_overrun_is_the_mappings_where_it_began),
+        cmocka_unit_test(what_strays_is_named_to_the_byte),
         cmocka_unit_test(the_end_of_a_mapping_is_told),
         cmocka_unit_test(a_sign_extended_address_is_told),
         cmocka_unit_test(depth_one_does_not_look),
