@@ -246,6 +246,20 @@ static void test_content(void **state)
     assert_string_equal(last.access.stack.frames[0].function, "map");
 }
 
+/* Of a mapping that goes on beyond the line, or began before it, only the bytes in there. */
+static void test_content_ends_with_the_line(void **state)
+{
+    (void)state;
+    map(0, 0x1020, 0x100, DK_MAPPING_SINGLE, DMA_FROM_DEVICE, 0);
+    map(0, 0x1000, 0x10, DK_MAPPING_SINGLE, DMA_FROM_DEVICE, 0);
+    assert_true(last.bytes.offset == 0 && last.bytes.length == 0x20);
+    assert_true(last.bytes.dma == 0x80001020);
+    map(0, 0x1130, 0x10, DK_MAPPING_SINGLE, DMA_FROM_DEVICE, 0);
+    assert_int_equal(dk_check_count(&fake.machine, "overlapping-lines"), 2);
+    assert_true(last.bytes.offset == 0xe0 && last.bytes.length == 0x20);
+    assert_true(last.bytes.dma == 0x80001100);
+}
+
 static void test_segments_of_one_call(void **state)
 {
     struct dk_mapping segment = {
@@ -307,6 +321,7 @@ int main(void)
         cmocka_unit_test(test_saturation),
         cmocka_unit_test(test_pairs),
         cmocka_unit_test_setup_teardown(test_content, start, finish),
+        cmocka_unit_test_setup_teardown(test_content_ends_with_the_line, start, finish),
         cmocka_unit_test_setup_teardown(test_segments_of_one_call, start, finish),
         cmocka_unit_test_setup_teardown(test_overflow, start, finish),
         cmocka_unit_test_setup_teardown(test_no_overflow_between_bytes, start, finish),
