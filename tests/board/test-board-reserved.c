@@ -66,6 +66,8 @@ static const struct region_case regions[] = {
           "#size-cells = <1>; ranges; r { " CMA "reg = <0x7fff0000 0x11000>; }; };"),
       R, DK_RESERVED_CMA, 0x7fff0000, 0x11000, 0, 0, NULL },
 
+    { "dynamic larger than all addresses below memory's end", RESERVED("r { size = <0xb0000000>; };"), R,
+      DK_RESERVED_PLAIN, 0, 0xb0000000, 1, 0, "no room of its size and alignment in memory" },
     { "reusable and no-map",
       RESERVED("r { " CMA "reg = <0x50000000 0x400000>; no-map; linux,cma-default; };"), R, DK_RESERVED_CMA,
       0x50000000, 0x400000, 0, 0, "both reusable and no-map" },

@@ -400,7 +400,7 @@ static void test_iommus(void **state)
         "two { iommus = <&m 5 6>, <&n>; }; zero { iommus = <&n>; }; hole { iommus = <0>, <&m 7 0>; }; none { };"
         "disabled { iommus = <&off 1>, <&n>; }; gpio: gpio { interrupt-controller; interrupt-parent = <&gpio>; };"
         "p { device_type = \"pci\"; iommu-map-mask = <0xfff0>; iommu-map = <0x10 &m 0x100 0x20>, <0x30 &off 0 1>, <0x40 &n 9 0>,"
-        "<0xf0 &n 0xffffffff 1>; };"));
+        "<0xf0 &n 0xffffffff 1>; #address-cells = <3>; #size-cells = <2>; f@1,1 { reg = <0x80ff0900 0 0 0 0>; }; };"));
     const struct dk_node *host;
 
     (void)state;
@@ -413,6 +413,9 @@ static void test_iommus(void **state)
     assert_int_equal(tree_node(board, "/hole")->iommu_id, 7);
     assert_int_equal(tree_node(board, "/none")->iommu, -1);
     assert_int_equal(tree_node(board, "/disabled")->iommu, -1);
+    /* Bus 0xff, device 1, function 1. */
+    assert_int_equal(tree_node(board, "/p/f@1,1")->requester, 0xff09);
+    assert_int_equal(tree_node(board, "/two")->requester, -1);
     host = tree_node(board, "/p");
     assert_int_equal(host->below_iommu_mask, 0xfff0);
     assert_int_equal(host->below_iommu_count, 2);
