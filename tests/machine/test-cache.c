@@ -338,6 +338,24 @@ static void test_ranges_that_are_no_ram(void **state)
     dispose(c);
 }
 
+/* Dirty is what the CPU stored and no line has taken down yet, to the byte. */
+static void test_dirty_bytes(void **state)
+{
+    struct composed *c = compose(&(struct shape){ 0 });
+    struct dk_cache *cache = c->machine.cache;
+
+    (void)state;
+    assert_false(dk_cache_is_dirty(cache, 0x6000, 256));
+    section_of(c, 0)->cached[0x6000 + 100] = 1;
+    assert_true(dk_cache_is_dirty(cache, 0x6000, 256));
+    assert_true(dk_cache_is_dirty(cache, 0x6000 + 100, 1));
+    assert_false(dk_cache_is_dirty(cache, 0x6000, 100));
+    assert_false(dk_cache_is_dirty(cache, 0x6000 + 101, 155));
+    dk_cache_clean(cache, 0x6000, 256);
+    assert_false(dk_cache_is_dirty(cache, 0x6000, 256));
+    dispose(c);
+}
+
 /* The lines either side are evicted, but not those of the pages next door. */
 static void test_eviction_stays_in_the_pages(void **state)
 {
@@ -549,6 +567,7 @@ int main(void)
         cmocka_unit_test(test_partial_lines_do_damage),
         cmocka_unit_test(test_ranges_that_are_no_ram),
         cmocka_unit_test(test_eviction_stays_in_the_pages),
+        cmocka_unit_test(test_dirty_bytes),
         cmocka_unit_test(test_snooping),
         cmocka_unit_test(test_snooping_across_kinds_of_pages),
         cmocka_unit_test(test_device_and_maintenance_at_once),

@@ -85,6 +85,56 @@ static void test_adding_and_finding(void **state)
     dispose(c);
 }
 
+/* The last cell of the slot stays free, so that an access past the last region is noticed as any other. */
+static void test_the_last_cells(void **state)
+{
+    const uint64_t cell = 0x10000, cells = DK_SLOT_SIZE / cell;
+    struct composed *c = compose(&(struct shape){ 0 });
+    struct device *dev = dk_device_find(&c->machine, "dma0");
+    struct model model = { 0 };
+
+    (void)state;
+    assert_int_equal(dk_registers_add(dev, DK_SLOT_SIZE / 2, &ops, &model), 0);
+    assert_int_equal(dk_registers_add(dev, (cells / 2 - 1) * cell, &ops, &model), -ENOSPC);
+    assert_int_equal(dk_registers_add(dev, (cells / 2 - 2) * cell, &ops, &model), 0);
+    assert_int_equal(dk_registers_add(dev, 1, &ops, &model), -ENOSPC);
+    dispose(c);
+}
+
+struct peer {
+    struct device *dev;
+    dma_addr_t dma;
+    int error;
+};
+
+static void *write_once(void *data)
+{
+    struct peer *peer = data;
+
+    peer->error = dk_master_write(peer->dev, peer->dma, "x", 1);
+    return NULL;
+}
+
+/* Another device's accesses by DMA are over when they have returned: removal has nothing to wait for. */
+static void test_removal_after_a_peers_access(void **state)
+{
+    struct composed *c = compose(&(struct shape){ 0 });
+    struct device *dev = dk_device_find(&c->machine, "dma0");
+    struct peer peer = { .dev = dk_device_find(&c->machine, "bus"), .error = -1 };
+    struct model model = { 0 };
+    pthread_t thread;
+
+    (void)state;
+    assert_int_equal(dk_registers_add(dev, 16, &ops, &model), 0);
+    peer.dma = platform_get_resource(to_platform_device(dev), IORESOURCE_MEM, 0)->start;
+    assert_int_equal(pthread_create(&thread, NULL, write_once, &peer), 0);
+    pthread_join(thread, NULL);
+    assert_int_equal(peer.error, 0);
+    assert_int_equal(model.writes, 1);
+    dk_device_remove(dev);
+    dispose(c);
+}
+
 static void test_widths(void **state)
 {
     struct composed *c = compose(&(struct shape){ 0 });
@@ -328,9 +378,14 @@ static void test_model_may_remove_its_device(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_adding_and_finding),          cmocka_unit_test(test_widths),
-        cmocka_unit_test(test_accesses_that_lead_nowhere),  cmocka_unit_test(test_managed_mappings),
-        cmocka_unit_test(test_raw_dereference_faults),      cmocka_unit_test(test_unmapping_under_a_reader),
+        cmocka_unit_test(test_adding_and_finding),
+        cmocka_unit_test(test_widths),
+        cmocka_unit_test(test_the_last_cells),
+        cmocka_unit_test(test_removal_after_a_peers_access),
+        cmocka_unit_test(test_accesses_that_lead_nowhere),
+        cmocka_unit_test(test_managed_mappings),
+        cmocka_unit_test(test_raw_dereference_faults),
+        cmocka_unit_test(test_unmapping_under_a_reader),
         cmocka_unit_test(test_model_may_remove_its_device),
     };
 
