@@ -234,8 +234,9 @@ int dk_assume_memory(struct dk_tree *tree, const struct dk_placement *placements
     /* As much again stays free as the dynamic regions take. */
     while (size < SPAN_MOST && size / 2 < dynamic)
         size *= 2;
-    while (!dk_range_valid((struct dk_range){ base, size }))
-        base -= size;
+    /* At the end of all addresses it ends there. */
+    if (!dk_range_valid((struct dk_range){ base, size }))
+        base = 0 - size;
     board->memory[0] = (struct dk_range){ base, size };
     board->memory_count = 1;
     board->memory_assumed = true;

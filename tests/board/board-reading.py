@@ -307,7 +307,7 @@ def assume(root, regions):
                 size *= 2
     while size < 2 * sum(r.size for r in regions if r.dynamic and not r.reason):
         size *= 2
-    return [(base, size)]
+    return [(min(base, (1 << 64) - size), size)]
 
 
 def joined(memory):

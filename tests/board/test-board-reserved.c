@@ -376,6 +376,8 @@ static void test_assumed_memory(void **state)
         { BARE_RESERVED("r { size = <0 0x1000>; no-map; reusable; alloc-ranges = <9 0 1 0>; };"), 0,
           0x40000000 },
         { BARE_RESERVED("r { size = <0 0x20000000>; };"), 0, 0x40000000 },
+        { BARE_RESERVED("r { size = <0 0x40000000>; }; top { reg = <0xffffffff 0xc0000000 0 0x1000>; };"),
+          0ull - 0x80000000, 0x80000000 },
         { BARE_RESERVED("r { size = <0 0x20001000>; };"), 0, 0x80000000 },
         { BARE_RESERVED("r { size = <0 0x1000>; alloc-ranges = <0 0x90000000 0 0x10000000>; };"), 0x80000000,
           0x40000000 },
