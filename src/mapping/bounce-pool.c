@@ -15,7 +15,8 @@
  * sizes. */
 #define MAGAZINE_PART 512
 #define MAGAZINE_ITEMS 32
-/* Of all threads, ended ones too, at most this part. */
+/* Of all threads, ended ones too, at most this part is in the magazines at hand; full ones wait in the depots
+ * beside that, until somebody finds no slots. */
 #define KEPT_PART 4
 /* In quarantine is at most this part, and so many runs: those whose buffers were unmapped last, so that a
  * device that still uses one does not meet the next buffer. Who finds no slots ends it. */
