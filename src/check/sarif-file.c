@@ -52,6 +52,13 @@ static off_t find_end(int fd, off_t size, char *before)
     return at + 1;
 }
 
+/* Takes what was written behind @size off again. What cannot be undone stays, and later calls refuse it. */
+static void cut(int fd, off_t size)
+{
+    if (ftruncate(fd, size))
+        return;
+}
+
 static int start(int fd)
 {
     char *text = NULL;
@@ -64,6 +71,8 @@ static int start(int fd)
     dk_sarif_begin(NULL, out);
     fputs(DK_SARIF_END, out);
     error = fclose(out) ? -ENOMEM : write_at(fd, (struct iovec[]){ piece(text, size) }, 1, 0);
+    if (error)
+        cut(fd, 0);
     free(text);
     return error;
 }
@@ -105,6 +114,7 @@ int dk_sarif_file_add(int fd, const char *text, size_t size)
 {
     off_t end = lock(fd);
     char before = 0;
+    int error = 0;
 
     if (end < 0)
         return (int)end;
@@ -115,8 +125,11 @@ int dk_sarif_file_add(int fd, const char *text, size_t size)
         struct iovec pieces[] = { piece(separator, strlen(separator)), piece(text, size),
                                   piece(DK_SARIF_END, END_SIZE) };
 
-        end = write_at(fd, pieces, 3, end);
+        error = write_at(fd, pieces, 3, end);
+        /* A log again, without the result: its end has had room there before. */
+        if (error && !write_at(fd, (struct iovec[]){ piece(DK_SARIF_END, END_SIZE) }, 1, end))
+            cut(fd, end + (off_t)END_SIZE);
     }
     flock(fd, LOCK_UN);
-    return end < 0 ? (int)end : 0;
+    return end < 0 ? (int)end : error;
 }

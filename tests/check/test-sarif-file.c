@@ -110,29 +110,49 @@ static void a_write_goes_on_where_it_was_cut_short(void **state)
 
 /* ---- Files that take no more ---- */
 
-static void a_full_file_is_an_error_and_unlocked(void **state)
+/* What adding @result returns, or with NULL starting the log, while no file may have more than @most bytes.
+ */
+static int call_within(size_t most, const char *result)
 {
-    struct rlimit limit, narrow;
     struct sigaction ignore = { .sa_handler = SIG_IGN }, before;
-    int other, error;
-    size_t size;
+    struct rlimit limit, narrow;
+    int error;
+
+    assert_int_equal(sigaction(SIGXFSZ, &ignore, &before), 0);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    narrow = limit;
+    narrow.rlim_cur = most;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &narrow), 0);
+    error = result ? dk_sarif_file_add(fd, result, strlen(result)) : dk_sarif_file_start(fd);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    assert_int_equal(sigaction(SIGXFSZ, &before, NULL), 0);
+    return error;
+}
+
+static void what_finds_no_room_leaves_the_log_as_it_was(void **state)
+{
+    size_t size, room;
+    int other;
 
     (void)state;
     write_log();
     size = read_file(whole);
-    assert_int_equal(sigaction(SIGXFSZ, &ignore, &before), 0);
-    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
-    narrow = limit;
-    narrow.rlim_cur = size + 5;
-    assert_int_equal(setrlimit(RLIMIT_FSIZE, &narrow), 0);
-    error = dk_sarif_file_add(fd, "{\"third\": 333}", 14);
-    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
-    assert_int_equal(sigaction(SIGXFSZ, &before, NULL), 0);
-    assert_int_equal(error, -EFBIG);
+    for (room = 0; room < 14; room++) {
+        assert_int_equal(call_within(size + room, "{\"third\": 333}"), -EFBIG);
+        assert_int_equal(read_file(text), size);
+        assert_memory_equal(text, whole, size);
+    }
+    assert_int_equal(dk_sarif_file_add(fd, "{}", 2), 0);
+    read_file(text);
+    assert_non_null(strstr(text, "{\"second\": 22},\n{}" DK_SARIF_END));
     other = open(path, O_RDWR);
     assert_true(other >= 0);
     assert_int_equal(flock(other, LOCK_EX | LOCK_NB), 0);
     close(other);
+    assert_int_equal(ftruncate(fd, 0), 0);
+    assert_int_equal(call_within(20, NULL), -EFBIG);
+    assert_int_equal(read_file(text), 0);
+    assert_int_equal(dk_sarif_file_start(fd), 0);
 }
 
 static void a_file_that_is_no_log_is_left_alone(void **state)
@@ -184,7 +204,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(a_write_goes_on_where_it_was_cut_short),
-        CASE(a_full_file_is_an_error_and_unlocked),
+        CASE(what_finds_no_room_leaves_the_log_as_it_was),
         CASE(a_file_that_is_no_log_is_left_alone),
         CASE(what_cannot_be_a_log_is_refused),
     };
