@@ -134,6 +134,10 @@ static const struct {
       TREE(FIRST "b { " BANK "dmakit,interleaved-with = <&a>; }; c { " BANK
                  "dmakit,interleaved-with = <&a>; };"),
       "/c", "leads to /a, which is interleaved already" },
+    { "three, the first of them the earliest",
+      TREE("b { " BANK "dmakit,interleaved-with = <&a>; }; " FIRST "c { " BANK
+           "dmakit,interleaved-with = <&a>; };"),
+      "/c", "leads to /a, which is interleaved already" },
     { "a chain",
       TREE(FIRST "b: b { " BANK "dmakit,interleaved-with = <&a>; }; c { " BANK
                  "dmakit,interleaved-with = <&b>; };"),

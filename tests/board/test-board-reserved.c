@@ -8,6 +8,12 @@
 #define CMA POOL "reusable; "
 #define RESTRICTED "compatible = \"restricted-dma-pool\"; "
 
+/* A root with two cells each, and one MiB of memory up to the last address. */
+#define TOP_ROOT                                                                                                      \
+    "/ { #address-cells = <2>; #size-cells = <2>; memory { device_type = \"memory\"; reg = <0xffffffff 0xfff00000 0 " \
+    "0x100000>; }; "
+#define TOP "/dts-v1/; " TOP_ROOT
+
 struct region_case {
     const char *name, *source, *node;
     enum dk_reserved_kind kind;
@@ -65,6 +71,11 @@ static const struct region_case regions[] = {
           "memory@80000000 { device_type = \"memory\"; reg = <0x80000000 0x1000>; }; reserved-memory { #address-cells = <1>; "
           "#size-cells = <1>; ranges; r { " CMA "reg = <0x7fff0000 0x11000>; }; };"),
       R, DK_RESERVED_CMA, 0x7fff0000, 0x11000, 0, 0, NULL },
+    { "across two memory nodes a byte apart",
+      "/dts-v1/; / { #address-cells = <1>; #size-cells = <1>; memory { device_type = \"memory\"; reg = <0x40000000 "
+      "0x3fffffff>, <0x80000000 0x1000>; }; reserved-memory { ranges; r { " CMA
+      "reg = <0x7fff0000 0x11000>; }; }; };",
+      R, DK_RESERVED_CMA, 0x7fff0000, 0x11000, 0, 0, "outside memory" },
 
     { "dynamic larger than all addresses below memory's end", RESERVED("r { size = <0xb0000000>; };"), R,
       DK_RESERVED_PLAIN, 0, 0xb0000000, 1, 0, "no room of its size and alignment in memory" },
@@ -108,6 +119,15 @@ static const struct region_case regions[] = {
       TREE(
           "reserved-memory { #address-cells = <1>; #size-cells = <2>; ranges; r { reg = <0x50000000 0 0x1000>; }; };"),
       R, DK_RESERVED_PLAIN, 0, 0, 0, 0, "other #address-cells or #size-cells" },
+
+    { "no size cells",
+      "/dts-v1/; / { #address-cells = <1>; #size-cells = <0>; reserved-memory { #address-cells = <1>; #size-cells = <0>; "
+      "ranges; r { reg = <0x50000000>; }; }; };",
+      R, DK_RESERVED_PLAIN, 0, 0, 0, 0, "no address or no size cells" },
+    { "no address cells",
+      "/dts-v1/; / { #address-cells = <0>; #size-cells = <1>; reserved-memory { #address-cells = <0>; #size-cells = <1>; "
+      "ranges; r { reg = <0x1000>; }; }; };",
+      R, DK_RESERVED_PLAIN, 0, 0, 0, 0, "no address or no size cells" },
 
     { "overlap", RESERVED("a { reg = <0x50000000 0x2000>; }; r { reg = <0x50001fff 0x1000>; };"), R,
       DK_RESERVED_PLAIN, 0x50001fff, 0x1000, 0, 0, "overlaps /reserved-memory/a" },
@@ -171,6 +191,11 @@ static const struct region_case regions[] = {
       "0x40000000>; }; reserved-memory { ranges; r { size = <0 0x1000>; alloc-ranges = <0 0x7ffff001 0xffffffff 0xffffffff>; "
       "}; }; };",
       R, DK_RESERVED_PLAIN, 0, 0x1000, 1, 0, "alloc-ranges" },
+    { "alloc-range that wraps reaches the last address",
+      TOP
+      "reserved-memory { ranges; r { size = <0 0x1000>; alloc-ranges = <0xffffffff 0xffff0000 0xffffffff 0xffffffff>; "
+      "}; }; };",
+      R, DK_RESERVED_PLAIN, 0xfffffffffffff000, 0x1000, 1, 0, NULL },
     { "odd alloc-ranges", RESERVED("r { size = <0x1000>; alloc-ranges = <0x60000000>; };"), R,
       DK_RESERVED_PLAIN, 0, 0x1000, 1, 0, "alloc-ranges is not a list" },
     { "below a static one", RESERVED("r { size = <0x1000>; }; s { reg = <0x7fff8000 0x8000>; };"), R,
@@ -185,6 +210,13 @@ static const struct region_case regions[] = {
       R, DK_RESERVED_PLAIN, 0x7ffde000, 0x2000, 1, 0, NULL },
     { "after an earlier dynamic one", RESERVED("a { size = <0x1000>; }; r { size = <0x1000>; };"), R,
       DK_RESERVED_PLAIN, 0x7fffe000, 0x1000, 1, 0, NULL },
+    { "after two earlier dynamic ones",
+      RESERVED("a { size = <0x1000>; }; b { size = <0x1000>; }; r { size = <0x1000>; };"), R,
+      DK_RESERVED_PLAIN, 0x7fffd000, 0x1000, 1, 0, NULL },
+    { "below an entry to the last address, which a node reserves again",
+      "/dts-v1/; /memreserve/ 0xffffffffffff0000 0x10000; " TOP_ROOT
+      "reserved-memory { ranges; r { size = <0 0x1000>; }; s { no-map; reg = <0xffffffff 0xffff8000 0 0x1000>; }; }; };",
+      R, DK_RESERVED_PLAIN, 0xfffffffffffef000, 0x1000, 1, 0, NULL },
     { "below a reservation entry",
       "/dts-v1/; /memreserve/ 0x7ffff000 0x1000; / { #address-cells = <1>; #size-cells = <1>; " MEMORY
       "reserved-memory { ranges; r { size = <0x1000>; }; }; };",
