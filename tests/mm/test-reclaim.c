@@ -203,6 +203,25 @@ static void test_order_of_zones(void **state)
     }
 }
 
+/* Where little is reserved of much, a thousandth of the zone lies between its marks. */
+static void test_marks_of_a_large_zone(void **state)
+{
+    const struct dk_memory_range large = { 0, 40 * MIB };
+    struct dk_memory_config config = small_config(&large);
+    struct dk_memory *memory;
+    const struct dk_zone *zone;
+
+    (void)state;
+    config.reserve = 36;
+    memory = make(&config);
+    zone = &memory->zones[DK_ZONE_NORMAL];
+    assert_int_equal(zone->present, 10240);
+    assert_int_equal(zone->marks[DK_MARK_MIN], 36);
+    assert_int_equal(zone->marks[DK_MARK_LOW], 46);
+    assert_int_equal(zone->marks[DK_MARK_HIGH], 56);
+    unmake(memory, 10240);
+}
+
 /* Without watermarks too: when there is none. */
 static void test_without_watermarks(void **state)
 {
@@ -424,6 +443,42 @@ static void test_notifiers(void **state)
     assert_int_equal(calls, 4);
     before_notifiers = NULL;
     empty(&cache);
+    give_all(&taken);
+    unmake(memory, PAGES);
+}
+
+static struct notifier_block *told[3];
+static unsigned told_count;
+
+static int note_told(struct notifier_block *block, unsigned long event, void *data)
+{
+    (void)event;
+    (void)data;
+    assert_in_range(told_count, 0, 2);
+    told[told_count++] = block;
+    return NOTIFY_OK;
+}
+
+/* Of equal priority those that came first are told first. */
+static void test_notifiers_of_equal_priority(void **state)
+{
+    struct notifier_block blocks[3] = { { .notifier_call = note_told, .priority = 2 },
+                                        { .notifier_call = note_told, .priority = 2 },
+                                        { .notifier_call = note_told, .priority = 2 } };
+    struct dk_memory *memory = make_short(0);
+    LIST_HEAD(taken);
+    unsigned i;
+
+    (void)state;
+    for (i = 0; i < 3; i++)
+        assert_int_equal(register_oom_notifier(&blocks[i]), 0);
+    take_all(memory, GFP_NOWAIT, &taken);
+    assert_null(dk_pages_allocate(memory, GFP_KERNEL | __GFP_NOWARN, 0));
+    assert_int_equal(told_count, 3);
+    for (i = 0; i < 3; i++) {
+        assert_ptr_equal(told[i], &blocks[i]);
+        assert_int_equal(unregister_oom_notifier(&blocks[i]), 0);
+    }
     give_all(&taken);
     unmake(memory, PAGES);
 }
@@ -712,12 +767,14 @@ int main(void)
         cmocka_unit_test(test_shrinking),
         cmocka_unit_test(test_order_of_zones),
         cmocka_unit_test(test_lists_below_the_marks),
+        cmocka_unit_test(test_marks_of_a_large_zone),
         cmocka_unit_test(test_without_watermarks),
         cmocka_unit_test(test_awkward_shrinkers),
         cmocka_unit_test(test_fairness),
         cmocka_unit_test(test_passes),
         cmocka_unit_test(test_small_caches),
         cmocka_unit_test(test_notifiers),
+        cmocka_unit_test(test_notifiers_of_equal_priority),
         cmocka_unit_test(test_misuse),
         cmocka_unit_test(test_scarcity),
         cmocka_unit_test(test_atomic_requests_never_wait),

@@ -114,6 +114,10 @@ static void test_vmap(void **state)
         assert_int_equal(dk_memory_dram(memory, page_to_phys(pages[i]))[9], i + 100);
         assert_ptr_equal(vmalloc_to_page(uncached + i * PAGE_SIZE), pages[i]);
     }
+    assert_int_equal(dk_vmap_pages(cached), 3);
+    assert_int_equal(dk_vmap_pages(cached + PAGE_SIZE), 0);
+    assert_int_equal(dk_vmap_pages(page_address(pages[0])), 0);
+    assert_int_equal(dk_vmap_pages(&i), 0);
     vunmap(cached + PAGE_SIZE);
     assert_true(logged("vunmap"));
     vfree(cached);
@@ -139,6 +143,7 @@ static void test_vmap(void **state)
     assert_null(dk_vmap(memory, pages, 0, false));
 
     cached = vmalloc(10);
+    assert_int_equal(dk_vmap_pages(cached), 0);
     vunmap(cached);
     assert_true(logged("vunmap"));
     vfree(cached + 1);
