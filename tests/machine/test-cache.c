@@ -338,6 +338,44 @@ static void test_ranges_that_are_no_ram(void **state)
     dispose(c);
 }
 
+/* Lines either side of a section's end, and the last one that an address reaches. */
+static void test_borders_of_sections_and_of_all_memory(void **state)
+{
+    static const struct {
+        struct dk_memory_range range;
+        phys_addr_t at, size;
+    } cases[] = {
+        { { 0, 2 * (u64)DK_SLOT_SIZE }, DK_SLOT_SIZE - 64, 128 },
+        { { (1ull << DK_PHYS_BITS) - RAM_SIZE, RAM_SIZE }, (1ull << DK_PHYS_BITS) - 64, 64 },
+    };
+    unsigned i;
+
+    (void)state;
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct dk_memory *memory = dk_memory_create(&(struct dk_memory_config){
+            .ranges = &cases[i].range, .range_count = 1, .two_views = true, .line = 64 });
+        const phys_addr_t end = cases[i].at + cases[i].size;
+        struct dk_cache *cache;
+        phys_addr_t phys;
+
+        assert_false(IS_ERR(memory));
+        cache = dk_cache_create(memory, 0);
+        assert_non_null(cache);
+        for (phys = cases[i].at; phys < end; phys += 64)
+            *dk_memory_cached(memory, phys) = 1;
+        dk_cache_clean(cache, cases[i].at, cases[i].size);
+        for (phys = cases[i].at; phys < end; phys += 64) {
+            assert_int_equal(*dk_memory_dram(memory, phys), 1);
+            *dk_memory_dram(memory, phys) = 2;
+        }
+        dk_cache_invalidate(cache, cases[i].at, cases[i].size);
+        for (phys = cases[i].at; phys < end; phys += 64)
+            assert_int_equal(*dk_memory_cached(memory, phys), 2);
+        dk_cache_destroy(cache);
+        dk_memory_destroy(memory);
+    }
+}
+
 /* Dirty is what the CPU stored and no line has taken down yet, to the byte. */
 static void test_dirty_bytes(void **state)
 {
@@ -567,6 +605,7 @@ int main(void)
         cmocka_unit_test(test_partial_lines_do_damage),
         cmocka_unit_test(test_ranges_that_are_no_ram),
         cmocka_unit_test(test_eviction_stays_in_the_pages),
+        cmocka_unit_test(test_borders_of_sections_and_of_all_memory),
         cmocka_unit_test(test_dirty_bytes),
         cmocka_unit_test(test_snooping),
         cmocka_unit_test(test_snooping_across_kinds_of_pages),
