@@ -87,10 +87,54 @@ static void a_chunk_has_all_the_blocks_that_fit(void **state)
     assert_true(laid_out > 200);
 }
 
+/* How far @offset is from the block: 0 for a byte of it and for the one behind it. */
+static size_t distance(const struct dk_pool_layout *layout, size_t index, size_t offset)
+{
+    size_t start = dk_pool_layout_offset(layout, index);
+
+    if (offset < start)
+        return start - offset;
+    return offset < start + layout->size ? 0 : offset - (start + layout->size);
+}
+
+/* A byte between two blocks is of the nearer, in the middle of the later; behind the last block of the last.
+ */
+static void a_byte_beside_the_blocks_is_of_the_nearest(void **state)
+{
+    static const struct {
+        size_t size, align, boundary, zone;
+    } cases[] = {
+        { 20, 16, 0, 0 }, { 20, 16, 0, 16 }, { 100, 64, 0, 16 }, { 1000, 4, 0, 16 }, { 24, 8, 4096, 16 }
+    };
+    const size_t blocks = 5;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct dk_pool_layout layout;
+
+        assert_true(dk_pool_layout_make(&layout, NULL, cases[i].size, cases[i].align, cases[i].boundary,
+                                        cases[i].zone));
+        for (size_t offset = 0; offset < dk_pool_layout_offset(&layout, blocks + 2); offset++) {
+            size_t nearest = 0, found;
+            ssize_t within;
+
+            for (size_t block = 1; block < blocks; block++)
+                if (distance(&layout, block, offset) <= distance(&layout, nearest, offset))
+                    nearest = block;
+            found = dk_pool_layout_nearest(&layout, offset, blocks, &within);
+            if (found != nearest)
+                fail_msg("blocks of %zu bytes: byte %zu is of block %zu, not %zu", cases[i].size, offset,
+                         nearest, found);
+            assert_int_equal(within, (ssize_t)offset - (ssize_t)dk_pool_layout_offset(&layout, nearest));
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_chunk_has_all_the_blocks_that_fit),
+        cmocka_unit_test(a_byte_beside_the_blocks_is_of_the_nearest),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
