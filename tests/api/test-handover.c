@@ -616,6 +616,39 @@ static void lists_are_watched(const struct handover_place *place, uint64_t seed)
     finish(&driver, 1);
 }
 
+/* Bytes that are with the device already, and changed meanwhile, enter a list: as an entry of their own, or
+ * as part of a segment that an IOMMU makes of several. */
+static void entries_meet_other_mappings(const struct handover_place *place, uint64_t seed)
+{
+    struct scatterlist list[2];
+    struct handover_seen seen;
+    struct driver driver;
+    struct page *pages[2];
+
+    start(&driver, place, seed, &seen);
+    sg_init_table(list, 2);
+    for (int i = 0; i < 2; i++) {
+        pages[i] = alloc_page(GFP_KERNEL);
+        assert_non_null(pages[i]);
+        fill(page_address(pages[i]), PAGE_SIZE, (unsigned)i);
+        sg_set_page(&list[i], pages[i], PAGE_SIZE, 0);
+    }
+    MAP(&driver, page_address(pages[1]), SIZE, DMA_TO_DEVICE);
+    store((char *)page_address(pages[1]) + 30, 6);
+    assert_in_range(dma_map_sg(driver.other, list, 2, DMA_TO_DEVICE), 1, 2);
+    assert_int_equal(seen.count, 1);
+    assert_string_equal(seen.report.class_name, "cpu-write-while-device-owns");
+    assert_string_equal(seen.report.mapping.kind, "single");
+    assert_string_equal(seen.report.access.name, "dma_map_sg");
+    assert_int_equal(seen.report.bytes.offset, 30);
+    assert_int_equal(seen.report.bytes.length, 6);
+    dma_unmap_sg(driver.other, list, 2, DMA_TO_DEVICE);
+    dma_unmap_single(driver.dev, driver.dma, SIZE, DMA_TO_DEVICE);
+    __free_page(pages[0]);
+    __free_page(pages[1]);
+    finish(&driver, 1);
+}
+
 /* Memory from dma_alloc_noncoherent() is the CPU's first. */
 static void allocations_are_watched(const struct handover_place *place, uint64_t seed)
 {
@@ -653,6 +686,7 @@ static void every_kind_of_mapping(void **state)
         for (seed = 0; seed < 1 + seeds(4); seed++) {
             pages_are_watched(&handover_places[place], seed);
             lists_are_watched(&handover_places[place], seed);
+            entries_meet_other_mappings(&handover_places[place], seed);
             allocations_are_watched(&handover_places[place], seed);
         }
     }
