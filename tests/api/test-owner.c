@@ -3,7 +3,7 @@
  * Depth 3 in a program that is not instrumented: what it says, and the ownership shadow itself, asked in the
  * run time's place.
  */
-#include "api.h"
+#include "handover.h"
 
 #include <pthread.h>
 
@@ -231,6 +231,122 @@ static void test_a_report_is_of_the_bytes_struck(void **state)
     }
 }
 
+/* What the CPU reads unsynced is old only where it does not see what the device writes. */
+static void test_a_read_before_the_sync(void **state)
+{
+    char bytes[SIZE];
+    size_t i;
+
+    (void)state;
+    fill(bytes, SIZE, 1);
+    for (i = 0; i < HANDOVER_PLACES; i++) {
+        const struct handover_place *place = &handover_places[i];
+        struct dk_machine *machine = machine_with(place->board, place->arguments, 0, 3);
+        struct device *dev = device_below(machine, place->bus, "early");
+        const bool sees = !strcmp(place->name, "coherent") || !strcmp(place->name, "PC");
+        char *p = kzalloc(SIZE, GFP_KERNEL);
+        struct told told = { 0 };
+        dma_addr_t dma;
+
+        dma_set_mask_and_coherent(dev, DMA_BIT_MASK(64));
+        dma = dma_map_single(dev, p, SIZE, DMA_FROM_DEVICE);
+        assert_int_equal(dma_mapping_error(dev, dma), 0);
+        dk_check_set_sink(machine, take_report, &told);
+        assert_int_equal(dk_master_write(dev, dma + 64, bytes, 64), 0);
+        dk_instrument_access(p + 64, 4, DK_ACCESS_LOAD, NULL);
+        if (strcmp(told.class_name, sees ? "cpu-read-while-device-owns" : "stale-read"))
+            fail_msg("%s: %s", place->name, told.class_name);
+        assert_int_equal(told.count, 1);
+        dma_unmap_single(dev, dma, SIZE, DMA_FROM_DEVICE);
+        kfree(p);
+        dk_machine_destroy(machine);
+    }
+}
+
+/* The pages of address space that this process has mapped. */
+static long mapped_pages(void)
+{
+    FILE *file = fopen("/proc/self/statm", "re");
+    long size = 0;
+
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "%ld", &size), 1);
+    fclose(file);
+    return size;
+}
+
+/* Memory that lies far apart has shadows of its own; all of them go with the machine. */
+static void test_shadows_of_far_memory(void **state)
+{
+    static const char board[] =
+        "/dts-v1/; / { #address-cells = <2>; #size-cells = <2>; memory { device_type = \"memory\"; reg = <0 0x40000000 0 "
+        "0x4000000>, <2 0 0 0x4000000>; }; };";
+    static const gfp_t zones[] = { GFP_DMA32, GFP_KERNEL, GFP_DMA32 };
+    const long before = mapped_pages();
+    struct dk_machine *machine = machine_with(board, NULL, 0, 3);
+    struct device *dev = dk_device_add(NULL, "far");
+    struct page *pages[3];
+    char *cpu[3];
+    unsigned i;
+
+    (void)state;
+    dma_set_mask_and_coherent(dev, DMA_BIT_MASK(64));
+    dk_check_set_sink(machine, silence, NULL);
+    for (i = 0; i < 3; i++) {
+        dma_addr_t dma;
+
+        pages[i] = alloc_pages(zones[i], 0);
+        assert_non_null(pages[i]);
+        assert_int_equal(page_to_phys(pages[i]) >> 32 != 0, zones[i] == GFP_KERNEL);
+        cpu[i] = page_address(pages[i]);
+        dma = dma_map_page(dev, pages[i], 0, PAGE_SIZE, DMA_TO_DEVICE);
+        assert_int_equal(dma_mapping_error(dev, dma), 0);
+        dk_instrument_access(cpu[i] + 9, 1, DK_ACCESS_STORE, NULL);
+        assert_int_equal(dk_check_count(machine, "cpu-write-while-device-owns"), i + 1);
+        dma_unmap_page(dev, dma, PAGE_SIZE, DMA_TO_DEVICE);
+        dk_instrument_access(cpu[i] + 9, 1, DK_ACCESS_STORE, NULL);
+        assert_int_equal(dk_check_count(machine, NULL), i + 1);
+        assert_non_null(dk_slot_owner(cpu[i]));
+    }
+    for (i = 0; i < 3; i++)
+        __free_page(pages[i]);
+    dk_machine_destroy(machine);
+    for (i = 0; i < 3; i++)
+        assert_null(dk_slot_owner(cpu[i]));
+    assert_true(mapped_pages() - before < (long)(DK_SLOT_SIZE / PAGE_SIZE));
+}
+
+/* The order of stores is watched in coherent memory of up to 64 KiB, where rings are. */
+static void test_order_in_the_largest_ring(void **state)
+{
+    static const size_t sizes[] = { 0x10000, 0x11000 };
+    unsigned i;
+
+    (void)state;
+    for (i = 0; i < 2; i++) {
+        struct dk_machine *machine = machine_with("hostile.dts", NULL, 0, 3);
+        struct device *dev = device_below(machine, "coherent", "ring");
+        struct told told = { 0 };
+        dma_addr_t dma;
+        char *ring = dma_alloc_coherent(dev, sizes[i], &dma, GFP_KERNEL);
+        const size_t at = 0x10000 - 64;
+        u64 word;
+
+        assert_non_null(ring);
+        dk_check_set_sink(machine, take_report, &told);
+        /* The device polls the flag, and finds it before what the flag stands for. */
+        assert_int_equal(dk_master_read(dev, dma + at + 8, &word, 8), 0);
+        dk_instrument_access(ring + at, 8, DK_ACCESS_STORE, NULL);
+        dk_instrument_access(ring + at + 8, 8, DK_ACCESS_STORE, NULL);
+        assert_int_equal(dk_master_read(dev, dma + at + 8, &word, 8), 0);
+        assert_int_equal(dk_master_read(dev, dma + at, &word, 8), 0);
+        assert_int_equal(told.count, sizes[i] == 0x10000);
+        assert_string_equal(told.class_name, told.count ? "descriptor-published-before-wmb" : "");
+        dma_free_coherent(dev, sizes[i], ring, dma);
+        dk_machine_destroy(machine);
+    }
+}
+
 static void live(void)
 {
     const struct dk_machine_options options = { .size = sizeof(options), .depth = 3 };
@@ -342,6 +458,9 @@ int main(void)
         cmocka_unit_test(test_model),
         cmocka_unit_test(test_a_byte_of_two_mappings),
         cmocka_unit_test(test_a_report_is_of_the_bytes_struck),
+        cmocka_unit_test(test_a_read_before_the_sync),
+        cmocka_unit_test(test_shadows_of_far_memory),
+        cmocka_unit_test(test_order_in_the_largest_ring),
         cmocka_unit_test(test_every_allocation_fails_in_turn),
         cmocka_unit_test(test_threads),
     };
