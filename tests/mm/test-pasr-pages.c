@@ -366,6 +366,31 @@ static void test_cpu_touches(void **state)
     }
 }
 
+/* Also after a die was taken out that nobody touched. */
+static void test_cpu_touches_beside_a_die_that_went(void **state)
+{
+    const struct dk_pasr_layout layout = {
+        .name = "gone", .base = 2 * DIE, .section_size = SECTION, .sections = 1, .mode = PASR_BANK_SELECTIVE
+    };
+    struct dk_memory *memory = machine(false, 0);
+    phys_addr_t base = DIE + 6 * SECTION;
+    struct pasr_die *gone = dk_pasr_die_add(&layout);
+    struct page *page;
+
+    (void)state;
+    assert_false(IS_ERR(gone));
+    assert_int_equal(pasr_put(layout.base, SECTION), 0);
+    assert_int_equal(dk_pasr_die_remove(gone), 0);
+    page = take_section(memory, base);
+    dk_pages_give(memory, page, SECTION / PAGE_SIZE);
+    *dk_memory_cached(memory, base + PAGE_SIZE) = 1;
+    page = take_section(memory, base);
+    assert_int_equal(findings, 1);
+    assert_non_null(strstr(found, "0x106001000 while its section slept"));
+    dk_pages_give(memory, page, SECTION / PAGE_SIZE);
+    unmake(memory, RAM_PAGES);
+}
+
 /* What was not asleep in between is not lost. */
 static void test_kept_while_awake(void **state)
 {
@@ -665,6 +690,7 @@ int main(void)
         cmocka_unit_test(test_contents_are_lost),
         cmocka_unit_test(test_filled_when_got),
         cmocka_unit_test(test_cpu_touches),
+        cmocka_unit_test(test_cpu_touches_beside_a_die_that_went),
         cmocka_unit_test(test_contradicted),
         cmocka_unit_test(test_kept_while_awake),
         cmocka_unit_test(test_fork),
