@@ -292,6 +292,10 @@ static void test_overflow(void **state)
     assert_int_equal(dk_check_count(&fake.machine, "overlap-overflow"), 1);
     assert_string_equal(last.class_name, "overlap-overflow");
     assert_true(last.mapping.dma == mappings[0].dma);
+    assert_string_equal(
+        last_what,
+        "dma_map_single() mapped 1 bytes at 0x80001008 whose cache line at physical address 0x1008 more "
+        "than 7 other live mappings use, the oldest of 1 bytes at 0x80001000");
     /* Two fewer, one more: at the limit again. */
     unmap(0, &mappings[8]);
     unmap(0, &mappings[3]);
@@ -314,6 +318,22 @@ static void test_no_overflow_between_bytes(void **state)
     assert_int_equal(dk_check_count(&fake.machine, NULL), 0);
 }
 
+/* Of those in the line only the ones count that have bytes of the mapping. */
+static void test_overflow_between_bytes(void **state)
+{
+    int i;
+
+    (void)state;
+    fake.devices[0].dma_coherent = true;
+    map(0, 0x1020, 1, DK_MAPPING_SINGLE, DMA_FROM_DEVICE, 0);
+    for (i = 0; i < 8; i++)
+        map(0, 0x1000, 1, DK_MAPPING_SINGLE, DMA_FROM_DEVICE, SKIP);
+    assert_int_equal(dk_check_count(&fake.machine, NULL), 0);
+    map(0, 0x1000, 1, DK_MAPPING_SINGLE, DMA_FROM_DEVICE, SKIP);
+    assert_int_equal(dk_check_count(&fake.machine, "overlap-overflow"), 1);
+    assert_int_equal(dk_check_count(&fake.machine, NULL), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -325,6 +345,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_segments_of_one_call, start, finish),
         cmocka_unit_test_setup_teardown(test_overflow, start, finish),
         cmocka_unit_test_setup_teardown(test_no_overflow_between_bytes, start, finish),
+        cmocka_unit_test_setup_teardown(test_overflow_between_bytes, start, finish),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
