@@ -159,6 +159,39 @@ static void a_pattern_needs_a_place(void **state)
     dk_suppressions_finish(&suppressions);
 }
 
+/* Up to 250 characters a pattern, and a mebibyte all of it. */
+static void the_longest_of_each(void **state)
+{
+    static char content[(1u << 20) + 2], name[251];
+    struct dk_report long_name = { .class_name = "maps-stack",
+                                   .access.stack = { 1, { { name, NULL, 0, NULL, 1 } } } };
+    struct dk_suppressions suppressions;
+
+    (void)state;
+    memset(name, 'x', 250);
+    snprintf(content, sizeof(content), "maps-stack:%s", name);
+    write_file(content);
+    assert_int_equal(dk_suppressions_read(&suppressions, path), 0);
+    assert_non_null(dk_suppressions_find(&suppressions, &long_name));
+    name[249] = 'y';
+    assert_null(dk_suppressions_find(&suppressions, &long_name));
+    dk_suppressions_finish(&suppressions);
+    snprintf(content, sizeof(content), "maps-stack:%sx", name);
+    write_file(content);
+    assert_int_equal(dk_suppressions_read(&suppressions, path), -EINVAL);
+    assert_non_null(strstr(log_lines, "has a pattern of more than 250 characters"));
+
+    memset(content, '#', 1u << 20);
+    content[1u << 20] = '\0';
+    write_file(content);
+    assert_int_equal(dk_suppressions_read(&suppressions, path), 0);
+    dk_suppressions_finish(&suppressions);
+    content[1u << 20] = '#';
+    content[(1u << 20) + 1] = '\0';
+    write_file(content);
+    assert_int_equal(dk_suppressions_read(&suppressions, path), -EFBIG);
+}
+
 static void bad_lines_are_refused_by_number(void **state)
 {
     static const char *const lines[] = {
@@ -387,6 +420,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(lines_hide_what_they_say),
         CASE(a_pattern_needs_a_place),
+        CASE(the_longest_of_each),
         CASE(bad_lines_are_refused_by_number),
         CASE(what_is_hidden_is_counted_and_said),
         CASE(machines_read_them_marked_if_asked),
