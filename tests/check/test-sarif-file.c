@@ -198,15 +198,30 @@ static void what_cannot_be_a_log_is_refused(void **state)
     close(ends[1]);
 }
 
+/* Another process that begins with the same file does not wait for this one's end. */
+static void a_log_that_was_started_is_free_for_others(void **state)
+{
+    int other = open(path, O_RDWR | O_CLOEXEC);
+    unsigned i;
+
+    (void)state;
+    assert_true(other >= 0);
+    for (i = 0; i < 2; i++) {
+        assert_int_equal(dk_sarif_file_start(fd), 0);
+        assert_int_equal(flock(other, LOCK_EX | LOCK_NB), 0);
+        assert_int_equal(flock(other, LOCK_UN), 0);
+    }
+    close(other);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, open_file, close_file)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(a_write_goes_on_where_it_was_cut_short),
-        CASE(what_finds_no_room_leaves_the_log_as_it_was),
-        CASE(a_file_that_is_no_log_is_left_alone),
-        CASE(what_cannot_be_a_log_is_refused),
+        CASE(a_write_goes_on_where_it_was_cut_short),    CASE(what_finds_no_room_leaves_the_log_as_it_was),
+        CASE(a_file_that_is_no_log_is_left_alone),       CASE(what_cannot_be_a_log_is_refused),
+        CASE(a_log_that_was_started_is_free_for_others),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
