@@ -380,6 +380,10 @@ static void test_limits(void **state)
         mapping.kind = DK_MAPPING_IOVA;
         mapping.dma = 0xffff0000;
         make(&mapping);
+        /* Another device's coherent memory is no buffer of this driver's, nor its allocation. */
+        mapping.kind = DK_MAPPING_REMAP;
+        mapping.dma = 0xfffe0000;
+        make(&mapping);
         dk_check_limit_set(dev, "the_call", cases[i].limit, cases[i].value);
         if (strcmp(last_what, cases[i].what ? cases[i].what : "") != 0)
             print_error("case %zu\n", i);
@@ -392,6 +396,37 @@ static void test_limits(void **state)
         }
         finish(state);
     }
+}
+
+/* Of the line that made most the oldest mapping is shown, and how many there are of all. */
+static void test_growth(void **state)
+{
+    struct dk_mapping mapping = plain, found;
+    volatile unsigned i; /* not unrolled: all come from one place */
+
+    (void)state;
+    mapping.kind = DK_MAPPING_COHERENT;
+    mapping.dma = 0x100;
+    make(&mapping);
+    mapping.dma = 0x9000;
+    make(&mapping);
+    for (i = 0; i < 3; i++) {
+        mapping.dma = 0x7000 - (dma_addr_t)i % 2 * 0x2000 - i;
+        make(&mapping);
+    }
+    dk_check_growth(dev, "the_call", 4);
+    assert_string_equal(reported, "");
+    dk_check_growth(dev, "the_call", 3);
+    assert_string_equal(reported, "leak-while-bound ");
+    assert_string_equal(
+        last_what, "of 5 live mappings of the device one line made 3, and none of them was ever unmapped");
+    assert_true(last.mapping.dma == 0x7000 && last.bytes.length == 128);
+    assert_string_equal(last.access.name, "the_call");
+    /* One that went clears its line. */
+    assert_true(dk_check_unmap(dev, "dma_free_coherent", &mapping, &found));
+    make(&mapping);
+    dk_check_growth(dev, "the_call", 2);
+    assert_string_equal(reported, "leak-while-bound ");
 }
 
 /* ---- What reports name, to the byte ---- */
@@ -807,6 +842,7 @@ int main(void)
         CASE(test_sync_after_unmap),
         CASE(test_sync_sg),
         cmocka_unit_test(test_limits),
+        CASE(test_growth),
         CASE(test_bytes_of_a_free_inside),
         CASE(test_bytes_of_a_sync_out_of_range),
         CASE(test_bytes_of_a_late_question),
