@@ -320,6 +320,14 @@ static void honest_mask_good(struct scene *scene)
         dma_mapping_error(scene->dev, dma_map_single(scene->dev, scene->buffer, 64, DMA_TO_DEVICE)), -ENOMEM);
 }
 
+/* Drivers of old write one of the masks themselves: that no memory is where the other reaches, they know. */
+static void own_coherent_mask_good(struct scene *scene)
+{
+    scene->dev->coherent_dma_mask = DMA_BIT_MASK(64);
+    assert_int_equal(
+        dma_mapping_error(scene->dev, dma_map_single(scene->dev, scene->buffer, 64, DMA_TO_DEVICE)), -ENOMEM);
+}
+
 static void late_mask_bad(struct scene *scene)
 {
     dma_addr_t dma;
@@ -526,6 +534,7 @@ static const struct class_case cases[] = {
 static const struct class_case above_cases[] = {
     { "mask-not-set", no_mask_bad, mask_good, HIGH, 1 },
     { "mask-not-set", no_mask_list_bad, honest_mask_good, HIGH, 1 },
+    { "mask-not-set", no_mask_bad, own_coherent_mask_good, HIGH, 1 },
     { "mask-not-set", no_mask_coherent_bad, no_memory_good, HIGH, 1 },
     { "mask-not-set", no_mask_pages_bad, no_memory_good, HIGH, 1 },
     { "mask-set-too-late", late_mask_bad, mask_good, HIGH, 1 },
