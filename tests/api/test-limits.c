@@ -48,6 +48,8 @@ static void what_is_set_is_what_is_got(void **state)
     assert_int_equal(dma_get_max_seg_size(dev), 65536);
     assert_int_equal(dma_set_seg_boundary(dev, 0), 0);
     assert_int_equal(dma_get_seg_boundary(dev), 0xffffffff);
+    *dev->dma_mask = 0;
+    assert_int_equal(dma_get_mask(dev), DMA_BIT_MASK(32));
     assert_int_equal(dma_get_max_seg_size(NULL), 65536);
     assert_int_equal(dma_get_seg_boundary(NULL), 0xffffffff);
     assert_int_equal(dma_get_min_align_mask(NULL), 0);
@@ -245,6 +247,27 @@ static void coherency_is_what_the_device_is_asked_for(void **state)
     dk_machine_destroy(machine);
 }
 
+/* Where caches snoop, a copy is all that a sync is for. */
+static void a_sync_is_needed_where_a_mapping_bounced(void **state)
+{
+    static const char *const arguments[] = { "swiotlb=16384", "swiotlb=16384,force" };
+    unsigned i;
+
+    (void)state;
+    for (i = 0; i < 2; i++) {
+        struct dk_machine *machine = machine_with(COHERENT_BOARD, arguments[i], 0, 1);
+        struct device *dev = dk_device_find(machine, "nic");
+        char *buffer = kmalloc(64, GFP_KERNEL);
+        dma_addr_t dma = dma_map_single(dev, buffer, 64, DMA_FROM_DEVICE);
+
+        assert_int_equal(dma_mapping_error(dev, dma), 0);
+        assert_int_equal(dma_need_sync(dev, dma), i);
+        dma_unmap_single(dev, dma, 64, DMA_FROM_DEVICE);
+        kfree(buffer);
+        assert_int_equal(dk_machine_destroy(machine), 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -257,6 +280,7 @@ int main(void)
         cmocka_unit_test(a_buffer_is_memory_all_along),
         cmocka_unit_test(the_inline_path_is_closed_where_it_would_be_wrong),
         cmocka_unit_test(coherency_is_what_the_device_is_asked_for),
+        cmocka_unit_test(a_sync_is_needed_where_a_mapping_bounced),
     };
 
     dk_log_set_level(-1);
