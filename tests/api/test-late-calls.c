@@ -320,6 +320,21 @@ static void honest_mask_good(struct scene *scene)
         dma_mapping_error(scene->dev, dma_map_single(scene->dev, scene->buffer, 64, DMA_TO_DEVICE)), -ENOMEM);
 }
 
+/* Either call says it. */
+static void honest_streaming_mask_good(struct scene *scene)
+{
+    assert_int_equal(dma_set_mask(scene->dev, DMA_BIT_MASK(32)), 0);
+    assert_int_equal(
+        dma_mapping_error(scene->dev, dma_map_single(scene->dev, scene->buffer, 64, DMA_TO_DEVICE)), -ENOMEM);
+}
+
+static void honest_coherent_mask_good(struct scene *scene)
+{
+    assert_int_equal(dma_set_coherent_mask(scene->dev, DMA_BIT_MASK(32)), 0);
+    assert_int_equal(
+        dma_mapping_error(scene->dev, dma_map_single(scene->dev, scene->buffer, 64, DMA_TO_DEVICE)), -ENOMEM);
+}
+
 /* Drivers of old write one of the masks themselves: that no memory is where the other reaches, they know. */
 static void own_coherent_mask_good(struct scene *scene)
 {
@@ -379,6 +394,9 @@ static void limits_good(struct scene *scene)
     assert_int_equal(dma_map_sg(scene->dev, &sg, 1, DMA_TO_DEVICE), 1);
     dma_set_max_seg_size(scene->dev, 4096);
     dma_set_seg_boundary(scene->dev, 0xffff);
+    /* What is 0 is not set. */
+    dma_set_max_seg_size(scene->dev, 0);
+    dma_set_seg_boundary(scene->dev, 0);
     dma_unmap_sg(scene->dev, &sg, 1, DMA_TO_DEVICE);
 }
 
@@ -534,6 +552,8 @@ static const struct class_case cases[] = {
 static const struct class_case above_cases[] = {
     { "mask-not-set", no_mask_bad, mask_good, HIGH, 1 },
     { "mask-not-set", no_mask_list_bad, honest_mask_good, HIGH, 1 },
+    { "mask-not-set", no_mask_bad, honest_streaming_mask_good, HIGH, 1 },
+    { "mask-not-set", no_mask_bad, honest_coherent_mask_good, HIGH, 1 },
     { "mask-not-set", no_mask_bad, own_coherent_mask_good, HIGH, 1 },
     { "mask-not-set", no_mask_coherent_bad, no_memory_good, HIGH, 1 },
     { "mask-not-set", no_mask_pages_bad, no_memory_good, HIGH, 1 },
