@@ -39,7 +39,7 @@ static void writes(struct device *dev, dma_addr_t dma, size_t size, unsigned tag
 struct seen {
     char what[512];
     char direction[32];
-    u64 size, offset;
+    u64 size, offset, dma, length;
     unsigned stack;
 };
 
@@ -52,6 +52,8 @@ static void note(const struct dk_report *report, void *data)
              report->mapping.direction ? report->mapping.direction : "");
     seen->size = report->mapping.size;
     seen->offset = report->bytes.offset;
+    seen->dma = report->bytes.dma;
+    seen->length = report->bytes.length;
     seen->stack = report->mapping.stack.count;
 }
 
@@ -560,6 +562,56 @@ static void threads_do_not_end_each_others_ranges(void **state)
     }
 }
 
+/* To the last byte, which may be alone in its line. */
+static void ending_a_range_gives_the_cpu_what_was_received(void **state)
+{
+    enum { LENGTH = 2 * 64 + 1 };
+    struct dk_machine *machine = machine_on(boards[1]);
+    struct device *dev = dk_device_find(machine, "behind");
+    struct page *page = alloc_page(GFP_KERNEL);
+    struct dma_iova_state range;
+
+    (void)state;
+    assert_true(dma_iova_try_alloc(dev, &range, 0, LENGTH));
+    assert_int_equal(dma_iova_link(dev, &range, page_to_phys(page), 0, LENGTH, DMA_FROM_DEVICE, 0), 0);
+    writes(dev, range.addr, LENGTH, 3);
+    assert_false(filled(page_address(page), LENGTH, 3));
+    dma_iova_destroy(dev, &range, LENGTH, DMA_FROM_DEVICE, 0);
+    assert_true(filled(page_address(page), LENGTH, 3));
+    __free_page(page);
+    assert_int_equal(dk_machine_destroy(machine), 0);
+}
+
+/* Its addresses are there for the next one. */
+static void a_range_that_finds_no_memory_takes_nothing(void **state)
+{
+    struct dk_machine *machine = machine_with(boards[0], NULL, 0, 0);
+    struct device *dev = dk_device_find(machine, "behind");
+    struct dma_iova_state range;
+    dma_addr_t first;
+    unsigned long n, hits = 1;
+
+    (void)state;
+    assert_true(dma_iova_try_alloc(dev, &range, 0, 8192));
+    first = range.addr;
+    dma_iova_free(dev, &range);
+    for (n = 1; hits; n++) {
+        bool taken;
+
+        dk_fail_nth(n);
+        taken = dma_iova_try_alloc(dev, &range, 0, 8192);
+        hits = dk_fail_hits();
+        dk_fail_nth(0);
+        assert_int_equal(taken, !hits);
+        if (!taken)
+            assert_true(dma_iova_try_alloc(dev, &range, 0, 8192));
+        assert_int_equal(range.addr, first);
+        dma_iova_free(dev, &range);
+    }
+    assert_true(n > 2);
+    dk_machine_destroy(machine);
+}
+
 /* A state is its device's, and only as long as the range is: others neither put memory into it nor take it.
  */
 static void a_range_is_its_devices(void **state)
@@ -569,17 +621,20 @@ static void a_range_is_its_devices(void **state)
     struct page *page = alloc_page(GFP_KERNEL);
     phys_addr_t phys = page_to_phys(page);
     struct dma_iova_state range, copy;
+    struct seen seen;
 
     (void)state;
-    dk_check_set_sink(machine, ignore_report, NULL);
+    dk_check_set_sink(machine, note, &seen);
     assert_true(dma_iova_try_alloc(dev, &range, 0, 8192));
     copy = range;
     assert_int_equal(dma_iova_link(twin, &copy, phys, 0, 4096, DMA_TO_DEVICE, 0), -EINVAL);
     assert_int_equal(dma_iova_link(dev, &range, phys, 0, 4096, DMA_TO_DEVICE, 0), 0);
     assert_int_equal(dma_iova_sync(twin, &copy, 0, 4096), -EINVAL);
     assert_int_equal(dk_check_count(machine, NULL), 0);
-    dma_iova_unlink(twin, &copy, 0, 4096, DMA_TO_DEVICE, 0);
+    dma_iova_unlink(twin, &copy, 1024, 2048, DMA_TO_DEVICE, 0);
     assert_int_equal(dk_check_count(machine, "free-not-allocated"), 1);
+    assert_int_equal(seen.dma, range.addr + 1024);
+    assert_int_equal(seen.length, 2048);
     assert_int_equal(iommu_iova_to_phys(iommu_get_domain_for_dev(dev), range.addr), phys);
     dma_iova_destroy(twin, &copy, 4096, DMA_TO_DEVICE, 0);
     assert_int_equal(dk_check_count(machine, "free-not-allocated"), 2);
@@ -650,6 +705,8 @@ int main(void)
         cmocka_unit_test(leaks_and_second_ends_are_reported),
         cmocka_unit_test(a_copy_does_not_end_a_range_again),
         cmocka_unit_test(threads_do_not_end_each_others_ranges),
+        cmocka_unit_test(ending_a_range_gives_the_cpu_what_was_received),
+        cmocka_unit_test(a_range_that_finds_no_memory_takes_nothing),
         cmocka_unit_test(a_range_is_its_devices),
         cmocka_unit_test(linked_memory_at_the_end_is_reported),
     };
