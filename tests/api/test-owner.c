@@ -347,6 +347,48 @@ static void test_order_in_the_largest_ring(void **state)
     }
 }
 
+/* A store beside a frame, in its line, is named when its bytes turn out to be lost; no other is blamed. */
+static void test_who_stored_beside(void **state)
+{
+    static const struct {
+        unsigned at;
+        bool early; /* of an earlier mapping */
+        const char *kind;
+    } cases[] = { { 4, false, "store" }, { 0, false, "call" }, { 8, false, "call" }, { 4, true, "call" } };
+    char bytes[112];
+    size_t i;
+
+    (void)state;
+    fill(bytes, sizeof(bytes), 1);
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct dk_machine *machine = machine_with("hostile.dts", NULL, 0, 3);
+        struct device *dev = device_below(machine, "noncoherent", "frame");
+        char *p = kzalloc(SIZE, GFP_KERNEL);
+        struct told told = { 0 };
+        dma_addr_t dma;
+
+        dma_set_mask_and_coherent(dev, DMA_BIT_MASK(64));
+        dk_check_set_sink(machine, take_report, &told);
+        dma = dma_map_single(dev, p + 16, 112, DMA_FROM_DEVICE);
+        assert_int_equal(dma_mapping_error(dev, dma), 0);
+        dk_instrument_access(p + cases[i].at, 4, DK_ACCESS_STORE, NULL);
+        if (cases[i].early) {
+            dma_unmap_single(dev, dma, 112, DMA_FROM_DEVICE);
+            dma = dma_map_single(dev, p + 16, 112, DMA_FROM_DEVICE);
+            assert_int_equal(dma_mapping_error(dev, dma), 0);
+        }
+        memset(p + 4, 'x', 4);
+        assert_int_equal(dk_master_write(dev, dma, bytes, sizeof(bytes)), 0);
+        dma_unmap_single(dev, dma, 112, DMA_FROM_DEVICE);
+        assert_int_equal(told.count, 1);
+        assert_string_equal(told.class_name, "shared-cache-line");
+        if (strcmp(told.kind, cases[i].kind))
+            fail_msg("case %zu: a %s", i, told.kind);
+        kfree(p);
+        dk_machine_destroy(machine);
+    }
+}
+
 static void live(void)
 {
     const struct dk_machine_options options = { .size = sizeof(options), .depth = 3 };
@@ -461,6 +503,7 @@ int main(void)
         cmocka_unit_test(test_a_read_before_the_sync),
         cmocka_unit_test(test_shadows_of_far_memory),
         cmocka_unit_test(test_order_in_the_largest_ring),
+        cmocka_unit_test(test_who_stored_beside),
         cmocka_unit_test(test_every_allocation_fails_in_turn),
         cmocka_unit_test(test_threads),
     };
