@@ -49,6 +49,30 @@ static void test_order(void **state)
     dispose(c);
 }
 
+static void note_again(void *data)
+{
+    note(data);
+    note(data);
+}
+
+/* What differs in one of both is another resource. */
+static void test_same_data_of_two_actions(void **state)
+{
+    struct composed *c = compose(&(struct shape){ 0 });
+    struct device *dev = dk_device_add(NULL, "card");
+    static char one[] = "1";
+
+    (void)state;
+    order[0] = 0;
+    assert_int_equal(devm_add_action(dev, note, one), 0);
+    assert_int_equal(devm_add_action(dev, note_again, one), 0);
+    devm_remove_action(dev, note, one);
+    devm_release_action(dev, note, one);
+    dk_device_remove(dev);
+    assert_string_equal(order, "11");
+    dispose(c);
+}
+
 static void test_removed_device_takes_none(void **state)
 {
     struct composed *c = compose(&(struct shape){ 0 });
@@ -104,6 +128,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_order),
+        cmocka_unit_test(test_same_data_of_two_actions),
         cmocka_unit_test(test_removed_device_takes_none),
         cmocka_unit_test(test_memory),
     };
