@@ -391,6 +391,40 @@ static void the_sa1111_reaches_a_mebibyte(void **state)
     }
 }
 
+/* The companion's masters reach the first MiB of memory, to its last byte. */
+static void the_sa1111_s_reach_ends_to_the_byte(void **state)
+{
+    static const char board[] =
+        "/dts-v1/;\n/ { #address-cells = <1>; #size-cells = <1>; model = \"companion\"; compatible = \"dmakit,test\";"
+        " dma-noncoherent; memory@c0000000 { device_type = \"memory\"; reg = <0xc0000000 0x200000>; };"
+        " reserved-memory { #address-cells = <1>; #size-cells = <1>; ranges; edge@c00ff000 { reg = <0xc00ff000 0x2000>; }; };"
+        " companion@40000000 { compatible = \"intel,sa1111\", \"simple-bus\"; #address-cells = <1>; #size-cells = <1>; ranges;"
+        "  nic@40000400 { compatible = \"dmakit,nic\"; }; }; aliases { nic = \"/companion@40000000/nic@40000400\"; }; };";
+    static const struct {
+        phys_addr_t at;
+        size_t size;
+        bool bounced;
+    } cases[] = {
+        { 0xff000, 4096, false }, { 0xfffff, 1, false }, { 0xfffc0, 65, true }, { 0x100000, 1, true }
+    };
+    struct dk_machine *machine = machine_on(board);
+    struct device *dev = dk_device_find(machine, "nic");
+    unsigned i;
+
+    (void)state;
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct page *page = phys_to_page(0xc0000000 + cases[i].at);
+        dma_addr_t dma = dma_map_page(dev, page, cases[i].at % PAGE_SIZE, cases[i].size, DMA_TO_DEVICE);
+
+        assert_int_equal(dma_mapping_error(dev, dma), 0);
+        if ((dma != 0xc0000000 + cases[i].at) != cases[i].bounced)
+            fail_msg("%zu bytes at 0x%llx", cases[i].size, (unsigned long long)cases[i].at);
+        assert_true(dma + cases[i].size <= 0xc0100000);
+        dma_unmap_page(dev, dma, cases[i].size, DMA_TO_DEVICE);
+    }
+    assert_int_equal(dk_machine_destroy(machine), 0);
+}
+
 /* ---- The machine's pool ---- */
 
 enum outcome { DIRECT, BOUNCED, REFUSED };
@@ -715,6 +749,7 @@ int main(void)
         cmocka_unit_test(what_has_a_pool_takes_no_other),
         cmocka_unit_test(what_bounced_is_undone),
         cmocka_unit_test(the_sa1111_reaches_a_mebibyte),
+        cmocka_unit_test(the_sa1111_s_reach_ends_to_the_byte),
         cmocka_unit_test(arguments_choose_the_pool),
         cmocka_unit_test(bad_arguments_are_refused),
         cmocka_unit_test(the_longest_mapping),
