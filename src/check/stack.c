@@ -347,24 +347,54 @@ static bool choose_witnesses(const struct unwinding *unwinding, uintptr_t own_fr
     return mine->count;
 }
 
+/* Whether @mine is the stack of the function with @frame. */
+static bool is_present(const struct dk_remembered_stack *mine, u64 serial, uintptr_t frame)
+{
+    if (mine->witnesses[0].slot != frame + sizeof(uintptr_t))
+        return false;
+    return mine->serial == serial    ? dk_witnesses_agree(mine->witnesses, mine->count)
+           : mine->careful == serial ? agree_one_by_one(mine->witnesses, mine->count)
+                                     : false;
+}
+
+/* A place of @table for a stack whose first one is @first: a free one, else one after the other. */
+static struct dk_remembered_stack *choose_place(struct dk_remembered_stack *table, size_t first, u64 serial)
+{
+    size_t way;
+
+    for (way = 0; way < DK_REMEMBERED_WAYS; way++) {
+        struct dk_remembered_stack *place = &table[first ^ way];
+
+        if (place->serial != serial && place->careful != serial)
+            return place;
+    }
+    table += first & ~(size_t)(DK_REMEMBERED_WAYS - 1);
+    return &table[table->turn++ % DK_REMEMBERED_WAYS];
+}
+
 u32 dk_stacks_learn(struct dk_stacks *stacks, uintptr_t frame, uintptr_t caller)
 {
-    struct dk_remembered_stack *mine = dk_remembered ? dk_remembered : make_remembered();
+    const size_t first = dk_remembered_index(frame, caller);
+    struct dk_remembered_stack *table = dk_remembered ? dk_remembered : make_remembered();
     struct unwinding unwinding;
+    size_t way;
     u32 id;
 
-    if (mine) {
-        mine += dk_remembered_index(frame, caller);
-        if (mine->careful == stacks->serial && mine->witnesses[0].slot == frame + sizeof(uintptr_t) &&
-            agree_one_by_one(mine->witnesses, mine->count))
-            return mine->id;
-        mine->serial = mine->careful = 0;
+    for (way = 0; table && way < DK_REMEMBERED_WAYS; way++) {
+        if (is_present(&table[first ^ way], stacks->serial, frame))
+            return table[first ^ way].id;
     }
     unwind(&unwinding, (void *)frame);
     id = intern_unwound(stacks, &unwinding);
-    if (mine && id && choose_witnesses(&unwinding, frame, mine)) {
-        *(frame - own_stack < own_stack_end - own_stack ? &mine->serial : &mine->careful) = stacks->serial;
-        mine->id = id;
+    if (table && id) {
+        struct dk_remembered_stack *mine = choose_place(table, first, stacks->serial);
+
+        mine->serial = mine->careful = 0;
+        if (choose_witnesses(&unwinding, frame, mine)) {
+            *(frame - own_stack < own_stack_end - own_stack ? &mine->serial : &mine->careful) =
+                stacks->serial;
+            mine->id = id;
+        }
     }
     return id;
 }

@@ -42,6 +42,8 @@ u32 dk_stacks_capture(struct dk_stacks *stacks);
 #ifdef __x86_64__
 
 #define DK_REMEMBERED_BITS 6
+/* Places for one stack, of which the first is looked at in line. A power of two. */
+#define DK_REMEMBERED_WAYS 4
 #define DK_WITNESSES_AT_ONCE 4
 
 /* A word of the stack that proves a remembered stack to be the present one. */
@@ -56,6 +58,7 @@ struct dk_remembered_stack {
      * behind one that differs were. */
     u64 careful;
     u32 id;
+    unsigned turn;  /* which of the places is given up next; in the one that no way leads below */
     unsigned count; /* a multiple of DK_WITNESSES_AT_ONCE */
     /* The first is the innermost return address. Some of the last may be there twice. */
     struct dk_witness witnesses[2 * DK_STACK_RAW + DK_WITNESSES_AT_ONCE - 1];

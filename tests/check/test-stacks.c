@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <ucontext.h>
+#include <unwind.h>
 
 #include <cmocka.h>
 
@@ -247,6 +248,74 @@ static void test_another_checker_is_not_confused(void **state)
     fake_finish(&other);
 }
 
+/* ---- What is remembered of several ---- */
+
+static unsigned unwound;
+
+_Unwind_Reason_Code __real__Unwind_Backtrace(_Unwind_Trace_Fn step, void *data);
+_Unwind_Reason_Code __wrap__Unwind_Backtrace(_Unwind_Trace_Fn step, void *data);
+
+_Unwind_Reason_Code __wrap__Unwind_Backtrace(_Unwind_Trace_Fn step, void *data)
+{
+    unwound++;
+    return __real__Unwind_Backtrace(step, data);
+}
+
+#ifdef __x86_64__
+
+/* *first: the place where it is looked for. */
+__attribute__((noinline)) static u32 recall(struct dk_stacks *stacks, size_t *first)
+{
+    *first =
+        dk_remembered_index((uintptr_t)__builtin_frame_address(0), (uintptr_t)__builtin_return_address(0));
+    return dk_stacks_recall(stacks);
+}
+
+/* From further down the stack by @room bytes. */
+__attribute__((noinline)) static u32 recall_below(struct dk_stacks *stacks, size_t room, size_t *first)
+{
+    volatile char *space = __builtin_alloca(room + 16);
+    u32 id;
+
+    space[0] = 0;
+    id = recall(stacks, first);
+    sink += space[0];
+    return id;
+}
+
+/* Stacks that are looked for at one place are not forgotten for one another; nor for older ones. */
+static void test_several_at_one_place(void **state)
+{
+    enum { TOGETHER = 4 };
+    struct dk_stacks *stacks = &fake_checker(&fake)->stacks;
+    size_t rooms[TOGETHER], room, first, place = 0;
+    unsigned found = 0, round, i;
+    volatile unsigned again; /* one call site */
+
+    (void)state;
+    for (room = 0; found < TOGETHER; room += 16) {
+        assert_true(room < 65536);
+        recall_below(stacks, room, &first);
+        if (!found)
+            place = first;
+        if (first == place)
+            rooms[found++] = room;
+    }
+    /* What the search left there goes within a few rounds. */
+    for (round = 0; round < 8; round++) {
+        unwound = 0;
+        for (again = 0; again < TOGETHER; again++) {
+            i = again;
+            recall_below(stacks, rooms[i], &first);
+            assert_int_equal(first, place);
+        }
+        if (round >= 4)
+            assert_int_equal(unwound, 0);
+    }
+}
+
+#endif
+
 static void *capture_in_thread(void *data)
 {
     struct dk_stacks *stacks = &fake_checker(&fake)->stacks;
@@ -417,6 +486,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_remembered_is_real, start, finish),
         cmocka_unit_test_setup_teardown(test_same_id_for_same_stack, start, finish),
         cmocka_unit_test_setup_teardown(test_another_checker_is_not_confused, start, finish),
+#ifdef __x86_64__
+        cmocka_unit_test_setup_teardown(test_several_at_one_place, start, finish),
+#endif
         cmocka_unit_test_setup_teardown(test_threads, start, finish),
         cmocka_unit_test_setup_teardown(test_stack_that_ends_sooner, start, finish),
         cmocka_unit_test_setup_teardown(test_depot, start, finish),
