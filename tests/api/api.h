@@ -23,15 +23,16 @@
  */
 static inline struct dk_board *board_from(const char *dts)
 {
-    char path[512];
+    char path[] = "/tmp/dmakit-test-XXXXXX", *named;
     struct dk_board *board;
     int file;
 
     if (!strchr(dts, '{')) {
-        snprintf(path, sizeof(path), "%s/%s", TEST_BOARDS_FOLDER, dts);
-        return dk_board_load(path);
+        assert_true(asprintf(&named, "%s/%s", TEST_BOARDS_FOLDER, dts) > 0);
+        board = dk_board_load(named);
+        free(named);
+        return board;
     }
-    snprintf(path, sizeof(path), "/tmp/dmakit-test-XXXXXX");
     file = mkstemp(path);
     assert_true(file >= 0);
     assert_int_equal(write(file, dts, strlen(dts)), strlen(dts));
