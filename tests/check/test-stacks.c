@@ -250,7 +250,8 @@ static void test_another_checker_is_not_confused(void **state)
 
 /* ---- What is remembered of several ---- */
 
-static unsigned unwound;
+/* By this thread. */
+static __thread unsigned unwound;
 
 _Unwind_Reason_Code __real__Unwind_Backtrace(_Unwind_Trace_Fn step, void *data);
 _Unwind_Reason_Code __wrap__Unwind_Backtrace(_Unwind_Trace_Fn step, void *data);
