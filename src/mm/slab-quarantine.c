@@ -319,9 +319,8 @@ void dk_memory_excuse(struct dk_memory *memory, phys_addr_t phys, u64 size)
     struct dk_quarantine *quarantine = state->quarantine;
     size_t i;
 
-    /* Most of what devices write to that is not mapped is no freed memory: registers. */
-    if (!quarantine || !size ||
-        (!dk_memory_is_freed(memory, phys) && !dk_memory_is_freed(memory, phys + (size - 1))))
+    /* Most of what devices write to that is not mapped are registers. */
+    if (!quarantine || !size || !dk_memory_has_ram(memory, phys, size))
         return;
     pthread_mutex_lock(&state->lock);
     for (i = 0; i < quarantine->count; i++) {

@@ -320,7 +320,7 @@ static void test_excused(void **state)
         size_t changed;
         bool found;
     } cases[] = {
-        { 0, 64, 30, false }, { -8, 9, 0, false }, { 63, 9, 63, false },
+        { 0, 64, 30, false }, { -8, 9, 0, false }, { 63, 9, 63, false }, { -8, 80, 30, false },
         { -8, 8, 0, true },   { 64, 8, 63, true }, { 0, 0, 5, true },
     };
     size_t i, j;
