@@ -533,8 +533,12 @@ static void test_scarcity(void **state)
         dk_fail_nth(0);
         assert_true(!error || error == -ENOMEM);
         check();
-        if (!error)
+        if (!error) {
+            /* Whoever was told so has it. */
+            assert_int_equal(page_count(pfn_to_page(3 * BLOCK)), 1);
+            assert_int_equal(page_count(pfn_to_page(4 * BLOCK - 1)), 1);
             free_contig_range(3 * BLOCK, BLOCK);
+        }
         if (run)
             free_contig_pages(run, 2 * BLOCK);
         disown();
