@@ -196,6 +196,13 @@ static u32 intern_unwound(struct dk_stacks *stacks, const struct unwinding *unwi
 #ifdef __x86_64__
 
 #define REMEMBERED ((size_t)1 << DK_REMEMBERED_BITS)
+
+/* What dk_remembered points to the beginning of. */
+struct remembered {
+    struct dk_remembered_stack stacks[REMEMBERED];
+    unsigned turn; /* which of a stack's places is given up next */
+};
+
 /* Registers that a function saves below its return address. */
 #define SAVED_REGISTERS 7
 
@@ -246,19 +253,19 @@ static void find_own_stack(void)
 
 static struct dk_remembered_stack *make_remembered(void)
 {
-    struct dk_remembered_stack *table;
+    struct remembered *table;
 
     if (!remembered_key_made)
         return NULL;
-    table = dk_allocate(REMEMBERED, sizeof(*table));
+    table = dk_allocate(1, sizeof(*table));
     if (table && pthread_setspecific(remembered_key, table)) {
         dk_release(table);
         table = NULL;
     }
-    dk_remembered = table;
+    dk_remembered = table ? table->stacks : NULL;
     if (table)
         find_own_stack();
-    return table;
+    return dk_remembered;
 }
 
 /* No sanitizer knows these words as anybody's object. */
@@ -357,19 +364,25 @@ static bool is_present(const struct dk_remembered_stack *mine, u64 serial, uintp
                                      : false;
 }
 
-/* A place of @table for a stack whose first one is @first: a free one, else one after the other. */
-static struct dk_remembered_stack *choose_place(struct dk_remembered_stack *table, size_t first, u64 serial)
+static bool is_free(const struct dk_remembered_stack *place, u64 serial)
 {
-    size_t way;
+    return place->serial != serial && place->careful != serial;
+}
 
-    for (way = 0; way < DK_REMEMBERED_WAYS; way++) {
-        struct dk_remembered_stack *place = &table[first ^ way];
+/* The place @first of @table for a new stack. What was there moves on to a free one, else to each in turn:
+ * what is called most was learnt last, or soon is, and is found in line. */
+static struct dk_remembered_stack *make_room(struct dk_remembered_stack *table, size_t first, u64 serial)
+{
+    size_t way = 1;
 
-        if (place->serial != serial && place->careful != serial)
-            return place;
-    }
-    table += first & ~(size_t)(DK_REMEMBERED_WAYS - 1);
-    return &table[table->turn++ % DK_REMEMBERED_WAYS];
+    if (is_free(&table[first], serial))
+        return &table[first];
+    while (way < DK_REMEMBERED_WAYS && !is_free(&table[first ^ way], serial))
+        way++;
+    if (way == DK_REMEMBERED_WAYS)
+        way = 1 + ((struct remembered *)table)->turn++ % (DK_REMEMBERED_WAYS - 1);
+    table[first ^ way] = table[first];
+    return &table[first];
 }
 
 u32 dk_stacks_learn(struct dk_stacks *stacks, uintptr_t frame, uintptr_t caller)
@@ -387,7 +400,7 @@ u32 dk_stacks_learn(struct dk_stacks *stacks, uintptr_t frame, uintptr_t caller)
     unwind(&unwinding, (void *)frame);
     id = intern_unwound(stacks, &unwinding);
     if (table && id) {
-        struct dk_remembered_stack *mine = choose_place(table, first, stacks->serial);
+        struct dk_remembered_stack *mine = make_room(table, first, stacks->serial);
 
         mine->serial = mine->careful = 0;
         if (choose_witnesses(&unwinding, frame, mine)) {

@@ -58,7 +58,6 @@ struct dk_remembered_stack {
      * behind one that differs were. */
     u64 careful;
     u32 id;
-    unsigned turn;  /* which of the places is given up next; in the one that no way leads below */
     unsigned count; /* a multiple of DK_WITNESSES_AT_ONCE */
     /* The first is the innermost return address. Some of the last may be there twice. */
     struct dk_witness witnesses[2 * DK_STACK_RAW + DK_WITNESSES_AT_ONCE - 1];
