@@ -29,7 +29,8 @@ void dk_sarif_result(const struct dk_report *report, unsigned long occurrences, 
 
 /* Makes an empty file a log without results. 0; -EINVAL the file has something else in it; -errno. */
 int dk_sarif_file_start(int fd);
-/* Adds the result @text of @size bytes. The same errors. */
+/* Adds the result @text of @size bytes. The same errors. A result that finds no room leaves the log as it
+ * was. */
 int dk_sarif_file_add(int fd, const char *text, size_t size);
 
 #endif

@@ -574,6 +574,17 @@ static void pages_are_watched(const struct handover_place *place, uint64_t seed)
     finish(&driver, 1);
 }
 
+static void list_two_pages(struct scatterlist *list, struct page **pages)
+{
+    sg_init_table(list, 2);
+    for (int i = 0; i < 2; i++) {
+        pages[i] = alloc_page(GFP_KERNEL);
+        assert_non_null(pages[i]);
+        fill(page_address(pages[i]), PAGE_SIZE, (unsigned)i);
+        sg_set_page(&list[i], pages[i], PAGE_SIZE, 0);
+    }
+}
+
 /* Pages that an IOMMU makes one segment of, and others that stay two. */
 static void lists_are_watched(const struct handover_place *place, uint64_t seed)
 {
@@ -585,13 +596,7 @@ static void lists_are_watched(const struct handover_place *place, uint64_t seed)
     int mapped;
 
     start(&driver, place, seed, &seen);
-    sg_init_table(list, 2);
-    for (int i = 0; i < 2; i++) {
-        pages[i] = alloc_page(GFP_KERNEL);
-        assert_non_null(pages[i]);
-        fill(page_address(pages[i]), PAGE_SIZE, (unsigned)i);
-        sg_set_page(&list[i], pages[i], PAGE_SIZE, 0);
-    }
+    list_two_pages(list, pages);
     /* All is right. */
     mapped = (int)dma_map_sg(driver.dev, list, 2, DMA_BIDIRECTIONAL);
     assert_in_range(mapped, 1, 2);
@@ -626,13 +631,7 @@ static void entries_meet_other_mappings(const struct handover_place *place, uint
     struct page *pages[2];
 
     start(&driver, place, seed, &seen);
-    sg_init_table(list, 2);
-    for (int i = 0; i < 2; i++) {
-        pages[i] = alloc_page(GFP_KERNEL);
-        assert_non_null(pages[i]);
-        fill(page_address(pages[i]), PAGE_SIZE, (unsigned)i);
-        sg_set_page(&list[i], pages[i], PAGE_SIZE, 0);
-    }
+    list_two_pages(list, pages);
     MAP(&driver, page_address(pages[1]), SIZE, DMA_TO_DEVICE);
     store((char *)page_address(pages[1]) + 30, 6);
     assert_in_range(dma_map_sg(driver.other, list, 2, DMA_TO_DEVICE), 1, 2);

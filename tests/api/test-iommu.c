@@ -346,7 +346,6 @@ static void unmapping_waits_for_what_has_begun(void **state)
         struct dk_machine *machine = machine_with(boards[0], NULL, 0, depth);
         struct device *dev = dk_device_find(machine, "a");
         unsigned char *buffer = kmalloc(LONG, GFP_KERNEL);
-
         unsigned met = 0;
 
         assert_non_null(buffer);
@@ -369,6 +368,8 @@ static void unmapping_waits_for_what_has_begun(void **state)
             assert_true(filled(last, 256, 3));
             assert_int_equal(write.error, 0);
         }
+        /* With one processor the writer is done before anybody else runs. */
+        assert_true(met || sysconf(_SC_NPROCESSORS_ONLN) == 1);
         kfree(buffer);
         dk_machine_destroy(machine);
     }

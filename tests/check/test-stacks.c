@@ -267,9 +267,16 @@ _Unwind_Reason_Code __wrap__Unwind_Backtrace(_Unwind_Trace_Fn step, void *data)
 /* *first: the place where it is looked for. */
 __attribute__((noinline)) static u32 recall(struct dk_stacks *stacks, size_t *first)
 {
-    *first =
-        dk_remembered_index((uintptr_t)__builtin_frame_address(0), (uintptr_t)__builtin_return_address(0));
-    return dk_stacks_recall(stacks);
+    const uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
+    const unsigned before = unwound;
+    u32 id;
+
+    *first = dk_remembered_index(frame, (uintptr_t)__builtin_return_address(0));
+    id = dk_stacks_recall(stacks);
+    /* What was learnt last is found in line. */
+    if (unwound != before)
+        assert_true(dk_remembered[*first].witnesses[0].slot == frame + sizeof(uintptr_t));
+    return id;
 }
 
 /* From further down the stack by @room bytes. */

@@ -208,19 +208,28 @@ static void test_given_range(void **state)
     unmake(memory, before);
 }
 
-/* Neither an area of larger units lends, nor one that lies above the zone that was asked for. */
-static void test_who_does_not_lend(void **state)
+/* Memory whose DMA zone has 16 MiB, of which 2 MiB from @area on are set aside; *before: the free pages then.
+ */
+static struct dk_memory *make_with_area(phys_addr_t area, u64 *before)
 {
     struct dk_memory_config config = small_config(&range);
     struct dk_memory *memory;
-    struct cma *cma;
-    u64 before;
 
-    (void)state;
     config.zone_dma_end = GIB + 16 * MIB;
     memory = make(&config);
-    assert_int_equal(dk_memory_reserve(memory, GIB + 32 * MIB, 2 * MIB, true), 0);
-    before = dk_memory_free_pages(memory);
+    assert_int_equal(dk_memory_reserve(memory, area, 2 * MIB, true), 0);
+    *before = dk_memory_free_pages(memory);
+    return memory;
+}
+
+/* Neither an area of larger units lends, nor one that lies above the zone that was asked for. */
+static void test_who_does_not_lend(void **state)
+{
+    u64 before;
+    struct dk_memory *memory = make_with_area(GIB + 32 * MIB, &before);
+    struct cma *cma;
+
+    (void)state;
     cma = dk_cma_create(memory, GIB + 32 * MIB, 2 * MIB, 2, "units");
     assert_false(IS_ERR(cma));
     assert_null(dk_cma_lend(memory, GFP_HIGHUSER_MOVABLE));
@@ -239,17 +248,12 @@ static void test_who_does_not_lend(void **state)
 /* An area that ends where the zone does lies in it. */
 static void test_area_up_to_the_end_of_a_zone(void **state)
 {
-    struct dk_memory_config config = small_config(&range);
-    struct dk_memory *memory;
+    u64 before;
+    struct dk_memory *memory = make_with_area(GIB + 14 * MIB, &before);
     struct page *page;
     struct cma *cma;
-    u64 before;
 
     (void)state;
-    config.zone_dma_end = GIB + 16 * MIB;
-    memory = make(&config);
-    assert_int_equal(dk_memory_reserve(memory, GIB + 14 * MIB, 2 * MIB, true), 0);
-    before = dk_memory_free_pages(memory);
     cma = dk_cma_create(memory, GIB + 14 * MIB, 2 * MIB, 0, "low");
     assert_false(IS_ERR(cma));
     assert_int_equal(dk_cma_lendable_pages(memory, GFP_DMA), 2 * MIB / PAGE_SIZE);
